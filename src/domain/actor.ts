@@ -1,0 +1,49 @@
+import { PorthorError } from './errors.ts'
+import { BOOTSTRAP_ACTOR, INTERNAL_ACTOR } from './history.ts'
+import { ADMIN_SCOPE, type Scopes, USER_SCOPE } from './scope.ts'
+import type { TokenData } from './token.ts'
+
+/**
+ * Who is asking: the holder of a token; the holder of the bootstrap token, which is stored nowhere; or the
+ * operator at the machine, by the command line. The last two are admins, and nobody's.
+ */
+export type Actor =
+  | { readonly kind: 'bootstrap' }
+  | { readonly kind: 'operator' }
+  | { readonly kind: 'token'; readonly data: TokenData }
+
+const ADMIN_SCOPES: Scopes = [ADMIN_SCOPE]
+
+const NAMES = { bootstrap: BOOTSTRAP_ACTOR, operator: INTERNAL_ACTOR } as const
+
+/** The username that history, logs and rules know the actor by. */
+export const actorName = (actor: Actor): string =>
+  actor.kind === 'token' ? actor.data.username : NAMES[actor.kind]
+
+export const actorScopes = (actor: Actor): Scopes =>
+  actor.kind === 'token' ? actor.data.scopes : ADMIN_SCOPES
+
+export const isAdmin = (actor: Actor): boolean => actorScopes(actor).includes(ADMIN_SCOPE)
+
+/** @throws {PorthorError} `PERMISSION_DENIED` unless the actor is an admin. */
+export function requireAdmin(actor: Actor): void {
+  if (isAdmin(actor)) return
+  throw new PorthorError('PERMISSION_DENIED', `This needs a token with the scope ${ADMIN_SCOPE}.`)
+}
+
+/** @throws {PorthorError} `PERMISSION_DENIED` unless `username` is the actor's own, with `user:token`, or the actor is an admin. */
+export function requireSelfOrAdmin(actor: Actor, username: string): void {
+  if (isAdmin(actor)) return
+  if (username !== actorName(actor)) requireAdmin(actor)
+  if (actorScopes(actor).includes(USER_SCOPE)) return
+  throw new PorthorError(
+    'PERMISSION_DENIED',
+    `This needs a token with the scope ${USER_SCOPE} or ${ADMIN_SCOPE}.`,
+  )
+}
+
+/** @throws {PorthorError} `PERMISSION_DENIED` for the bootstrap token, which is no user's and has no record. */
+export function requireTokenData(actor: Actor): TokenData {
+  if (actor.kind === 'token') return actor.data
+  throw new PorthorError('PERMISSION_DENIED', "The bootstrap token is nobody's: use the token of a user.")
+}

@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto'
+import { PorthorError } from './errors.ts'
+import { addSeconds, earlier, MINIMUM_LIFETIME_SECONDS, secondsUntil } from './lifetime.ts'
+import { formatScopes, isSameScopes, isWithin, type Scopes } from './scope.ts'
+import type { DelegatedTokenData, TokenData, TokenKey } from './token.ts'
+import { isExpired, serviceOf } from './token.ts'
+
+/** What a caller wants delegated: some rights lent to a service, or all of them to a notebook. */
+export type DelegationRequest =
+  | { readonly type: 'internal'; readonly service: string; readonly scopes: Scopes }
+  | { readonly type: 'notebook' }
+
+/** A request as it is for one parent: what makes two children interchangeable. */
+export interface DelegationShape {
+  readonly parentKey: TokenKey
+  /** The parent's, and so the child's. */
+  readonly username: string
+  readonly type: DelegationRequest['type']
+  /** `null` for a notebook token. */
+  readonly service: string | null
+  readonly scopes: Scopes
+}
+
+const SERVICE_NAME = /^[A-Za-z0-9._-]{1,64}$/
+
+/** @throws {PorthorError} `INVALID_SERVICE` */
+export function requireService(service: string): void {
+  if (SERVICE_NAME.test(service)) return
+  throw new PorthorError('INVALID_SERVICE', 'service must be 1 to 64 characters of A-Z a-z 0-9 . _ -')
+}
+
+/**
+ * @param minimumSeconds What the caller asked for; `undefined` where it did not.
+ * @throws {PorthorError} `INVALID_MINIMUM_LIFETIME`, when no token could promise it: a new child lives
+ *   `delegatedLifetimeSeconds`, and is of no use if it must be replaced as soon as it is made.
+ */
+export function requireMinimumLifetime(
+  minimumSeconds: number | undefined,
+  delegatedLifetimeSeconds: number,
+): void {
+  const longest = delegatedLifetimeSeconds - MINIMUM_LIFETIME_SECONDS
+  if (minimumSeconds === undefined) return
+  if (minimumSeconds >= MINIMUM_LIFETIME_SECONDS && minimumSeconds <= longest) return
+  throw new PorthorError(
+    'INVALID_MINIMUM_LIFETIME',
+    `minimumLifetime must be ${MINIMUM_LIFETIME_SECONDS} to ${longest} seconds.`,
+  )
+}
+
+/** @throws {PorthorError} `INSUFFICIENT_LIFETIME`, when the parent ends before any useful child could. */
+export function requireParentLifetime(
+  parent: TokenData,
+  minimumSeconds: number | undefined,
+  now: Date,
+): void {
+  const needed = minimumSeconds ?? MINIMUM_LIFETIME_SECONDS
+  if (secondsUntil(parent.expiresAt, now) >= needed) return
+  throw new PorthorError(
+    'INSUFFICIENT_LIFETIME',
+    `The acting token ends in less than ${needed} s, and a delegated token cannot outlive it: log in again.`,
+  )
+}
+
+/** The scopes that the child will carry: a notebook token mirrors its parent, an internal one asks. */
+export const childScopes = (parent: TokenData, request: DelegationRequest): Scopes =>
+  request.type === 'notebook' ? parent.scopes : request.scopes
+
+export const shapeOf = (parent: TokenData, request: DelegationRequest): DelegationShape => ({
+  parentKey: parent.token.key,
+  username: parent.username,
+  type: request.type,
+  service: request.type === 'internal' ? request.service : null,
+  scopes: childScopes(parent, request),
+})
+
+/**
+ * What the in-memory caches file a child under: parent, the parent's expiry and, for internal tokens,
+ * the service and the scopes. The expiry is part of it because prolonging the parent makes longer
+ * children possible. Built from identifiers only, so that no cache key holds a secret.
+ */
+export function cacheKey(parent: TokenData, request: DelegationRequest): string {
+  const end = parent.expiresAt?.getTime() ?? 'never'
+  // A line feed occurs in no key, service or scope name, so that no two requests share a key.
+  return request.type === 'notebook'
+    ? `${parent.token.key}\n${end}`
+    : `${parent.token.key}\n${end}\n${request.service}\n${formatScopes(request.scopes)}`
+}
+
+/** A signed 64-bit number for PostgreSQL's advisory locks: equal for equal shapes, in every process. */
+export function shapeLockId({ parentKey, type, service, scopes }: DelegationShape): bigint {
+  // A notebook mirrors its parent, whose scopes may change while one waits for the lock.
+  const asked = type === 'notebook' ? null : formatScopes(scopes)
+  const text = JSON.stringify(['porthor', parentKey, type, service, asked])
+  return createHash('sha256').update(text).digest().readBigInt64BE()
+}
+
+/** When a new child ends: after the delegated lifetime, but never after its parent. */
+export const childExpiry = (parent: TokenData, delegatedLifetimeSeconds: number, now: Date): Date =>
+  earlier(addSeconds(now, delegatedLifetimeSeconds), parent.expiresAt)
+
+/**
+ * The earliest end that a child found in the database may have. Capped at the parent's end, since no
+ * new child could do better.
+ */
+export function minimumExpiry(
+  parent: TokenData,
+  minimumSeconds: number | undefined,
+  delegatedLifetimeSeconds: number,
+  now: Date,
+): Date {
+  const needed = minimumSeconds ?? delegatedLifetimeSeconds / 2
+  return earlier(addSeconds(now, needed), parent.expiresAt)
+}
+
+/**
+ * Whether a child from the cache is handed out again. `minimumSeconds` replaces the half-life rule;
+ * a child that ends with its parent is kept past half-life, as no longer one could be made.
+ */
+export function isReusable(
+  child: TokenData,
+  parent: TokenData,
+  request: DelegationRequest,
+  minimumSeconds: number | undefined,
+  now: Date,
+): child is DelegatedTokenData {
+  if (child.type !== request.type || child.expiresAt === null || isExpired(child, now)) return false
+  const fits =
+    request.type === 'internal'
+      ? isWithin(child.scopes, request.scopes)
+      : isSameScopes(child.scopes, parent.scopes)
+  return fits && livesLongEnough(child, parent, minimumSeconds, now)
+}
+
+function livesLongEnough(
+  child: TokenData,
+  parent: TokenData,
+  minimumSeconds: number | undefined,
+  now: Date,
+): boolean {
+  const remaining = secondsUntil(child.expiresAt, now)
+  if (minimumSeconds !== undefined) return remaining >= minimumSeconds
+  const endsWithParent = child.expiresAt?.getTime() === parent.expiresAt?.getTime()
+  return endsWithParent || remaining >= secondsUntil(child.expiresAt, child.createdAt) / 2
+}
+
+/** What the database says of a child; the token store must agree before the child is handed out. */
+export interface ChildRecord extends DelegationShape {
+  readonly key: TokenKey
+  readonly expiresAt: Date
+}
+
+/** Whether the token store and the database describe the same child. The store alone decides validity. */
+export const agrees = (data: TokenData, record: ChildRecord): data is DelegatedTokenData =>
+  data.type === record.type &&
+  data.username === record.username &&
+  serviceOf(data) === record.service &&
+  isSameScopes(data.scopes, record.scopes) &&
+  data.expiresAt?.getTime() === record.expiresAt.getTime()

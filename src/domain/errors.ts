@@ -1,0 +1,70 @@
+/** Every expected failure, by the code that a client sees, with the HTTP status of an answer that fails so. */
+export const ERROR_STATUS = {
+  UNAUTHENTICATED: 401,
+  INSUFFICIENT_LIFETIME: 401,
+  PERMISSION_DENIED: 403,
+  INVALID_SCOPES: 200,
+  INVALID_SERVICE: 200,
+  INVALID_MINIMUM_LIFETIME: 200,
+  INVALID_EXPIRES: 200,
+  INVALID_USERNAME: 200,
+  INVALID_TOKEN_NAME: 200,
+  DUPLICATE_TOKEN_NAME: 200,
+  INVALID_USER_INFO: 200,
+  INVALID_IP_ADDRESS: 200,
+  INVALID_CURSOR: 200,
+  INVALID_PAGE_SIZE: 200,
+  INVALID_FILTER: 200,
+  NOT_FOUND: 200,
+  UNAVAILABLE: 503,
+} as const
+
+export type ErrorCode = keyof typeof ERROR_STATUS
+
+/**
+ * An expected failure. `message` is fit for the client's eyes; what helps only us goes into `cause`.
+ * Anything that is not one of these is a bug, and is masked before it reaches a client.
+ */
+export class PorthorError extends Error {
+  override readonly name = 'PorthorError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** No, malformed, unknown, expired or revoked token. One message for all, so that it tells nothing apart. */
+export class UnauthenticatedError extends PorthorError {
+  /** What was wrong, for the log only. */
+  readonly reason: UnauthenticatedReason
+
+  constructor(reason: UnauthenticatedReason) {
+    super(
+      'UNAUTHENTICATED',
+      reason === 'missing'
+        ? 'A valid token is needed: send "Authorization: Bearer <token>".'
+        : 'The token is malformed, unknown, expired or revoked: log in again and send a valid one.',
+    )
+    this.reason = reason
+  }
+}
+
+export type UnauthenticatedReason = 'missing' | 'malformed' | 'unknown' | 'desynchronised'
+
+/** There is no such token, or the actor may not see it: the answer is the same. */
+export const notFound = (key: string): PorthorError =>
+  new PorthorError('NOT_FOUND', `There is no token ${JSON.stringify(key)}, or it is not yours to see.`)
+
+/** A store did not answer in time or cannot be reached: unknown is not invalid, and the call can be repeated. */
+export class UnavailableError extends PorthorError {
+  readonly store: 'redis' | 'postgres'
+
+  constructor(store: 'redis' | 'postgres', cause: unknown) {
+    super('UNAVAILABLE', 'A storage service did not answer. Nothing was decided: please try again.', {
+      cause,
+    })
+    this.store = store
+  }
+}

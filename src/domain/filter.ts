@@ -1,0 +1,56 @@
+import { notFound, PorthorError } from './errors.ts'
+import type { AddressFilter } from './ip-address.ts'
+import type { TokenKey, TokenType } from './token.ts'
+
+type Optional<T> = { readonly [K in keyof T]?: T[K] | undefined }
+
+/** Which tokens a list holds. All that is given must match. */
+export type TokenFilter = Optional<{
+  username: string
+  type: TokenType
+}>
+
+/** Which tokens are to be revoked, with their descendants. All that is given must match. */
+export type RevocationFilter = Optional<{
+  username: string
+  service: string
+  type: TokenType
+  /** The tokens below this one; itself it is not matched. */
+  ancestor: TokenKey
+  createdBefore: Date
+}>
+
+/** Which history entries a list holds. All that is given must match. */
+export type ChangeFilter = Optional<{
+  username: string
+  actor: string
+  /** Entries of this token and of its children. */
+  key: TokenKey
+  /** Entries of this token alone. */
+  token: TokenKey
+  type: TokenType
+  /** Both inclusive. */
+  since: Date
+  until: Date
+  ipAddress: AddressFilter
+}>
+
+/** @throws {PorthorError} `INVALID_FILTER` for text with a NUL in it, which PostgreSQL cannot look for. */
+export function requireSearchable(filter: TokenFilter | RevocationFilter | ChangeFilter): void {
+  if (!Object.values(filter).some((value) => typeof value === 'string' && value.includes('\0'))) return
+  throw new PorthorError('INVALID_FILTER', 'What is searched for cannot have a NUL in it.')
+}
+
+/** @throws {PorthorError} `NOT_FOUND` for a key with a NUL in it, which no token has. */
+export function requireFindable(key: string): void {
+  if (key.includes('\0')) throw notFound(key)
+}
+
+/** @throws {PorthorError} `INVALID_FILTER` when nothing is given: that would be every token there is. */
+export function requireCriterion(filter: RevocationFilter): void {
+  if (Object.values(filter).some((value) => value !== undefined)) return
+  throw new PorthorError(
+    'INVALID_FILTER',
+    'Give at least one of username, service, type, ancestor and createdBefore: with none, every token would match.',
+  )
+}

@@ -1,0 +1,96 @@
+import { PorthorError } from './errors.ts'
+
+/** The arguments of a connection, as in the Relay specification. */
+export interface PageArguments {
+  readonly first?: number | null | undefined
+  readonly after?: string | null | undefined
+  readonly last?: number | null | undefined
+  readonly before?: string | null | undefined
+}
+
+/** Where a row stands in a list that is ordered by time and then by a tie-breaker, newest first. */
+export interface Position {
+  readonly at: Date
+  /** A token's key, or the number of a history entry. */
+  readonly tie: string
+}
+
+/** A page to fetch: at most `size` rows behind `after` and before `before`, from one of the two ends. */
+export interface PageRequest {
+  readonly size: number
+  readonly from: 'start' | 'end'
+  readonly after: Position | null
+  readonly before: Position | null
+}
+
+/** Rows in list order, and whether the list goes on at either side. */
+export interface Page<Row> {
+  readonly rows: readonly Row[]
+  readonly hasNextPage: boolean
+  readonly hasPreviousPage: boolean
+}
+
+const DEFAULT_SIZE = 50
+const LARGEST_SIZE = 500
+
+/** Which list a cursor belongs to; a cursor of one is not taken for one of the other. */
+export type ListKind = 'token' | 'change'
+
+/** An opaque cursor for a position. It outlives its row: the page begins where the row was. */
+export const formatCursor = (kind: ListKind, { at, tie }: Position): string =>
+  Buffer.from(`${kind}/${at.getTime()}/${tie}`).toString('base64url')
+
+const TIES: Readonly<Record<ListKind, RegExp>> = { token: /^[^\0]{1,64}$/, change: /^\d{1,10}$/ }
+
+/** Largest value of the 32-bit numbers of history entries. */
+const LARGEST_ID = 2 ** 31 - 1
+
+/** Last moment whose year has four digits: no cursor of ours is later, and PostgreSQL reads no longer year. */
+const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
+
+/** @throws {PorthorError} `INVALID_CURSOR` */
+export function parseCursor(kind: ListKind, cursor: string): Position {
+  const [found, milliseconds = '', ...rest] = Buffer.from(cursor, 'base64url').toString('utf8').split('/')
+  const tie = rest.join('/')
+  const at = new Date(/^\d{1,15}$/.test(milliseconds) ? Number(milliseconds) : Number.NaN)
+  const isValid = found === kind && at.getTime() <= LATEST && TIES[kind].test(tie)
+  if (isValid && !(kind === 'change' && Number(tie) > LARGEST_ID)) return { at, tie }
+  throw new PorthorError(
+    'INVALID_CURSOR',
+    'after and before take a cursor that an earlier page of the same list gave.',
+  )
+}
+
+/**
+ * Reads the arguments of a connection. `before` alone asks for the page that ends there.
+ *
+ * @throws {PorthorError} `INVALID_PAGE_SIZE`, `INVALID_CURSOR`
+ */
+export function parsePage(kind: ListKind, { first, after, last, before }: PageArguments): PageRequest {
+  if (first != null && last != null) {
+    throw new PorthorError('INVALID_PAGE_SIZE', 'Give first or last, not both.')
+  }
+  const size = first ?? last ?? DEFAULT_SIZE
+  if (size < 1 || size > LARGEST_SIZE) {
+    throw new PorthorError('INVALID_PAGE_SIZE', `first and last must be 1 to ${LARGEST_SIZE}.`)
+  }
+  const isFromEnd = last != null || (first == null && before != null && after == null)
+  return {
+    size,
+    from: isFromEnd ? 'end' : 'start',
+    after: after == null ? null : parseCursor(kind, after),
+    before: before == null ? null : parseCursor(kind, before),
+  }
+}
+
+/**
+ * Makes the page of up to `size + 1` rows that were fetched from the page's own end, the surplus one
+ * telling that the list goes on. On the side it came from, a page reached by a cursor has a neighbour.
+ */
+export function toPage<Row>(fetched: readonly Row[], { size, from, after, before }: PageRequest): Page<Row> {
+  const hasMore = fetched.length > size
+  const rows = fetched.slice(0, size)
+  return from === 'start'
+    ? { rows, hasNextPage: hasMore || before !== null, hasPreviousPage: after !== null }
+    : { rows: rows.reverse(), hasNextPage: before !== null, hasPreviousPage: hasMore || after !== null }
+}

@@ -1,0 +1,59 @@
+import { PorthorError } from './errors.ts'
+
+/** Scope names, sorted by code point and without duplicates: the one form in which sets of scopes are kept. */
+export type Scopes = readonly string[]
+
+/** Known scopes and what each allows. */
+export type KnownScopes = ReadonlyMap<string, string>
+
+/** Lets its holder do everything to every token. */
+export const ADMIN_SCOPE = 'admin:token'
+
+/** Lets a user see and change their own tokens. */
+export const USER_SCOPE = 'user:token'
+
+/** What a scope may be called in the configuration. */
+export const SCOPE_NAME = /^[\w:.-]+$/
+
+// Array.sort compares UTF-16 units; scope names are ASCII, where that is the order of code points.
+export const toScopes = (names: Iterable<string>): Scopes => [...new Set(names)].sort()
+
+/** Reads the form of the database columns: names joined by a comma, the empty string for none. */
+export const parseScopes = (text: string): Scopes => (text === '' ? [] : toScopes(text.split(',')))
+
+/** Writes the form of the database columns. */
+export const formatScopes = (scopes: Scopes): string => scopes.join(',')
+
+/** Whether every scope of `inner` is also in `outer`. The empty set is inside any set. */
+export const isWithin = (inner: Scopes, outer: Scopes): boolean =>
+  inner.every((scope) => outer.includes(scope))
+
+/** Whether both hold the same scopes. */
+export const isSameScopes = (left: Scopes, right: Scopes): boolean =>
+  formatScopes(left) === formatScopes(right)
+
+/** The scopes that are in both. */
+export const intersect = (left: Scopes, right: Scopes): Scopes =>
+  left.filter((scope) => right.includes(scope))
+
+/** @throws {PorthorError} `INVALID_SCOPES`, naming each scope that the configuration does not know. */
+export function requireKnown(scopes: Scopes, known: KnownScopes): void {
+  const unknown = scopes.filter((scope) => !known.has(scope))
+  if (unknown.length === 0) return
+  throw new PorthorError(
+    'INVALID_SCOPES',
+    `Unknown scopes: ${quoteAll(unknown)}. Known are: ${[...known.keys()].sort().join(', ')}.`,
+  )
+}
+
+/** @throws {PorthorError} `INVALID_SCOPES`, naming each scope that the acting token does not hold. */
+export function requireHeld(scopes: Scopes, held: Scopes): void {
+  const missing = scopes.filter((scope) => !held.includes(scope))
+  if (missing.length === 0) return
+  throw new PorthorError(
+    'INVALID_SCOPES',
+    `The acting token does not hold: ${quoteAll(missing)}. It can hand on: ${held.join(', ') || 'none'}.`,
+  )
+}
+
+const quoteAll = (names: readonly string[]): string => names.map((name) => JSON.stringify(name)).join(', ')

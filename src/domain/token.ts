@@ -1,0 +1,109 @@
+import { randomBytes } from 'node:crypto'
+import { UnauthenticatedError } from './errors.ts'
+import type { Scopes } from './scope.ts'
+
+declare const brand: unique symbol
+
+/** Public half of a token, 22 characters. Names it in logs, history and queries; never enough to authenticate. */
+export type TokenKey = string & { readonly [brand]: 'TokenKey' }
+
+/** Private half of a token, 22 characters. Never logged; compared in constant time. */
+export type TokenSecret = string & { readonly [brand]: 'TokenSecret' }
+
+export interface Token {
+  readonly key: TokenKey
+  readonly secret: TokenSecret
+}
+
+/** Every kind of token, in the order of the database's enum type. */
+export const TOKEN_TYPES = ['session', 'user', 'notebook', 'internal', 'service', 'oidc'] as const
+
+export type TokenType = (typeof TOKEN_TYPES)[number]
+
+export interface Group {
+  readonly name: string
+  readonly id: number
+}
+
+/** What a token says about its user. `null` means not recorded: a consumer looks it up elsewhere. */
+export interface UserInfo {
+  readonly name: string | null
+  readonly email: string | null
+  readonly uid: number | null
+  readonly gid: number | null
+  readonly groups: readonly Group[] | null
+}
+
+export const NO_USER_INFO: UserInfo = { name: null, email: null, uid: null, gid: null, groups: null }
+
+interface TokenDataBase {
+  readonly token: Token
+  readonly username: string
+  readonly userInfo: UserInfo
+  readonly scopes: Scopes
+  /** Whole seconds. */
+  readonly createdAt: Date
+  /** Whole seconds; `null` for a token that never ends. */
+  readonly expiresAt: Date | null
+}
+
+/** Data of an internal token. Only this type is tied to a service. */
+export interface InternalTokenData extends TokenDataBase {
+  readonly type: 'internal'
+  /** The service that the user's rights are lent to. */
+  readonly service: string
+}
+
+export interface NotebookTokenData extends TokenDataBase {
+  readonly type: 'notebook'
+}
+
+/** Data of a token that nobody delegated, or that Gafaelfawr made for an OpenID Connect client. */
+export interface RootTokenData extends TokenDataBase {
+  readonly type: Exclude<TokenType, 'internal' | 'notebook'>
+}
+
+/** A child as Porthor hands it out: it always ends. */
+export type DelegatedTokenData = (InternalTokenData | NotebookTokenData) & { readonly expiresAt: Date }
+
+/** What the token store holds about one token: all that deciding its validity and use takes. */
+export type TokenData = InternalTokenData | NotebookTokenData | RootTokenData
+
+const HALF_BYTES = 16
+const HALF_LENGTH = 22
+const PREFIX = 'gt-'
+
+/** A new token: 128 random bits in each half, base64url without padding. */
+export const generateToken = (): Token => ({
+  key: randomBytes(HALF_BYTES).toString('base64url') as TokenKey,
+  secret: randomBytes(HALF_BYTES).toString('base64url') as TokenSecret,
+})
+
+/** The bearer string `gt-<key>.<secret>`, for the holder's eyes only. */
+export const formatToken = ({ key, secret }: Token): string => `${PREFIX}${key}.${secret}`
+
+/**
+ * Reads `gt-<key>.<secret>`, split at the first dot. The alphabet of the halves is not checked, as in
+ * Gafaelfawr: whatever has the right shape is looked up, and not found.
+ *
+ * @throws {UnauthenticatedError} `malformed`, for any other text.
+ */
+export function parseToken(text: string): Token {
+  const dot = text.indexOf('.')
+  const key = text.slice(PREFIX.length, dot)
+  const secret = text.slice(dot + 1)
+  const isWellFormed =
+    text.startsWith(PREFIX) && dot > 0 && key.length === HALF_LENGTH && secret.length === HALF_LENGTH
+  if (!isWellFormed) throw new UnauthenticatedError('malformed')
+  return { key: key as TokenKey, secret: secret as TokenSecret }
+}
+
+/** Takes `text` as the key of a token on record, without a look at its form. */
+export const toTokenKey = (text: string): TokenKey => text as TokenKey
+
+/** The service a token is tied to, or `null` for every type but internal. */
+export const serviceOf = (data: TokenData): string | null => (data.type === 'internal' ? data.service : null)
+
+/** Whether the token's life is over. It ends at `expiresAt` itself: a token is not valid in that second. */
+export const isExpired = ({ expiresAt }: Pick<TokenData, 'expiresAt'>, now: Date): boolean =>
+  expiresAt !== null && expiresAt <= now

@@ -1,0 +1,71 @@
+import { PorthorError } from './errors.ts'
+import type { UserInfo } from './token.ts'
+
+const USERNAME = /^[a-z0-9]+(-[a-z0-9]+)*$/
+// A letter with a letter or digit before it keeps out `1-a` and the like, which look like numbers.
+const HAS_WORD = /[a-z0-9][a-z]/
+const BOT_USERNAME = /^bot-[a-z0-9]+(-[a-z0-9]+)*$/
+const LONGEST_USERNAME = 64
+
+/** Whether `username` is one a token may be made for. */
+export const isUsername = (username: string): boolean =>
+  username.length <= LONGEST_USERNAME && USERNAME.test(username) && HAS_WORD.test(username)
+
+/** @throws {PorthorError} `INVALID_USERNAME` */
+export function requireUsername(username: string): void {
+  if (isUsername(username)) return
+  throw new PorthorError(
+    'INVALID_USERNAME',
+    'username must be 1 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter.',
+  )
+}
+
+/** @throws {PorthorError} `INVALID_USERNAME`, for one that does not begin with `bot-`. */
+export function requireBotUsername(username: string): void {
+  requireUsername(username)
+  if (BOT_USERNAME.test(username)) return
+  throw new PorthorError('INVALID_USERNAME', 'the username of a service token must begin with "bot-".')
+}
+
+const LONGEST_TOKEN_NAME = 64
+
+/** @throws {PorthorError} `INVALID_TOKEN_NAME` */
+export function requireTokenName(tokenName: string): void {
+  const length = [...tokenName].length
+  // PostgreSQL keeps no NUL in a text.
+  if (length >= 1 && length <= LONGEST_TOKEN_NAME && !tokenName.includes('\0')) return
+  throw new PorthorError(
+    'INVALID_TOKEN_NAME',
+    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters, none of them NUL.`,
+  )
+}
+
+/** The user has a token of that name already. */
+export const duplicateTokenName = (tokenName: string): PorthorError =>
+  new PorthorError(
+    'DUPLICATE_TOKEN_NAME',
+    `There is a token named ${JSON.stringify(tokenName)} already: choose another name.`,
+  )
+
+const GROUP_NAME = /^[A-Za-z0-9][\w.-]*$/
+const HAS_LETTER = /[A-Za-z]/
+
+/**
+ * @throws {PorthorError} `INVALID_USER_INFO`, naming every field at fault.
+ */
+export function requireUserInfo({ name, email, uid, gid, groups }: UserInfo): void {
+  const faults = [
+    ...(name === '' ? ['name must not be empty'] : []),
+    ...(email === '' ? ['email must not be empty'] : []),
+    ...(uid !== null && uid < 1 ? ['uid must be at least 1'] : []),
+    ...(gid !== null && gid < 1 ? ['gid must be at least 1'] : []),
+    ...(groups ?? []).flatMap((group, index) =>
+      GROUP_NAME.test(group.name) && HAS_LETTER.test(group.name)
+        ? []
+        : [
+            `groups.${index}.name must begin with a letter or digit, hold only A-Z a-z 0-9 . _ - and at least one letter`,
+          ],
+    ),
+  ]
+  if (faults.length > 0) throw new PorthorError('INVALID_USER_INFO', `userInfo: ${faults.join('; ')}.`)
+}

@@ -1,0 +1,34 @@
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import proxyaddr from 'proxy-addr'
+
+const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
+
+/** An IPv4 address that arrived through an IPv6 socket, as the IPv4 address it is. */
+const unmap = (address: string): string => MAPPED_IPV4.exec(address)?.[1] ?? address
+
+/**
+ * A function that tells a request's client address: the rightmost address of the chain, peer last,
+ * that is not a trusted proxy's. `X-Forwarded-For` is read only where the peer itself is trusted, so
+ * that a direct caller cannot make one up; entries of it that are no plain IP address are left out.
+ *
+ * @param trustedProxies Addresses and CIDR blocks.
+ * @returns `undefined` where the peer is not known (its socket is closed).
+ */
+export function clientAddress(
+  trustedProxies: readonly string[],
+): (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined {
+  const isTrusted = proxyaddr.compile([...trustedProxies])
+  return ({ headers, socket }) => {
+    const peer = socket.remoteAddress && unmap(socket.remoteAddress)
+    if (!peer) return undefined
+    const forwarded = headers['x-forwarded-for']
+    if (!forwarded || trustedProxies.length === 0) return peer
+    const chain = String(forwarded)
+      .split(',')
+      .map((entry) => unmap(entry.trim()))
+      .filter((entry) => isIP(entry) !== 0)
+    const hops = [...chain, peer]
+    return hops.findLast((hop, index) => !isTrusted(hop, index)) ?? hops[0]
+  }
+}

@@ -1,0 +1,199 @@
+import { access, chmod, constants, mkdir, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import pg from 'pg'
+import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+import { findPostgresBinaries } from './postgres-binaries.ts'
+import {
+  type ClusterPlace,
+  createCluster,
+  POSTGRES_NAME,
+  removeDeadDrafts,
+  type Spawned,
+  spawnServer,
+} from './postgres-cluster.ts'
+import { findReachableBinaries, findReachableHome } from './postgres-home.ts'
+import { choosePostgresUser } from './postgres-os-user.ts'
+import {
+  connectTo,
+  isOwned,
+  OwnedByAnotherError,
+  type Ownership,
+  takeOwnership,
+} from './postgres-ownership.ts'
+import { loadPostgresPassword } from './postgres-password.ts'
+import { findPostmaster, type Postmaster, servesHere } from './postgres-postmaster.ts'
+
+export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+
+export interface EmbeddedPostgresOptions {
+  /** Holds `postgres/`, `postgres-password` and `postgres.log`. Made when missing. */
+  readonly dataDir: string
+  readonly log: EmbeddedPostgresLog
+  /** Further arguments of the `postgres` program, such as `-c fsync=off` in tests. */
+  readonly postgresFlags?: readonly string[]
+}
+
+export interface EmbeddedPostgresLog {
+  info(obj: object, msg: string): void
+  warn(obj: object, msg: string): void
+}
+
+export interface EmbeddedPostgres {
+  /** Of the database `porthor`, as its superuser `porthor`. Holds the password; the port is new at each start. */
+  readonly url: string
+  /** Process id of the server. */
+  readonly pid: number
+  /** Disconnects all clients and resolves when the server has ended. Can be called again. */
+  close(): Promise<void>
+}
+
+/** How long a server may take until it answers, in milliseconds: after a crash it replays its log first. */
+const READY_TIMEOUT_MS = 120_000
+
+/** How long each way of asking the server to end is given, in milliseconds: fast, immediate, killed. */
+const STOP_STEPS = [
+  ['SIGINT', 20_000],
+  ['SIGQUIT', 5_000],
+  ['SIGKILL', 5_000],
+] as const
+
+/** Why a server of ours may end at its start without being at fault: another try goes well or tells more. */
+const TRY_AGAIN = /lock file "postmaster.pid"|could not bind|could not create any TCP\/IP|shared memory block/
+
+/**
+ * Runs a real PostgreSQL as a child process, for one Porthor at a time.
+ *
+ * Who holds an advisory lock in the server owns it, for as long as its connection lives. So a server that
+ * outlived its Porthor (SIGKILL) is taken over as it is, and of two starts at once exactly one succeeds.
+ *
+ * @throws {EmbeddedPostgresError} Another Porthor owns it, or it cannot run here; says what would be right.
+ */
+export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { log } = options
+  const place = await preparePlace(resolve(options.dataDir))
+  if (place.dataDir !== resolve(options.dataDir)) {
+    log.info(
+      { dataDir: options.dataDir, usedInstead: place.dataDir },
+      'PostgreSQL, which does not run as root, cannot get to the data directory: its data is kept elsewhere',
+    )
+  }
+  const password = await loadPostgresPassword(place)
+  const { server, ownership } = await own(place, password, options)
+
+  let closing: Promise<void> | undefined
+  const close = () => {
+    closing ??= ownership.release(() => stopServer(place, server.pid, log))
+    return closing
+  }
+  ownership.watch(() => closing !== undefined, log)
+
+  try {
+    await createDatabase(ownership.client)
+    await removeDeadDrafts(place.dataDir)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  log.info({ pid: server.pid, port: server.port, dataDir: place.dataDir }, 'embedded PostgreSQL is ready')
+  return { url: connectTo(server.port, password, POSTGRES_NAME), pid: server.pid, close }
+}
+
+/**
+ * The server on this data directory that a Porthor runs already, to be used beside it. Closing it here
+ * leaves it to its owner. `undefined` where there is none, or it has outlived its Porthor.
+ */
+export async function findEmbeddedPostgres(
+  dataDir: string,
+): Promise<Pick<EmbeddedPostgres, 'url' | 'close'> | undefined> {
+  const runAs = await choosePostgresUser(join(resolve(dataDir), 'postgres'))
+  const home = await findReachableHome(resolve(dataDir), runAs)
+  const place = { dataDir: home, clusterDir: join(home, 'postgres') }
+  const server = await findPostmaster(place.clusterDir)
+  if (!server) return undefined
+  const url = connectTo(server.port, await loadPostgresPassword(place), POSTGRES_NAME)
+  return (await isOwned(url)) ? { url, close: async () => undefined } : undefined
+}
+
+/** Makes the directory, and finds out who may run the server, before anything is written into it. */
+async function preparePlace(wantedDir: string): Promise<ClusterPlace> {
+  const runAs = await choosePostgresUser(join(wantedDir, 'postgres'))
+  const asOther = runAs.uid !== undefined
+  let dataDir = wantedDir
+  try {
+    await mkdir(dirname(wantedDir), { recursive: true })
+    dataDir = await findReachableHome(wantedDir, runAs)
+    await mkdir(dataDir, { recursive: true, mode: asOther ? 0o711 : 0o700 })
+    await access(dataDir, constants.W_OK | constants.X_OK)
+    const { mode } = await stat(dataDir)
+    if (asOther && (mode & 0o001) === 0) await chmod(dataDir, mode | 0o001)
+  } catch (cause) {
+    throw new EmbeddedPostgresError(
+      `Porthor cannot write to ${dataDir}: set DATA_DIR to a directory that it may write to, or set DATABASE_URL.`,
+      { cause },
+    )
+  }
+  const binaries = await findReachableBinaries(await findPostgresBinaries(), runAs)
+  const clusterDir = join(dataDir, 'postgres')
+  return { binaries, runAs, dataDir, clusterDir, logFile: join(dataDir, 'postgres.log') }
+}
+
+/** Starts a server, or takes over one that nobody owns, until one is ours or turns out to be another's. */
+async function own(
+  place: ClusterPlace,
+  password: string,
+  { log, postgresFlags: flags = [] }: EmbeddedPostgresOptions,
+): Promise<{ server: Postmaster; ownership: Ownership }> {
+  const deadline = Date.now() + READY_TIMEOUT_MS
+  for (;;) {
+    const running = await findPostmaster(place.clusterDir)
+    const spawned = running ? undefined : await startServer(place, password, flags)
+    const server = running ?? spawned
+    if (!server) continue
+    const isGone = spawned
+      ? async () => spawned.hasEnded()
+      : async () => !(await servesHere(server.pid, place.clusterDir))
+    const claim = { place, server, password, deadline, isGone }
+    const ownership = await takeOwnership(claim).catch(async (error: unknown) => {
+      // One that we started in vain must not stay, unless another start has taken it over meanwhile.
+      if (spawned && !(error instanceof OwnedByAnotherError)) await stopServer(place, server.pid, log)
+      throw error
+    })
+    if (ownership) return { server, ownership }
+    const lastWords = await spawned?.lastWords
+    if (lastWords !== undefined && !TRY_AGAIN.test(lastWords)) {
+      throw new EmbeddedPostgresError(`PostgreSQL ended while starting; its last words: ${lastWords}`)
+    }
+    if (Date.now() > deadline) {
+      throw new EmbeddedPostgresError(`PostgreSQL could not be started in ${place.dataDir}: ${lastWords}`)
+    }
+    await delay(50)
+  }
+}
+
+/** `undefined` when there was no data directory yet: after making one, look again who else did. */
+async function startServer(
+  place: ClusterPlace,
+  password: string,
+  flags: readonly string[],
+): Promise<Spawned | undefined> {
+  const found = await stat(place.clusterDir).catch(() => undefined)
+  if (found) return spawnServer(place, flags)
+  await createCluster(place, password)
+  return undefined
+}
+
+async function createDatabase(client: pg.Client): Promise<void> {
+  const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [POSTGRES_NAME])
+  if (rowCount === 0) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(POSTGRES_NAME)}`)
+}
+
+async function stopServer(place: ClusterPlace, pid: number, log: EmbeddedPostgresLog): Promise<void> {
+  for (const [signal, patienceMs] of STOP_STEPS) {
+    if (!(await servesHere(pid, place.clusterDir))) return
+    if (signal !== 'SIGINT') log.warn({ pid, signal }, 'embedded PostgreSQL does not end: asking harder')
+    process.kill(pid, signal)
+    const deadline = Date.now() + patienceMs
+    while (Date.now() < deadline && (await servesHere(pid, place.clusterDir))) await delay(10)
+  }
+}

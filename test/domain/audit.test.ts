@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest'
+import { type AuditedEntry, type AuditedRow, auditRow, auditStray } from '../../src/domain/audit.ts'
+import { aSession, aToken, at, NOW } from '../support/token-data.ts'
+
+const KNOWN = new Map([
+  ['read:all', ''],
+  ['user:token', ''],
+])
+
+const data = aSession()
+const ROW: AuditedRow = {
+  key: data.token.key,
+  username: data.username,
+  type: data.type,
+  tokenName: null,
+  scopes: data.scopes,
+  createdAt: data.createdAt,
+  expiresAt: data.expiresAt,
+  isDelegated: false,
+  parentKey: null,
+  parentExpiresAt: null,
+}
+
+/** Kinds and details of what is found wrong, now. */
+const audit = (row: Partial<AuditedRow>, entry: AuditedEntry = { data }) =>
+  auditRow({ ...ROW, ...row }, entry, KNOWN, NOW).map(({ kind, detail }) => `${kind}: ${detail}`)
+
+describe('of a row and its entry', () => {
+  it('nothing is found wrong where they are the same', () => {
+    expect(audit({})).toEqual([])
+  })
+
+  it.each<[string, Partial<AuditedRow>, string]>([
+    ['username', { username: 'robin' }, 'mismatch: username'],
+    ['type', { type: 'user' }, 'mismatch: type'],
+    ['scopes', { scopes: ['read:all'] }, 'mismatch: scopes'],
+    ['beginning', { createdAt: at(1) }, 'mismatch: created'],
+    ['end', { expiresAt: at(1) }, 'mismatch: expires'],
+    ['end, of which there is none', { expiresAt: null }, 'mismatch: expires'],
+  ])('a difference in the %s is found', (_what, row, finding) => {
+    expect(audit(row)).toEqual([finding])
+  })
+
+  it('all differences are named in one finding', () => {
+    expect(audit({ username: 'robin', scopes: [] })).toEqual(['mismatch: username, scopes'])
+  })
+
+  it('a row without an entry is found, unless its life is over', () => {
+    const missing = auditRow(ROW, undefined, KNOWN, NOW)
+    expect(missing).toEqual([
+      { kind: 'db-only', key: ROW.key, username: 'wren', detail: 'not in the token store' },
+    ])
+    expect(auditRow({ ...ROW, expiresAt: null }, undefined, KNOWN, NOW)).toHaveLength(1)
+    expect(auditRow({ ...ROW, expiresAt: at(1) }, undefined, KNOWN, NOW)).toHaveLength(1)
+    expect(auditRow({ ...ROW, expiresAt: NOW }, undefined, KNOWN, NOW)).toEqual([])
+  })
+
+  it('a damaged entry is found, and the row without a readable one too, unless its life is over', () => {
+    expect(audit({}, { fault: 'too short' })).toEqual([
+      'malformed: too short',
+      'db-only: not in the token store',
+    ])
+    expect(audit({ expiresAt: NOW }, { fault: 'too short' })).toEqual(['malformed: too short'])
+  })
+
+  it('each scope is found that the configuration does not know', () => {
+    const scopes = ['a', 'b', 'read:all']
+
+    expect(audit({ scopes }, { data: aSession({ scopes }) })).toEqual([
+      'unknown-scope: a',
+      'unknown-scope: b',
+    ])
+  })
+
+  it.each<[string, Date | null, Date | null, boolean]>([
+    ['ends with its parent', at(86_400), at(86_400), false],
+    ['ends before its parent', at(86_400), at(86_401), false],
+    ['ends after its parent', at(86_400), at(86_399), true],
+    ['never ends, where its parent does', null, at(86_400), true],
+    ['never ends, as its parent', null, null, false],
+    ['ends, where its parent does not', at(86_400), null, false],
+  ])('a child that %s is found or not', (_what, expiresAt, parentExpiresAt, isFound) => {
+    const row = { isDelegated: true, parentKey: aToken('its-parent').key, expiresAt, parentExpiresAt }
+
+    expect(audit(row, { data: aSession({ expiresAt }) })).toEqual(
+      isFound ? [`outlives-parent: parent ${aToken('its-parent').key}`] : [],
+    )
+  })
+
+  it('an orphan is found, and not a token that nobody delegated', () => {
+    expect(audit({ isDelegated: true })).toEqual(['orphan: its parent is gone'])
+    expect(audit({ isDelegated: false })).toEqual([])
+  })
+})
+
+describe('of an entry without a row', () => {
+  it('that it has none is found, and unknown scopes', () => {
+    const entry = { data: aSession({ scopes: ['nope', 'read:all'] }) }
+
+    expect(auditStray(ROW.key, entry, KNOWN)).toEqual([
+      { kind: 'redis-only', key: ROW.key, username: 'wren', detail: 'not in the database' },
+      { kind: 'unknown-scope', key: ROW.key, username: 'wren', detail: 'nope' },
+    ])
+  })
+
+  it('its damage is found, by its key alone', () => {
+    expect(auditStray(ROW.key, { fault: 'bad padding' }, KNOWN)).toEqual([
+      { kind: 'malformed', key: ROW.key, username: null, detail: 'bad padding' },
+    ])
+  })
+
+  it('nothing is found where it is gone by now', () => {
+    expect(auditStray(ROW.key, undefined, KNOWN)).toEqual([])
+  })
+})

@@ -1,0 +1,123 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  formatScopes,
+  isSameScopes,
+  isWithin,
+  parseScopes,
+  requireHeld,
+  requireKnown,
+  SCOPE_NAME,
+  toScopes,
+} from '../../src/domain/scope.ts'
+import { failure } from '../support/failures.ts'
+import { scopeSets } from '../support/token-data.ts'
+
+const KNOWN = new Map([
+  ['read:all', 'Read all'],
+  ['admin:token', 'Administer'],
+])
+
+describe('a set of scopes', () => {
+  it('is sorted by code point and free of duplicates', () => {
+    expect(toScopes(['read:tap', 'exec:a', 'Exec:b', 'read:tap', 'exec:_', 'exec:1'])).toEqual([
+      'Exec:b',
+      'exec:1',
+      'exec:_',
+      'exec:a',
+      'read:tap',
+    ])
+  })
+
+  it('is the same whatever the order and the repetitions it was named in', () => {
+    fc.assert(
+      fc.property(
+        scopeSets.chain((set) =>
+          fc.tuple(fc.constant(set), fc.shuffledSubarray([...set, ...set], { minLength: set.length * 2 })),
+        ),
+        ([set, named]) => {
+          expect(toScopes(named)).toEqual(set)
+          expect(isSameScopes(toScopes(named), set)).toBe(true)
+        },
+      ),
+    )
+  })
+
+  it('is written with commas, the empty set as the empty string, and read as it was written', () => {
+    expect(formatScopes(toScopes(['read:tap', 'exec:notebook']))).toBe('exec:notebook,read:tap')
+    expect(formatScopes([])).toBe('')
+    fc.assert(
+      fc.property(scopeSets, (set) => {
+        expect(parseScopes(formatScopes(set))).toEqual(set)
+      }),
+    )
+  })
+
+  it('is read from a column that is not sorted', () => {
+    expect(parseScopes('read:tap,exec:notebook,read:tap')).toEqual(['exec:notebook', 'read:tap'])
+  })
+
+  it.each([
+    ['the empty set in any', [], ['a'], true],
+    ['the empty set in the empty set', [], [], true],
+    ['a set in itself', ['a', 'b'], ['a', 'b'], true],
+    ['a smaller set', ['b'], ['a', 'b'], true],
+    ['a larger set', ['a', 'b'], ['b'], false],
+    ['any in the empty set', ['a'], [], false],
+    ['a name that only begins the same', ['read:all'], ['read:all:more'], false],
+  ])('is within another or not: %s', (_what, inner, outer, within) => {
+    expect(isWithin(inner, outer)).toBe(within)
+  })
+
+  it.each([
+    ['another order of names is the same', toScopes(['a', 'b']), toScopes(['b', 'a']), true],
+    ['one name more is another', ['a'], ['a', 'b'], false],
+    ['the empty set is the same as itself', [], [], true],
+  ])('is compared as a set: %s', (_what, left, right, same) => {
+    expect(isSameScopes(left, right)).toBe(same)
+  })
+})
+
+describe('scopes that are asked for', () => {
+  it('pass where all are known and held', () => {
+    expect(() => requireKnown(['admin:token', 'read:all'], KNOWN)).not.toThrow()
+    expect(() => requireHeld(['read:all'], ['exec:notebook', 'read:all'])).not.toThrow()
+  })
+
+  it('pass where none is asked for', () => {
+    expect(() => requireKnown([], KNOWN)).not.toThrow()
+    expect(() => requireHeld([], [])).not.toThrow()
+  })
+
+  it('are refused where the configuration does not know them, each by name, with those it knows', () => {
+    expect(() => requireKnown(['nope:a', 'read:all', 'nope:b'], KNOWN)).toThrow(
+      failure('INVALID_SCOPES', {
+        message: 'Unknown scopes: "nope:a", "nope:b". Known are: admin:token, read:all.',
+      }),
+    )
+  })
+
+  it('are refused where the acting token does not hold them, admins included', () => {
+    expect(() => requireHeld(['read:all', 'read:tap'], ['admin:token', 'read:all'])).toThrow(
+      failure('INVALID_SCOPES', {
+        message: 'The acting token does not hold: "read:tap". It can hand on: admin:token, read:all.',
+      }),
+    )
+    expect(() => requireHeld(['read:tap'], [])).toThrow(/It can hand on: none/)
+  })
+})
+
+it.each(['read:all', 'a', 'Exec.1-x_y:z'])('%s is a name that a scope may have', (name) => {
+  expect(name).toMatch(SCOPE_NAME)
+})
+
+it.each([
+  ['nothing', ''],
+  ['a comma', 'a,b'],
+  ['a blank', 'a b'],
+  ['a line feed', 'a\n'],
+  ['a letter of another alphabet', 'ä'],
+  ['a quotation mark', 'a"'],
+])('%s makes no name of a scope', (_what, name) => {
+  expect(name).not.toMatch(SCOPE_NAME)
+})

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest'
+import { createLogger } from '../../src/lib/logger.ts'
+
+/** The lines that a logger of `level` writes while `use` has it. */
+function logged(use: (log: ReturnType<typeof createLogger>) => void, level = 'info') {
+  const lines: Record<string, unknown>[] = []
+  use(createLogger(level, { write: (line: string) => void lines.push(JSON.parse(line)) }))
+  return lines
+}
+
+describe('an error in the log', () => {
+  it('is told by name, message, code and stack, without what a driver hung on it', () => {
+    const error = Object.assign(new TypeError('lost'), {
+      code: 'ECONNRESET',
+      command: { name: 'set', args: ['token:abc', 'hunter2'] },
+      parameters: ['hunter2'],
+    })
+    const [line] = logged((log) => log.error({ err: error }, 'failed'))
+
+    expect(line).toMatchObject({
+      msg: 'failed',
+      err: { type: 'TypeError', message: 'lost', code: 'ECONNRESET', stack: expect.stringContaining('lost') },
+    })
+    expect(JSON.stringify(line)).not.toContain('hunter2')
+  })
+
+  it('brings its causes along, as sparingly told', () => {
+    const root = Object.assign(new Error('refused'), { code: 'ECONNREFUSED', detail: 'hunter2' })
+    const [line] = logged((log) => log.error({ err: new Error('no answer', { cause: root }) }))
+
+    expect(line).toMatchObject({ err: { cause: { message: 'refused', code: 'ECONNREFUSED' } } })
+    expect(JSON.stringify(line)).not.toContain('hunter2')
+  })
+
+  it('that causes itself does not go on for ever', () => {
+    const error = new Error('round')
+    error.cause = error
+
+    expect(logged((log) => log.error({ err: error }))).toMatchObject([{ err: { message: 'round' } }])
+  })
+
+  it.each([
+    ['text', 'hunter2', 'string'],
+    ['an object', { password: 'hunter2' }, 'object'],
+  ])('that is %s instead is told by its type alone', (_what, thrown, type) => {
+    const [line] = logged((log) => log.error({ err: thrown }))
+
+    expect(line).toMatchObject({ err: type })
+    expect(JSON.stringify(line)).not.toContain('hunter2')
+  })
+})
+
+it('lines below the level are not written', () => {
+  const levels = logged((log) => {
+    log.info('heard')
+    log.warn('seen')
+  }, 'warn')
+
+  expect(levels.map(({ msg }) => msg)).toEqual(['seen'])
+})
+
+it('lines tell the time in ISO 8601, and nothing of the machine', () => {
+  const [line] = logged((log) => log.info('started'))
+
+  expect(line).toEqual({
+    level: 30,
+    time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    msg: 'started',
+  })
+})
