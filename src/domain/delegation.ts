@@ -149,6 +149,10 @@ export interface ChildRecord extends DelegationShape {
   readonly expiresAt: Date
 }
 
+/** Whether a child would be valid after its parent has ended: Gafaelfawr may shorten a parent without it. */
+export const outlives = (child: Pick<ChildRecord, 'expiresAt'>, parent: TokenData): boolean =>
+  parent.expiresAt !== null && child.expiresAt > parent.expiresAt
+
 /** Whether the token store and the database describe the same child. The store alone decides validity. */
 export const agrees = (data: TokenData, record: ChildRecord): data is DelegatedTokenData =>
   data.type === record.type &&

@@ -50,6 +50,9 @@ export const duplicateTokenName = (tokenName: string): PorthorError =>
 const GROUP_NAME = /^[A-Za-z0-9][\w.-]*$/
 const HAS_LETTER = /[A-Za-z]/
 
+/** Whether `name` is one that a group may have. */
+export const isGroupName = (name: string): boolean => GROUP_NAME.test(name) && HAS_LETTER.test(name)
+
 /**
  * @throws {PorthorError} `INVALID_USER_INFO`, naming every field at fault.
  */
@@ -60,7 +63,7 @@ export function requireUserInfo({ name, email, uid, gid, groups }: UserInfo): vo
     ...(uid !== null && uid < 1 ? ['uid must be at least 1'] : []),
     ...(gid !== null && gid < 1 ? ['gid must be at least 1'] : []),
     ...(groups ?? []).flatMap((group, index) =>
-      GROUP_NAME.test(group.name) && HAS_LETTER.test(group.name)
+      isGroupName(group.name)
         ? []
         : [
             `groups.${index}.name must begin with a letter or digit, hold only A-Z a-z 0-9 . _ - and at least one letter`,

@@ -4,8 +4,11 @@ import proxyaddr from 'proxy-addr'
 
 const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
-/** An IPv4 address that arrived through an IPv6 socket, as the IPv4 address it is. */
-const unmap = (address: string): string => MAPPED_IPV4.exec(address)?.[1] ?? address
+/**
+ * An address as others know it: an IPv4 address that arrived through an IPv6 socket as the IPv4 address it
+ * is, and a link-local one without the zone (RFC 4007), which names a network card of this machine.
+ */
+const normalize = (address: string): string => MAPPED_IPV4.exec(address)?.[1] ?? address.replace(/%.*$/, '')
 
 /**
  * A function that tells a request's client address: the rightmost address of the chain, peer last,
@@ -20,13 +23,13 @@ export function clientAddress(
 ): (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined {
   const isTrusted = proxyaddr.compile([...trustedProxies])
   return ({ headers, socket }) => {
-    const peer = socket.remoteAddress && unmap(socket.remoteAddress)
+    const peer = socket.remoteAddress && normalize(socket.remoteAddress)
     if (!peer) return undefined
     const forwarded = headers['x-forwarded-for']
     if (!forwarded || trustedProxies.length === 0) return peer
     const chain = String(forwarded)
       .split(',')
-      .map((entry) => unmap(entry.trim()))
+      .map((entry) => normalize(entry.trim()))
       .filter((entry) => isIP(entry) !== 0)
     const hops = [...chain, peer]
     return hops.findLast((hop, index) => !isTrusted(hop, index)) ?? hops[0]

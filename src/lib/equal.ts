@@ -1,7 +1,10 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 
-const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
-
-/** Whether two strings are the same, in a time that tells nothing about where they differ. */
-export const equalInConstantTime = (left: string, right: string): boolean =>
-  timingSafeEqual(digest(left), digest(right))
+/**
+ * Whether two strings are the same, in a time that tells nothing about where they differ. Whether they are
+ * of the same length is told: what is compared here has a known one.
+ */
+export function equalInConstantTime(left: string, right: string): boolean {
+  const [leftBytes, rightBytes] = [Buffer.from(left), Buffer.from(right)]
+  return leftBytes.length === rightBytes.length && timingSafeEqual(leftBytes, rightBytes)
+}

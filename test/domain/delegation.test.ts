@@ -10,6 +10,7 @@ import {
   type DelegationShape,
   isReusable,
   minimumExpiry,
+  outlives,
   requireMinimumLifetime,
   requireParentLifetime,
   requireService,
@@ -138,7 +139,7 @@ describe('the cache key', () => {
     const parents = fc
       .record({ name: fc.constantFrom('a', 'b'), end: fc.constantFrom(null, at(1), at(2)) })
       .map(({ name, end }) => aSession({ token: aToken(name), expiresAt: end }))
-    const service = fc.constantFrom('a', 'a.b', 'b')
+    const service = fc.constantFrom('a', 'ab', 'b')
     const scopes = fc.subarray(['a', 'a:b', 'b'])
     const request: fc.Arbitrary<DelegationRequest> = fc.record({
       type: fc.constant('internal'),
@@ -358,6 +359,17 @@ describe('a cached child is reused', () => {
   })
 })
 
+describe('a child outlives its parent', () => {
+  it.each([
+    ['where it ends a second later', at(1), at(0), true],
+    ['but not where both end together', at(1), at(1), false],
+    ['but not where it ends a second earlier', at(0), at(1), false],
+    ['but not where its parent never ends', at(1), null, false],
+  ])('%s', (_what, childEnd, parentEnd, expected) => {
+    expect(outlives({ expiresAt: childEnd }, aSession({ expiresAt: parentEnd }))).toBe(expected)
+  })
+})
+
 describe('the two stores agree on a child', () => {
   const child = anInternalToken({ scopes: ['read:all', 'read:tap'] })
   const record: ChildRecord = {
@@ -382,7 +394,7 @@ describe('the two stores agree on a child', () => {
   })
 
   it.each<[string, Partial<ChildRecord>]>([
-    ['type', { type: 'notebook', service: null }],
+    ['type', { type: 'notebook' }],
     ['user', { username: 'robin' }],
     ['service', { service: 'tap2' }],
     ['service, of which there is none', { service: null }],

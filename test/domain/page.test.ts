@@ -44,7 +44,7 @@ describe('a cursor', () => {
   it.each([
     ['is empty', ''],
     ['is text', 'newest'],
-    ['is of another list', formatCursor('token', { at: NOW, tie: 'q1w2e3r4t5y6u7i8o9p0aQ' })],
+    ['is of another list', formatCursor('token', POSITION)],
     ['has no time', encode('change//17')],
     ['has a time that is none', encode('change/now/17')],
     ['has a negative time', encode('change/-1/17')],
@@ -154,6 +154,19 @@ describe('a page', () => {
     } while (page.hasPreviousPage)
 
     expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6])
+  })
+
+  it('that ends before a cursor goes on behind it, and one that begins after a cursor before it', () => {
+    expect(fetch(parsePage('change', { first: 9, before: cursor(3) }))).toEqual({
+      rows: [{ id: 0 }, { id: 1 }, { id: 2 }],
+      hasNextPage: true,
+      hasPreviousPage: false,
+    })
+    expect(fetch(parsePage('change', { last: 9, after: cursor(3) }))).toEqual({
+      rows: [{ id: 4 }, { id: 5 }, { id: 6 }],
+      hasNextPage: false,
+      hasPreviousPage: true,
+    })
   })
 
   it('has its rows in list order, whichever end it was asked from', () => {

@@ -110,10 +110,14 @@ describe('a token is refused', () => {
     ['with a line feed behind it', `${token}\n`, 'not URL-safe base64'],
     ['with white space before it', `    ${token}`, 'not URL-safe base64'],
     ['in the other base64 alphabet', token.replaceAll('_', '/').replaceAll('-', '+'), 'not URL-safe base64'],
-    ['signed by another key', new Fernet([GAFAELFAWR.key]).seal('hello', { now: NOW }), 'signed by none'],
+    [
+      'signed by another key',
+      new Fernet([GAFAELFAWR.key]).seal('hello', { now: NOW }),
+      'signed by none of the keys',
+    ],
   ])('%s', (_what, invalid, reason) => {
     expect(() => spec.open(invalid)).toThrow(FernetError)
-    expect(() => spec.open(invalid)).toThrow(reason)
+    expect(() => spec.open(invalid)).toThrow(expect.objectContaining({ message: reason }))
   })
 
   it('when any one of its bits is flipped', () => {

@@ -1,0 +1,232 @@
+import proxyaddr from 'proxy-addr'
+import { z } from 'zod'
+import { ADMIN_SCOPE, type KnownScopes, SCOPE_NAME, USER_SCOPE } from './domain/scope.ts'
+import { parseToken, type Token } from './domain/token.ts'
+import { parseDuration } from './lib/duration.ts'
+import { Fernet } from './lib/fernet.ts'
+import { Secret } from './lib/secret.ts'
+
+export type TokenStoreKind = 'redis' | 'postgres'
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+/** Everything that can be set. Durations are in seconds. */
+export interface Config {
+  readonly databaseUrl: Secret
+  readonly redisUrl: Secret | undefined
+  readonly tokenStore: TokenStoreKind
+  /** Fernet keys: the first encrypts, all decrypt. */
+  readonly sessionSecrets: Secret<readonly string[]>
+  readonly bootstrapToken: Secret<Token> | undefined
+  readonly tokenLifetime: number
+  readonly delegatedTokenLifetime: number
+  readonly knownScopes: KnownScopes
+  readonly historyRetention: number
+  /** Entries of each of the two caches. */
+  readonly tokenCacheSize: number
+  /** Whether copies of what Redis holds are kept in memory, for as long as it tells of every change. */
+  readonly trackedCopies: boolean
+  /** Addresses and blocks of the proxies whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[]
+  readonly host: string
+  readonly port: number
+  readonly logLevel: (typeof LOG_LEVELS)[number]
+  readonly graphiql: boolean
+}
+
+/** The environment is not one to start with. Carries every fault, not only the first. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(
+      `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    )
+    this.faults = faults
+  }
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export const isProduction = (env: Environment): boolean => env.NODE_ENV === 'production'
+
+/** Shortest life of a token, in seconds: below it no minimum lifetime could be asked for. */
+const SHORTEST_LIFETIME = 600
+
+const DEFAULT_SCOPES = {
+  [ADMIN_SCOPE]: 'See, create, change and revoke the tokens of every user',
+  [USER_SCOPE]: "See, create and revoke one's own tokens",
+  'exec:notebook': 'Run notebooks',
+  'read:all': 'Read all data',
+  'read:tap': 'Query the catalogues',
+}
+
+/**
+ * Reads the configuration from `env` and nothing else.
+ *
+ * @throws {ConfigError} naming every fault by its variable; never with a secret in it.
+ */
+export function loadConfig(env: Environment): Config {
+  const faults: string[] = []
+  const read = reader(env, faults)
+  const production = isProduction(env)
+
+  const databaseUrl = read.url('DATABASE_URL', ['postgres:', 'postgresql:'])
+  if (!env.DATABASE_URL)
+    faults.push('DATABASE_URL is required, as postgresql://user:password@host:port/database')
+  const redisUrl = read.url('REDIS_URL', ['redis:', 'rediss:'])
+  const tokenStore = read.oneOf(
+    'TOKEN_STORE',
+    ['redis', 'postgres'] as const,
+    env.REDIS_URL ? 'redis' : 'postgres',
+  )
+  if (tokenStore === 'redis' && !env.REDIS_URL)
+    faults.push('REDIS_URL is required where TOKEN_STORE is redis')
+
+  const tokenLifetime = read.duration('TOKEN_LIFETIME', '30d', SHORTEST_LIFETIME)
+  const delegatedTokenLifetime = read.duration(
+    'DELEGATED_TOKEN_LIFETIME',
+    `${tokenLifetime}s`,
+    SHORTEST_LIFETIME,
+  )
+  const areLifetimesValid = !faults.some((fault) => fault.includes('TOKEN_LIFETIME'))
+  if (areLifetimesValid && delegatedTokenLifetime > tokenLifetime) {
+    faults.push('DELEGATED_TOKEN_LIFETIME must not be above TOKEN_LIFETIME')
+  }
+
+  const config: Config = {
+    databaseUrl: new Secret(databaseUrl ?? ''),
+    redisUrl: redisUrl === undefined ? undefined : new Secret(redisUrl),
+    tokenStore,
+    sessionSecrets: read.sessionSecrets(),
+    bootstrapToken: read.bootstrapToken(production),
+    tokenLifetime,
+    delegatedTokenLifetime,
+    knownScopes: read.knownScopes(),
+    historyRetention: read.duration('HISTORY_RETENTION', '365d', 1),
+    tokenCacheSize: read.integer('TOKEN_CACHE_SIZE', 5_000, 1, 10_000_000),
+    trackedCopies: read.flag('TRACKED_COPIES', true),
+    trustedProxies: read.trustedProxies(),
+    host: env.HOST || (production ? '0.0.0.0' : '127.0.0.1'),
+    port: read.integer('PORT', 4_000, 0, 65_535),
+    logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
+    graphiql: read.flag('GRAPHIQL', !production),
+  }
+  if (faults.length > 0) throw new ConfigError(faults)
+  return Object.freeze(config)
+}
+
+const FLAGS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['on', true],
+  ['1', true],
+  ['false', false],
+  ['off', false],
+  ['0', false],
+])
+
+const scopeTable = z.record(z.string().regex(SCOPE_NAME), z.string())
+
+/** Readers of one variable each. A faulty one adds to `faults` and answers with the fallback. */
+function reader(env: Environment, faults: string[]) {
+  const fault = <T>(text: string, fallback: T): T => {
+    faults.push(text)
+    return fallback
+  }
+  // A variable that is set but empty counts as not set, as in most shells' ${NAME:-default}.
+  const list = (name: string): string[] => (env[name] ?? '').split(/[\s,]+/).filter(Boolean)
+
+  return {
+    url(name: string, protocols: readonly string[]): string | undefined {
+      const value = env[name]
+      if (!value) return undefined
+      const isValid = URL.canParse(value) && protocols.includes(new URL(value).protocol)
+      return isValid
+        ? value
+        : fault(
+            `${name} must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+            undefined,
+          )
+    },
+
+    oneOf<const T extends string>(name: string, values: readonly T[], fallback: T): T {
+      const value = env[name] || fallback
+      return (
+        values.find((candidate) => candidate === value) ??
+        fault(`${name} must be one of: ${values.join(', ')}`, fallback)
+      )
+    },
+
+    integer(name: string, fallback: number, least: number, most: number): number {
+      const value = env[name] ? Number(env[name]) : fallback
+      const isValid = /^\d*$/.test(env[name] ?? '') && value >= least && value <= most
+      return isValid ? value : fault(`${name} must be a whole number from ${least} to ${most}`, fallback)
+    },
+
+    duration(name: string, fallback: string, least: number): number {
+      const seconds = parseDuration(env[name] || fallback)
+      if (seconds !== undefined && seconds >= least) return seconds
+      return fault(
+        `${name} must be a duration such as 30d or 1h30m (units w d h m s) of at least ${least}s`,
+        least,
+      )
+    },
+
+    flag(name: string, fallback: boolean): boolean {
+      if (!env[name]) return fallback
+      return FLAGS.get(env[name].toLowerCase()) ?? fault(`${name} must be true or false`, fallback)
+    },
+
+    sessionSecrets(): Secret<readonly string[]> {
+      const keys = list('SESSION_SECRET')
+      try {
+        new Fernet(keys)
+      } catch {
+        fault(
+          'SESSION_SECRET is required: one or more Fernet keys, separated by commas; `porthor generate-secret` makes one',
+          undefined,
+        )
+      }
+      return new Secret(keys)
+    },
+
+    bootstrapToken(isRequired: boolean): Secret<Token> | undefined {
+      const text = env.BOOTSTRAP_TOKEN
+      const advice = '`porthor generate-token` makes one; `none` starts without'
+      if (text === 'none') return undefined
+      if (!text) return isRequired ? fault(`BOOTSTRAP_TOKEN is required: ${advice}`, undefined) : undefined
+      try {
+        return new Secret(parseToken(text))
+      } catch {
+        return fault(`BOOTSTRAP_TOKEN must be a token, gt-<key>.<secret>: ${advice}`, undefined)
+      }
+    },
+
+    knownScopes(): KnownScopes {
+      const advice = `KNOWN_SCOPES must be a JSON object of scope names (letters, digits, : . _ -) and their descriptions, with ${ADMIN_SCOPE} and ${USER_SCOPE} among them`
+      try {
+        const scopes = new Map(
+          Object.entries(env.KNOWN_SCOPES ? scopeTable.parse(JSON.parse(env.KNOWN_SCOPES)) : DEFAULT_SCOPES),
+        )
+        if (!scopes.has(ADMIN_SCOPE) || !scopes.has(USER_SCOPE)) fault(advice, undefined)
+        return scopes
+      } catch {
+        return fault(advice, new Map())
+      }
+    },
+
+    trustedProxies(): readonly string[] {
+      const blocks = list('TRUSTED_PROXIES')
+      try {
+        proxyaddr.compile(blocks)
+        return blocks
+      } catch {
+        return fault(
+          'TRUSTED_PROXIES must be addresses or CIDR blocks, separated by commas, such as 10.0.0.0/8',
+          [],
+        )
+      }
+    },
+  }
+}
