@@ -1,0 +1,45 @@
+import type { AuditedRow } from '../domain/audit.ts'
+import { parseScopes } from '../domain/scope.ts'
+import type { TokenKey } from '../domain/token.ts'
+import { Prisma, type PrismaClient } from '../generated/prisma/client.ts'
+import { asking } from './unavailable.ts'
+
+type Row = Omit<AuditedRow, 'scopes'> & { readonly scopes: string }
+
+/** Reads the token table for an audit: page by page, in the order of the keys. */
+export class AuditDatabase {
+  readonly #prisma: PrismaClient
+
+  constructor(prisma: PrismaClient) {
+    this.#prisma = prisma
+  }
+
+  /** Every row, in batches of at most `size`. One that is made or removed meanwhile may be missing. */
+  async *rows(size: number): AsyncIterable<readonly AuditedRow[]> {
+    let page: AuditedRow[]
+    let after = ''
+    do {
+      page = await this.#query(Prisma.sql`WHERE token.token > ${after} ORDER BY token.token LIMIT ${size}`)
+      after = page.at(-1)?.key ?? ''
+      if (page.length > 0) yield page
+    } while (page.length === size)
+  }
+
+  /** The rows that there are of `keys`, as they are now. */
+  find(keys: readonly TokenKey[]): Promise<AuditedRow[]> {
+    return this.#query(Prisma.sql`WHERE token.token = ANY (${keys}) ORDER BY token.token`)
+  }
+
+  async #query(rest: Prisma.Sql): Promise<AuditedRow[]> {
+    const rows = await asking('postgres', () =>
+      this.#prisma.$queryRaw<Row[]>(Prisma.sql`
+        SELECT token.token AS key, token.username, token.token_type::text AS type,
+               token.token_name AS "tokenName", token.scopes, token.created AS "createdAt",
+               token.expires AS "expiresAt", subtoken.child IS NOT NULL AS "isDelegated",
+               subtoken.parent AS "parentKey", parent.expires AS "parentExpiresAt"
+        FROM token LEFT JOIN subtoken ON subtoken.child = token.token
+          LEFT JOIN token AS parent ON parent.token = subtoken.parent ${rest}`),
+    )
+    return rows.map((row) => ({ ...row, scopes: parseScopes(row.scopes) }))
+  }
+}

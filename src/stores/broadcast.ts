@@ -1,0 +1,82 @@
+import type { Redis } from 'ioredis'
+import pg from 'pg'
+import type { Logger } from 'pino'
+import { asking } from './unavailable.ts'
+
+/** Tells every process of this installation, this one included, to do something once. */
+export interface Broadcast {
+  /** Resolves when the message is on its way. */
+  send(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface BroadcastDeps {
+  /** What all processes call the message; at most 63 characters of a-z, 0-9 and _. */
+  readonly channel: string
+  /** Runs in each process for each message. */
+  readonly onMessage: () => void
+  readonly log: Logger
+}
+
+/** Over Redis publish and subscribe, on a connection of its own, which subscribes again when it was lost. */
+export function openRedisBroadcast(redis: Redis, { channel, onMessage, log }: BroadcastDeps): Broadcast {
+  const subscriber = redis.duplicate({ commandTimeout: undefined, maxRetriesPerRequest: null })
+  subscriber.on('error', (error) => log.warn({ fault: error.message }, 'lost the subscription in Redis'))
+  subscriber.on('message', onMessage)
+  void subscriber
+    .subscribe(channel)
+    .catch((error: Error) => log.warn({ fault: error.message }, 'could not subscribe in Redis'))
+  return {
+    send: async () => {
+      await asking('redis', () => redis.publish(channel, ''))
+    },
+    close: async () => subscriber.disconnect(),
+  }
+}
+
+/** How long to wait before listening again, in milliseconds. */
+const RELISTEN_DELAY_MS = 1_000
+
+/** Over PostgreSQL LISTEN and NOTIFY, for installations without Redis. */
+export function openPostgresBroadcast(
+  pool: pg.Pool,
+  databaseUrl: string,
+  { channel, onMessage, log }: BroadcastDeps,
+): Broadcast {
+  let listener: pg.Client | undefined
+  let retry: NodeJS.Timeout | undefined
+  let isClosed = false
+
+  const listen = async (): Promise<void> => {
+    const client = new pg.Client({
+      connectionString: databaseUrl,
+      keepAlive: true,
+      application_name: 'porthor',
+    })
+    listener = client
+    client.on('notification', onMessage)
+    client.on('error', (error) => log.warn({ fault: error.message }, 'lost the listener in PostgreSQL'))
+    client.on('end', () => {
+      if (!isClosed) retry = setTimeout(listen, RELISTEN_DELAY_MS).unref()
+    })
+    try {
+      await client.connect()
+      await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
+    } catch (error) {
+      log.warn({ fault: (error as Error).message }, 'could not listen in PostgreSQL')
+      await client.end().catch(() => undefined)
+    }
+  }
+  void listen()
+
+  return {
+    send: async () => {
+      await asking('postgres', () => pool.query('SELECT pg_notify($1, $2)', [channel, '']))
+    },
+    close: async () => {
+      isClosed = true
+      clearTimeout(retry)
+      await listener?.end().catch(() => undefined)
+    },
+  }
+}

@@ -1,0 +1,107 @@
+import type { Pool } from 'pg'
+import { secondsUntil } from '../domain/lifetime.ts'
+import type { TokenData, TokenKey } from '../domain/token.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { SealedRecords } from './sealed-record.ts'
+import { formatTimestamp } from './timestamp.ts'
+import type { StoredEntry, TokenStore } from './token-store.ts'
+import { asking } from './unavailable.ts'
+
+/** Rows that one statement takes on. */
+const BATCH = 1_000
+
+/**
+ * Tokens in PostgreSQL, for installations without Redis: the same ciphertexts, with an expiry column
+ * that upkeep deletes by. It has connections of its own, because a creation writes here while its
+ * transaction holds one of Prisma's: with one pool, transactions could wait for each other for ever.
+ */
+export class PostgresTokenStore implements TokenStore {
+  readonly #pool: Pool
+  readonly #records: SealedRecords
+  readonly #clock: Clock
+
+  constructor(deps: { readonly pool: Pool; readonly records: SealedRecords; readonly clock: Clock }) {
+    this.#pool = deps.pool
+    this.#records = deps.records
+    this.#clock = deps.clock
+  }
+
+  async get(key: TokenKey): Promise<TokenData | undefined> {
+    const { rows } = await asking('postgres', () =>
+      this.#pool.query<{ value: string }>({
+        name: 'porthor-token-store-get',
+        text: 'SELECT value FROM porthor_token_store WHERE token = $1',
+        values: [key],
+      }),
+    )
+    return this.#records.open(key, rows[0]?.value)
+  }
+
+  async put(data: TokenData): Promise<void> {
+    const { key } = data.token
+    if (secondsUntil(data.expiresAt, this.#clock.now()) <= 0) {
+      throw new RangeError(`token ${key} has expired and cannot be stored`)
+    }
+    await asking('postgres', () =>
+      this.#pool.query({
+        name: 'porthor-token-store-put',
+        text: `INSERT INTO porthor_token_store (token, value, expires) VALUES ($1, $2, $3)
+               ON CONFLICT (token) DO UPDATE SET value = excluded.value, expires = excluded.expires`,
+        values: [key, this.#records.seal(data), data.expiresAt && formatTimestamp(data.expiresAt)],
+      }),
+    )
+  }
+
+  async delete(keys: readonly TokenKey[]): Promise<void> {
+    if (keys.length === 0) return
+    await asking('postgres', () =>
+      this.#pool.query('DELETE FROM porthor_token_store WHERE token = ANY ($1)', [keys]),
+    )
+  }
+
+  async *scan(): AsyncIterable<readonly TokenKey[]> {
+    let keys: TokenKey[] = []
+    do {
+      const after = keys.at(-1) ?? ''
+      const { rows } = await asking('postgres', () =>
+        this.#pool.query<{ token: TokenKey }>(
+          'SELECT token FROM porthor_token_store WHERE token > $1 ORDER BY token LIMIT $2',
+          [after, BATCH],
+        ),
+      )
+      keys = rows.map(({ token }) => token)
+      if (keys.length > 0) yield keys
+    } while (keys.length > 0)
+  }
+
+  async inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>> {
+    const { rows } = await asking('postgres', () =>
+      this.#pool.query<{ token: TokenKey; value: string }>(
+        'SELECT token, value FROM porthor_token_store WHERE token = ANY ($1)',
+        [keys],
+      ),
+    )
+    return this.#records.inspectAll(rows.map(({ token, value }) => [token, value]))
+  }
+
+  async sweep(): Promise<number> {
+    const now = formatTimestamp(this.#clock.now())
+    let swept = 0
+    for (let isDone = false; !isDone; ) {
+      const { rowCount } = await asking('postgres', () =>
+        this.#pool.query(
+          `DELETE FROM porthor_token_store WHERE token IN (
+             SELECT token FROM porthor_token_store WHERE expires <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+          [now, BATCH],
+        ),
+      )
+      isDone = (rowCount ?? 0) < BATCH
+      swept += rowCount ?? 0
+    }
+    return swept
+  }
+
+  async ping(): Promise<void> {
+    await asking('postgres', () => this.#pool.query('SELECT 1'))
+  }
+}

@@ -1,0 +1,53 @@
+import { PrismaPg } from '@prisma/adapter-pg'
+import pg from 'pg'
+import type { Logger } from 'pino'
+import { PrismaClient } from '../generated/prisma/client.ts'
+
+/**
+ * How long PostgreSQL may keep a request waiting, in milliseconds. Each bound is shorter than the one
+ * that contains it, so that the innermost is the one that speaks. A transaction that holds locks and
+ * goes quiet (its process is paused) is ended by the server, and the others go on.
+ */
+const CONNECT_TIMEOUT_MS = 3_000
+const LOCK_TIMEOUT_MS = 5_000
+const STATEMENT_TIMEOUT_MS = 8_000
+const QUERY_TIMEOUT_MS = 9_000
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+const TRANSACTION_TIMEOUT_MS = 12_000
+
+/** Connections for transactions. Waiting ones hold theirs, so there are more than cores to use them. */
+const POOL_SIZE = 20
+
+/** Options of every pool: `size` connections at the most, none of which waits for ever. */
+export const poolConfig = (databaseUrl: string, size = POOL_SIZE): pg.PoolConfig => ({
+  connectionString: databaseUrl,
+  max: size,
+  connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  lock_timeout: LOCK_TIMEOUT_MS,
+  statement_timeout: STATEMENT_TIMEOUT_MS,
+  query_timeout: QUERY_TIMEOUT_MS,
+  idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+  keepAlive: true,
+  application_name: 'porthor',
+})
+
+/** A pool that logs the loss of an idle connection instead of ending the process. */
+export function openPool(databaseUrl: string, log: Logger, size?: number): pg.Pool {
+  const pool = new pg.Pool(poolConfig(databaseUrl, size))
+  pool.on('error', (error) => log.warn({ fault: error.message }, 'lost a connection to PostgreSQL'))
+  return pool
+}
+
+/** The Prisma client over the pg driver. Connects when first asked; `$disconnect` closes its connections. */
+export function openPrisma(databaseUrl: string, log: Logger): PrismaClient {
+  const lost = (error: Error): void => log.warn({ fault: error.message }, 'lost a connection to PostgreSQL')
+  const adapter = new PrismaPg(poolConfig(databaseUrl), {
+    onPoolError: lost,
+    onConnectionError: lost,
+  })
+  return new PrismaClient({
+    adapter,
+    errorFormat: 'minimal',
+    transactionOptions: { maxWait: CONNECT_TIMEOUT_MS, timeout: TRANSACTION_TIMEOUT_MS },
+  })
+}

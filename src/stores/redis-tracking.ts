@@ -1,0 +1,141 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import { REDIS_PREFIX } from './redis-token-store.ts'
+
+/** Where Redis tells a RESP2 client which keys have changed. */
+const INVALIDATIONS = '__redis__:invalidate'
+
+/**
+ * How often the link is asked whether it is alive, and how long it may stay silent then, in
+ * milliseconds. Together they bound how long a change can stay unnoticed when the network goes silent.
+ */
+const PING_INTERVAL_MS = 1_000
+const SILENCE_MS = 900
+
+/** How long to wait before the link is made again, in milliseconds. */
+const RETRY_DELAY_MS = 250
+
+export interface RedisTrackingDeps {
+  readonly redis: Redis
+  /** These keys have changed; with `null`, any may have. */
+  readonly onChange: (redisKeys: readonly string[] | null) => void
+  readonly log: Logger
+}
+
+interface Link {
+  readonly subscriber: Redis
+  readonly tracker: Redis
+}
+
+/**
+ * Hears from Redis which records have changed, by client tracking in broadcast mode: one connection
+ * subscribes, another turns tracking on and has what it would be told sent to the first.
+ *
+ * @see https://redis.io/docs/latest/develop/reference/client-side-caching/
+ */
+export class RedisTracking {
+  readonly #deps: RedisTrackingDeps
+  readonly #closing = new AbortController()
+  #link: Link | undefined
+  #heardAt = Number.NEGATIVE_INFINITY
+
+  constructor(deps: RedisTrackingDeps) {
+    this.#deps = deps
+    void this.#run()
+  }
+
+  /**
+   * Whether every change until two seconds ago at the latest has been heard of. Judged anew at each call,
+   * since timers may be late.
+   */
+  get isLive(): boolean {
+    return this.#link !== undefined && performance.now() - this.#heardAt < PING_INTERVAL_MS + SILENCE_MS
+  }
+
+  close(): void {
+    this.#closing.abort()
+    this.#drop()
+  }
+
+  async #run(): Promise<void> {
+    const { log } = this.#deps
+    const { signal } = this.#closing
+    while (!signal.aborted) {
+      try {
+        const link = await this.#open()
+        log.info('tracking changes in Redis')
+        await this.#watch(link)
+      } catch (error) {
+        if (signal.aborted) return
+        log.warn({ fault: (error as Error).message }, 'not tracking changes in Redis: asking it each time')
+      } finally {
+        this.#drop()
+      }
+      await delay(RETRY_DELAY_MS, undefined, { signal, ref: false }).catch(() => undefined)
+    }
+  }
+
+  async #open(): Promise<Link> {
+    const options = {
+      // Redirected invalidations are messages of RESP2's publish and subscribe.
+      protocol: 2,
+      lazyConnect: true,
+      retryStrategy: null,
+      autoResubscribe: false,
+      maxRetriesPerRequest: 0,
+      commandTimeout: SILENCE_MS,
+    } as const
+    const link = {
+      subscriber: this.#deps.redis.duplicate(options),
+      tracker: this.#deps.redis.duplicate(options),
+    }
+    for (const connection of Object.values(link)) connection.on('error', () => undefined)
+    try {
+      const { subscriber, tracker } = link
+      await Promise.all([subscriber.connect(), tracker.connect()])
+      const id = await subscriber.client('ID')
+      subscriber.on('messageBuffer', (_channel, keys) => this.#hear(keys as unknown as Buffer[] | null))
+      await subscriber.subscribe(INVALIDATIONS)
+      await tracker.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', REDIS_PREFIX)
+      this.#heardAt = performance.now()
+      this.#link = link
+      return link
+    } catch (error) {
+      disconnect(link)
+      throw error
+    }
+  }
+
+  /** Rejects when the link is lost. */
+  async #watch({ subscriber, tracker }: Link): Promise<never> {
+    const lost = new Promise<never>((_resolve, reject) => {
+      for (const connection of [subscriber, tracker]) {
+        connection.once('close', () => reject(new Error('the connection was closed')))
+      }
+    })
+    lost.catch(() => undefined)
+    for (;;) {
+      const askedAt = performance.now()
+      // The answer comes behind all that was told before it: nothing older than the question is missing.
+      await Promise.race([lost, Promise.all([subscriber.ping(), tracker.ping()])])
+      this.#heardAt = askedAt
+      await Promise.race([lost, delay(PING_INTERVAL_MS, undefined, { ref: false })])
+    }
+  }
+
+  #hear(keys: readonly Buffer[] | null): void {
+    this.#deps.onChange(keys?.map((key) => key.toString()) ?? null)
+  }
+
+  #drop(): void {
+    if (this.#link) disconnect(this.#link)
+    this.#link = undefined
+    this.#deps.onChange(null)
+  }
+}
+
+function disconnect({ subscriber, tracker }: Link): void {
+  subscriber.disconnect()
+  tracker.disconnect()
+}

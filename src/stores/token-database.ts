@@ -1,0 +1,145 @@
+import type { ChildRecord, DelegationShape } from '../domain/delegation.ts'
+import { shapeLockId } from '../domain/delegation.ts'
+import type { Origin, TokenRecord } from '../domain/history.ts'
+import { formatScopes } from '../domain/scope.ts'
+import type { TokenKey } from '../domain/token.ts'
+import { duplicateTokenName } from '../domain/user.ts'
+import type { Prisma, PrismaClient, Token as TokenRow } from '../generated/prisma/client.ts'
+import { expireNamed } from './expiry.ts'
+import { formatTimestamp } from './timestamp.ts'
+import { TreeTransaction } from './tree-transaction.ts'
+import { asking } from './unavailable.ts'
+import { isUniqueViolation } from './unique-violation.ts'
+
+export type { TokenRow }
+
+/** The columns and relations that a GraphQL query asked for, as the Pothos Prisma plugin names them. */
+export type TokenSelection = Prisma.TokenDefaultArgs
+
+/** What both the database and one of its transactions can be asked. */
+type Queryable = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>
+
+/** How long a change of whole trees may take in all, in milliseconds; any one statement is bounded too. */
+const TREE_TIMEOUT_MS = 120_000
+
+/** What the parent's row says while the transaction holds it. */
+export interface LockedParent {
+  readonly expiresAt: Date | null
+}
+
+/**
+ * Metadata and lineage of tokens in PostgreSQL, and the history of their changes. Every method may
+ * throw `UnavailableError`.
+ */
+export class TokenDatabase {
+  readonly #prisma: PrismaClient
+
+  constructor(prisma: PrismaClient) {
+    this.#prisma = prisma
+  }
+
+  /** Children of this very shape that end at `earliestEnd` or later, the longest-lived first. */
+  findChildren(shape: DelegationShape, earliestEnd: Date): Promise<ChildRecord[]> {
+    return asking('postgres', () => findChildren(this.#prisma, shape, earliestEnd))
+  }
+
+  /**
+   * Runs `work` in one transaction: committed when it resolves, undone when it throws.
+   *
+   * @throws {UnavailableError} also when the commit's fate is unknown.
+   */
+  transaction<T>(work: (tx: TokenTransaction) => Promise<T>): Promise<T> {
+    return asking('postgres', () => this.#prisma.$transaction((tx) => work(new TokenTransaction(tx))))
+  }
+
+  /** As `transaction`, for changes that reach whole trees and may take their time. */
+  changeTrees<T>(work: (tx: TreeTransaction) => Promise<T>): Promise<T> {
+    return asking('postgres', () =>
+      this.#prisma.$transaction((tx) => work(new TreeTransaction(tx)), { timeout: TREE_TIMEOUT_MS }),
+    )
+  }
+
+  async ping(): Promise<void> {
+    await asking('postgres', () => this.#prisma.$queryRaw`SELECT 1`)
+  }
+}
+
+/** The steps that change tokens, each a round trip; only inside `TokenDatabase.transaction`. */
+export class TokenTransaction {
+  readonly #tx: Queryable
+
+  constructor(tx: Prisma.TransactionClient) {
+    this.#tx = tx
+  }
+
+  /**
+   * Takes the parent's row, so that it cannot be revoked before this transaction ends, and then the
+   * lock on the shape, so that no other process makes the same child meanwhile.
+   *
+   * @returns `undefined` when the database has no such parent; nothing is locked then.
+   */
+  async lockForDelegation(shape: DelegationShape): Promise<LockedParent | undefined> {
+    // MATERIALIZED fixes the order: the row first, then the advisory lock.
+    const rows = await this.#tx.$queryRaw<{ expires: Date | null }[]>`
+      WITH parent AS MATERIALIZED (
+        SELECT expires FROM token WHERE token = ${shape.parentKey} FOR KEY SHARE
+      )
+      SELECT expires, pg_advisory_xact_lock(${shapeLockId(shape)})::text FROM parent`
+    const [row] = rows
+    return row && { expiresAt: row.expires }
+  }
+
+  /** As `TokenDatabase.findChildren`, with all that was committed until now. */
+  findChildren(shape: DelegationShape, earliestEnd: Date): Promise<ChildRecord[]> {
+    return findChildren(this.#tx, shape, earliestEnd)
+  }
+
+  /**
+   * Writes the token, its lineage where it has a parent, and the `create` entry of its history, in one
+   * statement: one round trip, and foreign keys are checked at its end.
+   *
+   * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`, when the user has a token of that name.
+   */
+  async insert(token: TokenRecord, { actor, ipAddress }: Origin): Promise<void> {
+    const { key, username, type, tokenName, service, parentKey } = token
+    const scopes = formatScopes(token.scopes)
+    const created = formatTimestamp(token.createdAt)
+    const expires = token.expiresAt && formatTimestamp(token.expiresAt)
+    if (tokenName !== null) await expireNamed(this.#tx, username, tokenName, token.createdAt)
+    try {
+      await this.#tx.$executeRaw`
+        WITH new_token AS (
+          INSERT INTO token (token, username, token_type, token_name, scopes, service, created, expires)
+          VALUES (${key}, ${username}, ${type}::tokentype, ${tokenName}, ${scopes}, ${service},
+                  ${created}::timestamp, ${expires}::timestamp)
+        ), lineage AS (
+          INSERT INTO subtoken (child, parent)
+          SELECT ${key}, ${parentKey} WHERE ${parentKey}::text IS NOT NULL
+        )
+        INSERT INTO token_change_history
+          (token, username, token_type, token_name, parent, scopes, service, expires, actor, action,
+           ip_address, event_time)
+        VALUES (${key}, ${username}, ${type}::tokentype, ${tokenName}, ${parentKey}, ${scopes}, ${service},
+                ${expires}::timestamp, ${actor}, 'create', ${ipAddress}::inet, ${created}::timestamp)`
+    } catch (error) {
+      if (tokenName !== null && isUniqueViolation(error)) throw duplicateTokenName(tokenName)
+      throw error
+    }
+  }
+}
+
+async function findChildren(
+  db: Queryable,
+  shape: DelegationShape,
+  earliestEnd: Date,
+): Promise<ChildRecord[]> {
+  const { parentKey, username, type, service, scopes } = shape
+  const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
+    SELECT token.token, token.expires
+    FROM subtoken JOIN token ON token.token = subtoken.child
+    WHERE subtoken.parent = ${parentKey} AND token.username = ${username} AND token.token_type = ${type}::tokentype
+      AND token.service IS NOT DISTINCT FROM ${service}
+      AND token.scopes = ${formatScopes(scopes)} AND token.expires >= ${formatTimestamp(earliestEnd)}::timestamp
+    ORDER BY token.expires DESC, token.created DESC, token.token`
+  return rows.map((row) => ({ ...shape, key: row.token, expiresAt: row.expires }))
+}

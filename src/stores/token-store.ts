@@ -1,0 +1,31 @@
+import type { TokenData, TokenKey } from '../domain/token.ts'
+
+/** An entry as it is: readable, or damaged, and then how; never with its contents. */
+export type StoredEntry = { readonly data: TokenData } | { readonly fault: string }
+
+/**
+ * What decides whether a token is valid. Every method may throw `UnavailableError`: no answer in time
+ * means that nothing is known, not that there is no such token.
+ */
+export interface TokenStore {
+  /**
+   * The live token under `key`, or `undefined` when there is none, it has expired, or its record is
+   * damaged (which is logged). Looks by key alone: whoever presents a token must also know its secret.
+   *
+   * @param options.isFresh Ask the store itself, even where there is a copy that is kept up to date:
+   *   word of a change takes a moment, which a lock on the token's row does not wait for.
+   */
+  get(key: TokenKey, options?: { readonly isFresh?: boolean }): Promise<TokenData | undefined>
+  /** Keeps `data` until it expires, in place of what was there. Rejects a token that has expired. */
+  put(data: TokenData): Promise<void>
+  /** Forgets every key of `keys`; those that are not there are no error. */
+  delete(keys: readonly TokenKey[]): Promise<void>
+  /** Keys of all entries, in batches and in no order. One that changes meanwhile may come twice or not at all. */
+  scan(): AsyncIterable<readonly TokenKey[]>
+  /** What is stored under those of `keys` that have an entry: also what has expired, or is damaged. */
+  inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>>
+  /** Removes what has expired, where the store does not do so by itself. Answers how many. */
+  sweep(): Promise<number>
+  /** Resolves when the store answers. */
+  ping(): Promise<void>
+}

@@ -1,0 +1,144 @@
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { type Broadcast, openPostgresBroadcast, openRedisBroadcast } from '../../src/stores/broadcast.ts'
+import { openPool } from '../../src/stores/prisma.ts'
+import { openRedis } from '../../src/stores/redis.ts'
+import { recordingLog } from '../support/log.ts'
+import { freshDatabase, freshRedis } from '../support/stores.ts'
+
+const CHANNEL = 'porthor_test'
+
+/** One of the two ways, on a store of its own. */
+interface Medium {
+  /** Joins as another process would. */
+  readonly join: (channel?: string) => { broadcast: Broadcast; onMessage: ReturnType<typeof vi.fn> }
+  /** The connections that listen. */
+  readonly listeners: () => Promise<readonly unknown[]>
+  /** Cuts the connections of all who listen. */
+  readonly cut: () => Promise<unknown>
+}
+
+async function overRedis(): Promise<Medium> {
+  const { url } = await freshRedis()
+  const { log } = recordingLog()
+  const observer = new Redis(url)
+  onTestFinished(() => observer.disconnect())
+  return {
+    join: (channel = CHANNEL) => {
+      const redis = openRedis(url, log)
+      const onMessage = vi.fn()
+      const broadcast = openRedisBroadcast(redis, { channel, onMessage, log })
+      onTestFinished(async () => {
+        await broadcast.close()
+        redis.disconnect()
+      })
+      return { broadcast, onMessage }
+    },
+    listeners: async () =>
+      [...String(await observer.call('CLIENT', 'LIST', 'TYPE', 'pubsub')).matchAll(/\bid=\d+/g)].map(String),
+    cut: () => observer.call('CLIENT', 'KILL', 'TYPE', 'pubsub'),
+  }
+}
+
+async function overPostgres(): Promise<Medium> {
+  const database = await freshDatabase()
+  const { log } = recordingLog()
+  const observer = new pg.Client(database.url)
+  await observer.connect()
+  onTestFinished(async () => {
+    await observer.end()
+    await database.drop()
+  })
+  const listeners = `FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %' AND state = 'idle'`
+  return {
+    join: (channel = CHANNEL) => {
+      const pool = openPool(database.url, log, 1)
+      const onMessage = vi.fn()
+      const broadcast = openPostgresBroadcast(pool, database.url, { channel, onMessage, log })
+      onTestFinished(async () => {
+        await broadcast.close()
+        await pool.end()
+      })
+      return { broadcast, onMessage }
+    },
+    listeners: async () => (await observer.query(`SELECT pid ${listeners}`)).rows.map(({ pid }) => pid),
+    cut: () => observer.query(`SELECT pg_terminate_backend(pid, 5000) ${listeners}`),
+  }
+}
+
+describe.each([
+  ['Redis', overRedis],
+  ['PostgreSQL', overPostgres],
+])('a broadcast over %s', (_name, openMedium) => {
+  const untilListening = (medium: Medium, count: number) =>
+    vi.waitFor(async () => expect(await medium.listeners()).toHaveLength(count), {
+      timeout: 5_000,
+      interval: 10,
+    })
+
+  it('reaches every process, the sender included, once', async () => {
+    const medium = await openMedium()
+    const all = [medium.join(), medium.join(), medium.join()]
+    await untilListening(medium, 3)
+    await all[0]?.broadcast.send()
+    await all[1]?.broadcast.send()
+
+    for (const { onMessage } of all) await vi.waitFor(() => expect(onMessage).toHaveBeenCalledTimes(2))
+  })
+
+  it('is not heard on another channel', async () => {
+    const medium = await openMedium()
+    const [ours, others] = [medium.join(), medium.join('another_channel')]
+    await untilListening(medium, 2)
+    await ours.broadcast.send()
+    await others.broadcast.send()
+
+    await vi.waitFor(() => expect(others.onMessage).toHaveBeenCalled())
+    await vi.waitFor(() => expect(ours.onMessage).toHaveBeenCalled())
+    expect([ours, others].map(({ onMessage }) => onMessage.mock.calls.length)).toEqual([1, 1])
+  })
+
+  it('is heard again, and once, after the connection was lost', async () => {
+    const medium = await openMedium()
+    const { broadcast, onMessage } = medium.join()
+    await untilListening(medium, 1)
+    const [lost] = await medium.listeners()
+    await medium.cut()
+    await vi.waitFor(
+      async () => {
+        const found = await medium.listeners()
+        expect(found).toHaveLength(1)
+        expect(found).not.toContain(lost)
+      },
+      { timeout: 5_000, interval: 10 },
+    )
+    await broadcast.send()
+    await vi.waitFor(() => expect(onMessage).toHaveBeenCalled())
+
+    expect(onMessage).toHaveBeenCalledTimes(1)
+  })
+
+  it('is not heard any more once it is closed', async () => {
+    const medium = await openMedium()
+    const [closed, open] = [medium.join(), medium.join()]
+    await untilListening(medium, 2)
+    await closed.broadcast.close()
+    await untilListening(medium, 1)
+    await open.broadcast.send()
+    await vi.waitFor(() => expect(open.onMessage).toHaveBeenCalled())
+
+    expect(closed.onMessage).not.toHaveBeenCalled()
+  })
+
+  it('leaves nobody listening when it is closed while it was opening', async () => {
+    const medium = await openMedium()
+    const { broadcast } = medium.join()
+    await broadcast.close()
+    const witness = medium.join()
+    await untilListening(medium, 1)
+    await witness.broadcast.close()
+
+    await untilListening(medium, 0)
+  })
+})

@@ -1,0 +1,97 @@
+import pg from 'pg'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { openPool, openPrisma } from '../../src/stores/prisma.ts'
+import { recordingLog } from '../support/log.ts'
+import { freshDatabase, type TestDatabase } from '../support/stores.ts'
+
+type Row = Record<string, unknown>
+
+const connections = [
+  [
+    'a pool',
+    (url: string, log: ReturnType<typeof recordingLog>['log']) => {
+      const pool = openPool(url, log, 2)
+      return {
+        query: async (sql: string): Promise<Row[]> => (await pool.query(sql)).rows,
+        close: () => pool.end(),
+      }
+    },
+  ],
+  [
+    'the Prisma client',
+    (url: string, log: ReturnType<typeof recordingLog>['log']) => {
+      const prisma = openPrisma(url, log)
+      return { query: (sql: string) => prisma.$queryRawUnsafe<Row[]>(sql), close: () => prisma.$disconnect() }
+    },
+  ],
+] as const
+
+describe.each(connections)('%s', (_name, open) => {
+  let database: TestDatabase
+  let recorded: ReturnType<typeof recordingLog>
+  let connection: ReturnType<typeof open>
+  let observer: pg.Client
+
+  beforeEach(async () => {
+    database = await freshDatabase()
+    recorded = recordingLog()
+    connection = open(database.url, recorded.log)
+    observer = new pg.Client(database.url)
+    await observer.connect()
+  })
+  afterEach(async () => {
+    await connection.close()
+    await observer.end()
+    await database.drop()
+  })
+
+  it('never lets PostgreSQL keep a request, or a lock, for ever', async () => {
+    const settings = [
+      'lock_timeout',
+      'statement_timeout',
+      'idle_in_transaction_session_timeout',
+      'application_name',
+    ]
+    const shown = await Promise.all(
+      settings.map((name) => connection.query(`SELECT current_setting('${name}') AS value`)),
+    )
+
+    expect(shown.flat().map(({ value }) => value)).toEqual(['5s', '8s', '10s', 'porthor'])
+  })
+
+  it('survives the loss of an idle connection, says so, and opens another', async () => {
+    await connection.query('SELECT 1')
+    await observer.query(
+      `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+       WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+    )
+    await vi.waitFor(() =>
+      expect(recorded.lines).toContainEqual(
+        expect.objectContaining({
+          level: 40,
+          msg: 'lost a connection to PostgreSQL',
+          fault: expect.any(String),
+        }),
+      ),
+    )
+
+    expect(await connection.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
+  })
+
+  it('connects when first asked and leaves no connection when closed', async () => {
+    const count = async () => {
+      const { rows } = await observer.query(
+        `SELECT count(*)::int AS open FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'porthor'`,
+      )
+      return rows[0]?.open
+    }
+    expect(await count()).toBe(0)
+    await connection.query('SELECT 1')
+    expect(await count()).toBe(1)
+
+    await connection.close()
+    await vi.waitFor(async () => expect(await count()).toBe(0))
+    connection = { ...connection, close: async () => undefined }
+  })
+})

@@ -1,0 +1,185 @@
+import { Redis } from 'ioredis'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { generateToken, NO_USER_INFO, type RootTokenData, type TokenKey } from '../../src/domain/token.ts'
+import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
+import { createLogger } from '../../src/lib/logger.ts'
+import { REDIS_PREFIX, RedisTokenStore } from '../../src/stores/redis-token-store.ts'
+import { RedisTracking } from '../../src/stores/redis-tracking.ts'
+import { SealedRecords } from '../../src/stores/sealed-record.ts'
+import { TrackedTokenStore } from '../../src/stores/tracked-token-store.ts'
+import { type RedisProcess, startRedis } from '../support/stores.ts'
+import { TestClock } from '../support/test-clock.ts'
+
+const clock = new TestClock()
+const log = createLogger('silent')
+
+let server: RedisProcess
+let redis: Redis
+let other: Redis
+let direct: WatchedRedisTokenStore
+let tracked: TrackedTokenStore
+let tracking: RedisTracking
+let asked: string[]
+/** Replies wait for it, once Redis has given them. */
+let replies: Promise<void>
+
+/** The real store, which tells what it was asked for. */
+class WatchedRedisTokenStore extends RedisTokenStore {
+  override async get(key: TokenKey) {
+    asked.push(key)
+    const reply = await super.get(key)
+    await replies
+    return reply
+  }
+}
+
+const open = (url: string) => {
+  redis = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null })
+  redis.on('error', () => undefined)
+  const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
+  direct = new WatchedRedisTokenStore({ redis, records, clock })
+  asked = []
+  replies = Promise.resolve()
+  tracked = new TrackedTokenStore({ store: direct, clock, size: 100, isLive: () => tracking.isLive })
+  tracking = new RedisTracking({ redis, log, onChange: (keys) => tracked.onChange(keys) })
+}
+
+const aToken = (): RootTokenData => ({
+  type: 'session',
+  token: generateToken(),
+  username: 'wren',
+  userInfo: NO_USER_INFO,
+  scopes: ['read:all'],
+  createdAt: clock.now(),
+  expiresAt: new Date(clock.now().getTime() + 3_600_000),
+})
+
+const untilLive = () => vi.waitFor(() => expect(tracking.isLive).toBe(true), { timeout: 5_000, interval: 5 })
+const untilDead = () => vi.waitFor(() => expect(tracking.isLive).toBe(false), { timeout: 5_000, interval: 5 })
+
+beforeEach(async () => {
+  server = await startRedis()
+  other = new Redis(server.url)
+  other.on('error', () => undefined)
+  open(server.url)
+  await untilLive()
+})
+
+afterEach(async () => {
+  tracking.close()
+  redis.disconnect()
+  other.disconnect()
+  await server.stop()
+})
+
+describe('a store with tracked copies', () => {
+  it('asks Redis once for a token, and not again while it does not change', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    expect(await tracked.get(data.token.key)).toEqual(data)
+    expect(await tracked.get(data.token.key)).toEqual(data)
+    expect(await tracked.get(data.token.key)).toEqual(data)
+    expect(asked).toHaveLength(1)
+  })
+
+  it('forgets at once what this process deletes or changes', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await tracked.put({ ...data, scopes: [] })
+    expect(await tracked.get(data.token.key)).toMatchObject({ scopes: [] })
+    await tracked.delete([data.token.key])
+    expect(await tracked.get(data.token.key)).toBe(undefined)
+  })
+
+  it('forgets what another process changes', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await other.del(REDIS_PREFIX + data.token.key)
+    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined))
+  })
+
+  it('forgets everything when Redis is flushed', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await other.flushall()
+    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined))
+  })
+
+  it('judges the expiry by the clock, not by what Redis tells', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    clock.advance(3_600)
+    expect(await tracked.get(data.token.key)).toBe(undefined)
+    clock.advance(-3_600)
+  })
+
+  it('asks Redis itself where a copy is not good enough', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await tracked.get(data.token.key, { isFresh: true })
+    expect(asked).toHaveLength(2)
+  })
+
+  it('keeps no reply that word of a change has overtaken', async () => {
+    const data = aToken()
+    const heard = vi.spyOn(tracked, 'onChange')
+    await tracked.put(data)
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(1))
+    let release: () => void = () => undefined
+    replies = new Promise((resolve) => {
+      release = resolve
+    })
+    const reply = tracked.get(data.token.key)
+    await other.del(REDIS_PREFIX + data.token.key)
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(2))
+    release()
+    // The question was asked before the change, and may be answered so; the next one may not.
+    expect(await reply).toEqual(data)
+    expect(await tracked.get(data.token.key)).toBe(undefined)
+  })
+
+  it('asks Redis each time while the link is down, and copies again once it is back', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await other.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await untilDead()
+    await tracked.get(data.token.key)
+    await tracked.get(data.token.key)
+    expect(asked).toHaveLength(3)
+    await untilLive()
+    await tracked.get(data.token.key)
+    await tracked.get(data.token.key)
+    expect(asked).toHaveLength(4)
+  })
+
+  it('uses no copy once Redis has been silent', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    server.pause()
+    await untilDead()
+    const question = tracked.get(data.token.key)
+    expect(asked).toHaveLength(2)
+    server.resume()
+    expect(await question).toEqual(data)
+    await untilLive()
+  })
+
+  it('trusts nothing from before a restart of Redis', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await server.kill()
+    server = await startRedis({ port: server.port })
+    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined), {
+      timeout: 5_000,
+    })
+    await untilLive()
+  })
+})

@@ -1,0 +1,113 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import type { TestProject } from 'vitest/node'
+import { openEmbeddedPostgres } from '../../src/lib/embedded-postgres.ts'
+import { migrate } from '../../src/stores/migrations.ts'
+import { startRedis } from './redis.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Of the server that all tests share; tests make databases of their own on it. */
+    postgresUrl: string
+    /** Name of the database that those of the tests are copies of. Nobody may be connected to it. */
+    templateDatabase: string
+    /** One Redis, or logical database of one, for each worker. Tests flush it. */
+    redisUrls: string[]
+  }
+}
+
+const TEMPLATE_DATABASE = 'porthor_template'
+
+const log = {
+  info: () => undefined,
+  warn: (facts: object, message: string) => process.stderr.write(`${message} ${JSON.stringify(facts)}\n`),
+}
+
+/** Starts real stores for the whole run. Nothing of them outlives it. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'porthor-test-'))
+  const undo: (() => Promise<unknown>)[] = [() => rm(dataDir, { recursive: true, force: true })]
+  const teardown = async () => {
+    for (const step of undo.toReversed()) await step()
+  }
+  try {
+    const unsafeButFast = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
+    const postgresFlags = unsafeButFast.flatMap((setting) => ['-c', setting])
+    const postgres = await openEmbeddedPostgres({ dataDir, log, postgresFlags })
+    undo.push(() => postgres.close())
+    await createTemplate(postgres.url)
+    project.provide('postgresUrl', postgres.url)
+    project.provide('templateDatabase', TEMPLATE_DATABASE)
+
+    const { maxWorkers } = project.config
+    const { REDIS_URL: redisUrl } = process.env
+    const redis = redisUrl ? await useRedis(redisUrl, maxWorkers) : await startRedisServers(maxWorkers)
+    undo.push(redis.close)
+    project.provide('redisUrls', redis.urls)
+    return teardown
+  } catch (error) {
+    await teardown()
+    throw error
+  }
+}
+
+async function createTemplate(postgresUrl: string): Promise<void> {
+  const client = new pg.Client(postgresUrl)
+  await client.connect()
+  await client.query(`CREATE DATABASE ${TEMPLATE_DATABASE}`)
+  await client.end()
+  const url = new URL(postgresUrl)
+  url.pathname = `/${TEMPLATE_DATABASE}`
+  await migrate(url.href, { log })
+}
+
+interface RedisForAll {
+  readonly urls: string[]
+  close(): Promise<unknown>
+}
+
+/** A server each, because a flush, and what `CLIENT TRACKING` tells, is not kept apart by logical databases. */
+async function startRedisServers(count: number): Promise<RedisForAll> {
+  const servers = await Promise.all(Array.from({ length: count }, () => startRedis()))
+  return {
+    urls: servers.map(({ url }) => url),
+    close: () => Promise.all(servers.map((server) => server.stop())),
+  }
+}
+
+/** Logical databases 1, 2, ... of the Redis at `url`. They must be empty, for the tests flush them. */
+async function useRedis(url: string, count: number): Promise<RedisForAll> {
+  const urls = Array.from({ length: count }, (_, index) => {
+    const database = new URL(url)
+    database.pathname = `/${index + 1}`
+    return database.href
+  })
+  const flush = async () => {
+    for (const each of urls) await withRedis(each, (redis) => redis.flushdb())
+  }
+  for (const each of urls) {
+    const size = await withRedis(each, (redis) => redis.dbsize())
+    if (size === 0) continue
+    const database = new URL(each).pathname.slice(1)
+    throw new Error(
+      `Database ${database} of the Redis at REDIS_URL holds ${size} keys, and the tests would flush them: empty it, ` +
+        'or unset REDIS_URL to let the tests start a Redis of their own.',
+    )
+  }
+  return { urls, close: flush }
+}
+
+async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = new Redis(url, { maxRetriesPerRequest: 1 })
+  redis.on('error', () => undefined)
+  try {
+    return await work(redis)
+  } catch (cause) {
+    throw new Error('The Redis at REDIS_URL does not answer: start it, or unset REDIS_URL.', { cause })
+  } finally {
+    redis.disconnect()
+  }
+}

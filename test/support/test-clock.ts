@@ -1,0 +1,19 @@
+import type { Clock } from '../../src/lib/clock.ts'
+
+/** A clock that stands still until it is told to move. Starts at a whole second. */
+export class TestClock implements Clock {
+  #now: Date
+
+  constructor(start = new Date(Math.floor(Date.now() / 1000) * 1000)) {
+    this.#now = start
+  }
+
+  now(): Date {
+    return new Date(this.#now)
+  }
+
+  /** Moves time on, or back where `seconds` is negative. */
+  advance(seconds: number): void {
+    this.#now = new Date(this.#now.getTime() + seconds * 1000)
+  }
+}
