@@ -1,0 +1,59 @@
+import type { Logger } from 'pino'
+import type { Actor } from '../domain/actor.ts'
+import { PorthorError, UnauthenticatedError } from '../domain/errors.ts'
+import { formatToken, parseToken, type Token } from '../domain/token.ts'
+import { equalInConstantTime } from '../lib/equal.ts'
+import type { Secret } from '../lib/secret.ts'
+import type { TokenStore } from '../stores/token-store.ts'
+import type { UsageRecorder } from './usage-recorder.ts'
+
+export interface AuthenticatorDeps {
+  readonly tokens: TokenStore
+  readonly usage: UsageRecorder
+  /** `undefined` where none is configured. */
+  readonly bootstrapToken: Secret<Token> | undefined
+  readonly log: Logger
+}
+
+/** Tells who holds a bearer string. The token store alone decides whether it is valid. */
+export class Authenticator {
+  readonly #deps: AuthenticatorDeps
+
+  constructor(deps: AuthenticatorDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * @param bearer The text after `Bearer `; `undefined` when the request has none.
+   * @throws {UnauthenticatedError} missing, malformed, unknown, expired or revoked.
+   * @throws {PorthorError} `PERMISSION_DENIED` for an OpenID Connect token, which only Gafaelfawr takes.
+   * @throws {UnavailableError} The store did not answer, so that nothing is known of the token.
+   */
+  async authenticate(bearer: string | undefined): Promise<Actor> {
+    if (bearer === undefined) throw new UnauthenticatedError('missing')
+    const token = parseToken(bearer)
+    if (this.#isBootstrap(token)) return { kind: 'bootstrap' }
+    const data = await this.#deps.tokens.get(token.key)
+    if (!data) throw new UnauthenticatedError('unknown')
+    if (!equalInConstantTime(data.token.secret, token.secret)) {
+      this.#deps.log.warn({ tokenKey: token.key }, 'a token was presented with a wrong secret')
+      throw new UnauthenticatedError('unknown')
+    }
+    if (data.type === 'oidc') {
+      throw new PorthorError(
+        'PERMISSION_DENIED',
+        "A token of type OIDC cannot act here: use another of the user's tokens.",
+      )
+    }
+    this.#deps.usage.note(data.token.key)
+    return { kind: 'token', data }
+  }
+
+  #isBootstrap(token: Token): boolean {
+    const { bootstrapToken } = this.#deps
+    return (
+      bootstrapToken !== undefined &&
+      equalInConstantTime(formatToken(token), formatToken(bootstrapToken.reveal()))
+    )
+  }
+}

@@ -1,0 +1,24 @@
+import type { KnownScopes } from '../domain/scope.ts'
+import type { AuditService } from './audit-service.ts'
+import type { Authenticator } from './authenticator.ts'
+import type { TokenCacheService } from './token-cache-service.ts'
+import type { TokenDirectory } from './token-directory.ts'
+import type { TokenModificationService } from './token-modification-service.ts'
+import type { TokenRevocationService } from './token-revocation-service.ts'
+import type { TokenService } from './token-service.ts'
+import type { UpkeepService } from './upkeep-service.ts'
+import type { UsageRecorder } from './usage-recorder.ts'
+
+/** What the API can call upon. */
+export interface Services {
+  readonly authenticator: Authenticator
+  readonly tokenCache: TokenCacheService
+  readonly tokens: TokenService
+  readonly modification: TokenModificationService
+  readonly revocation: TokenRevocationService
+  readonly directory: TokenDirectory
+  readonly usage: UsageRecorder
+  readonly upkeep: UpkeepService
+  readonly audit: AuditService
+  readonly knownScopes: KnownScopes
+}

@@ -1,0 +1,260 @@
+import { LRUCache } from 'lru-cache'
+import type { Logger } from 'pino'
+import {
+  agrees,
+  type ChildRecord,
+  cacheKey,
+  childExpiry,
+  childScopes,
+  type DelegationRequest,
+  isReusable,
+  minimumExpiry,
+  outlives,
+  requireMinimumLifetime,
+  requireParentLifetime,
+  requireService,
+  shapeOf,
+} from '../domain/delegation.ts'
+import { UnauthenticatedError } from '../domain/errors.ts'
+import { earlier, floorToSecond } from '../domain/lifetime.ts'
+import { type KnownScopes, requireHeld, requireKnown, toScopes } from '../domain/scope.ts'
+import { type DelegatedTokenData, generateToken, type Token, type TokenData } from '../domain/token.ts'
+import type { Clock } from '../lib/clock.ts'
+import { equalInConstantTime } from '../lib/equal.ts'
+import { SingleFlight } from '../lib/single-flight.ts'
+import type { Broadcast } from '../stores/broadcast.ts'
+import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
+import type { TokenStore } from '../stores/token-store.ts'
+import type { TokenIssuer } from './token-issuer.ts'
+
+/** Where an answer came from. */
+export type DelegationSource = 'cache' | 'database' | 'new'
+
+export interface DelegatedToken {
+  readonly data: DelegatedTokenData
+  readonly source: DelegationSource
+}
+
+export interface DelegationOptions {
+  /** Least remaining life that the caller accepts, in seconds; without it, half of the token's whole life. */
+  readonly minimumLifetime?: number | undefined
+}
+
+export interface TokenCacheServiceDeps {
+  readonly tokens: TokenStore
+  readonly database: TokenDatabase
+  readonly issuer: TokenIssuer
+  /** Tells every process to clear its caches. */
+  readonly broadcast: Pick<Broadcast, 'send'>
+  readonly clock: Clock
+  readonly log: Logger
+  readonly knownScopes: KnownScopes
+  /** How long a delegated token lives when its parent does not end sooner, in seconds. */
+  readonly delegatedLifetime: number
+  /** How many tokens each of the two caches keeps. */
+  readonly cacheSize: number
+}
+
+/** One request as the steps below pass it on. */
+interface Wish {
+  readonly parent: TokenData
+  readonly request: DelegationRequest
+  readonly minimumLifetime: number | undefined
+  readonly ipAddress: string | null
+  readonly cacheKey: string
+}
+
+/**
+ * Delegates tokens: hands out the live child where it may and makes a new one where it must. Looks in
+ * this process's memory, then in the database, then creates.
+ *
+ * Concurrent equal requests wait for one answer; requests that differ never wait for each other.
+ */
+export class TokenCacheService {
+  readonly #deps: TokenCacheServiceDeps
+  readonly #caches: Readonly<Record<DelegationRequest['type'], LRUCache<string, Token>>>
+  readonly #flights = new SingleFlight<DelegatedToken>()
+
+  constructor(deps: TokenCacheServiceDeps) {
+    this.#deps = deps
+    this.#caches = {
+      internal: new LRUCache({ max: deps.cacheSize }),
+      notebook: new LRUCache({ max: deps.cacheSize }),
+    }
+  }
+
+  /**
+   * A token of the parent's user for one service, with some of the parent's scopes.
+   *
+   * @param ipAddress Client address, for the history of a token that has to be made.
+   * @returns A token valid now, ending no later than its parent.
+   * @throws {PorthorError} `INVALID_SERVICE`, `INVALID_SCOPES`, `INVALID_MINIMUM_LIFETIME`, `INSUFFICIENT_LIFETIME`.
+   * @throws {UnauthenticatedError} The parent has been revoked, or is not in the database.
+   * @throws {UnavailableError} A store did not answer; nothing was made.
+   */
+  async getInternalToken(
+    parent: TokenData,
+    service: string,
+    scopes: readonly string[],
+    ipAddress: string | null,
+    options: DelegationOptions = {},
+  ): Promise<DelegatedToken> {
+    requireService(service)
+    const wanted = toScopes(scopes)
+    requireKnown(wanted, this.#deps.knownScopes)
+    requireHeld(wanted, parent.scopes)
+    return this.#delegate(parent, { type: 'internal', service, scopes: wanted }, ipAddress, options)
+  }
+
+  /** A token for the notebook of the parent's user, with all the parent's scopes. Otherwise as `getInternalToken`. */
+  async getNotebookToken(
+    parent: TokenData,
+    ipAddress: string | null,
+    options: DelegationOptions = {},
+  ): Promise<DelegatedToken> {
+    return this.#delegate(parent, { type: 'notebook' }, ipAddress, options)
+  }
+
+  /** Empties both caches of this process, and says how many tokens each held. No token is revoked. */
+  clear(): { internal: number; notebook: number } {
+    const { internal, notebook } = this.#caches
+    const dropped = { internal: internal.size, notebook: notebook.size }
+    internal.clear()
+    notebook.clear()
+    return dropped
+  }
+
+  /**
+   * Empties the caches of every process. Says what this one held.
+   *
+   * @throws {UnavailableError} The others could not be told; this process's caches are empty all the same.
+   */
+  async clearEverywhere(): Promise<{ internal: number; notebook: number }> {
+    const dropped = this.clear()
+    await this.#deps.broadcast.send()
+    return dropped
+  }
+
+  async #delegate(
+    parent: TokenData,
+    request: DelegationRequest,
+    ipAddress: string | null,
+    { minimumLifetime }: DelegationOptions,
+  ): Promise<DelegatedToken> {
+    requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
+    requireParentLifetime(parent, minimumLifetime, this.#now())
+    const wish: Wish = { parent, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
+    return (await this.#fromCache(wish)) ?? (await this.#shared(wish))
+  }
+
+  async #fromCache({
+    parent,
+    request,
+    minimumLifetime,
+    cacheKey,
+  }: Wish): Promise<DelegatedToken | undefined> {
+    const token = this.#caches[request.type].get(cacheKey)
+    const data = token && (await this.#deps.tokens.get(token.key))
+    if (!data || !equalInConstantTime(data.token.secret, token.secret)) return undefined
+    if (!isReusable(data, parent, request, minimumLifetime, this.#now())) return undefined
+    return { data, source: 'cache' }
+  }
+
+  /** One trip to the database per wish, however many callers make it at once. */
+  #shared(wish: Wish): Promise<DelegatedToken> {
+    // What changes the answer beside the cache key: the minimum, and the scopes that a notebook mirrors.
+    const flight = JSON.stringify([
+      wish.request.type,
+      wish.cacheKey,
+      wish.minimumLifetime,
+      childScopes(wish.parent, wish.request),
+    ])
+    return this.#flights.run(flight, async () => {
+      const found = (await this.#fromDatabase(wish)) ?? (await this.#create(wish))
+      this.#caches[wish.request.type].set(wish.cacheKey, found.data.token)
+      return found
+    })
+  }
+
+  async #fromDatabase(wish: Wish): Promise<DelegatedToken | undefined> {
+    const shape = shapeOf(wish.parent, wish.request)
+    return this.#firstLive(
+      await this.#deps.database.findChildren(shape, this.#earliestEnd(wish)),
+      wish.parent,
+    )
+  }
+
+  /** The first of the children that ends with its parent or before, and that the token store has with the same facts. */
+  async #firstLive(children: readonly ChildRecord[], parent: TokenData): Promise<DelegatedToken | undefined> {
+    for (const child of children) {
+      if (outlives(child, parent)) continue
+      const data = await this.#deps.tokens.get(child.key)
+      if (data && agrees(data, child)) return { data, source: 'database' }
+    }
+    return undefined
+  }
+
+  #create(wish: Wish): Promise<DelegatedToken> {
+    return this.#deps.issuer.transaction(async (tx, issue) => {
+      const current: Wish = { ...wish, parent: await this.#lockParent(tx, wish) }
+      requireParentLifetime(current.parent, wish.minimumLifetime, this.#now())
+      // Another process may have made it while this one waited for the lock.
+      const shape = shapeOf(current.parent, wish.request)
+      const live = await this.#firstLive(
+        await tx.findChildren(shape, this.#earliestEnd(current)),
+        current.parent,
+      )
+      if (live) return live
+      const data = this.#newChild(current)
+      await issue(
+        { data, tokenName: null, parentKey: shape.parentKey },
+        { actor: data.username, ipAddress: wish.ipAddress },
+      )
+      return { data, source: 'new' }
+    })
+  }
+
+  /**
+   * Holds the parent, and returns it as it is now: while this transaction waited, it may have been
+   * revoked, or have lost some of its life or scopes.
+   */
+  async #lockParent(tx: TokenTransaction, { parent, request }: Wish): Promise<TokenData> {
+    const row = await tx.lockForDelegation(shapeOf(parent, request))
+    const data = await this.#deps.tokens.get(parent.token.key, { isFresh: true })
+    if (!data || !equalInConstantTime(data.token.secret, parent.token.secret)) {
+      throw new UnauthenticatedError('unknown')
+    }
+    if (!row) {
+      this.#deps.log.error(
+        { tokenKey: parent.token.key, username: parent.username },
+        'stores are desynchronised: a parent is in the token store but not in the database',
+      )
+      throw new UnauthenticatedError('desynchronised')
+    }
+    if (request.type === 'internal') requireHeld(request.scopes, data.scopes)
+    return { ...data, expiresAt: earlier(data.expiresAt, row.expiresAt) }
+  }
+
+  #newChild({ parent, request }: Wish): DelegatedTokenData {
+    const now = this.#now()
+    const common = {
+      token: generateToken(),
+      username: parent.username,
+      userInfo: parent.userInfo,
+      scopes: childScopes(parent, request),
+      createdAt: now,
+      expiresAt: childExpiry(parent, this.#deps.delegatedLifetime, now),
+    }
+    return request.type === 'internal'
+      ? { ...common, type: 'internal', service: request.service }
+      : { ...common, type: 'notebook' }
+  }
+
+  #earliestEnd({ parent, minimumLifetime }: Wish): Date {
+    return minimumExpiry(parent, minimumLifetime, this.#deps.delegatedLifetime, this.#now())
+  }
+
+  #now(): Date {
+    return floorToSecond(this.#deps.clock.now())
+  }
+}

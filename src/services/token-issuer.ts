@@ -1,0 +1,95 @@
+import type { Logger } from 'pino'
+import type { Origin } from '../domain/history.ts'
+import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
+import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
+import type { TokenStore } from '../stores/token-store.ts'
+
+/** A token to be made: what the token store holds, and what only the database knows. */
+export interface NewToken {
+  readonly data: TokenData
+  readonly tokenName: string | null
+  readonly parentKey: TokenKey | null
+}
+
+export type Issue = (token: NewToken, origin: Origin) => Promise<void>
+
+export interface TokenIssuerDeps {
+  readonly tokens: TokenStore
+  readonly database: TokenDatabase
+  readonly log: Logger
+}
+
+/** Makes tokens: the one place that knows in which order the two stores are written, and undone. */
+export class TokenIssuer {
+  readonly #deps: TokenIssuerDeps
+
+  constructor(deps: TokenIssuerDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * Runs `work` in one transaction. What it issues is in both stores when this resolves, and in
+   * neither when it throws.
+   *
+   * The token store is written before the commit: should the process die in between, what is left is
+   * an entry that no one was given and that ends by itself, while a row without an entry would be
+   * listed and never work. If the transaction fails, the entry is taken back.
+   */
+  async transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
+    const issued: NewToken[] = []
+    const answer = await this.#deps.database
+      .transaction((tx) =>
+        work(tx, async (token, origin) => {
+          await tx.insert(toRecord(token), origin)
+          issued.push(token)
+          await this.#deps.tokens.put(token.data)
+        }),
+      )
+      .catch(async (error: unknown) => {
+        await this.#takeBack(issued.map(({ data }) => data.token.key))
+        throw error
+      })
+    for (const token of issued) this.#deps.log.info(describe(token), 'created token')
+    return answer
+  }
+
+  /** Makes one token that has no parent. */
+  issue(token: NewToken, origin: Origin): Promise<void> {
+    return this.transaction((_tx, issue) => issue(token, origin))
+  }
+
+  async #takeBack(keys: readonly TokenKey[]): Promise<void> {
+    try {
+      await this.#deps.tokens.delete(keys)
+    } catch (error) {
+      // The first fault is the one to report; what stays behind is in nobody's hands, and the audit finds it.
+      this.#deps.log.error(
+        { tokenKeys: keys, fault: String(error) },
+        'could not take back token store entries',
+      )
+    }
+  }
+}
+
+const toRecord = ({ data, tokenName, parentKey }: NewToken) => ({
+  key: data.token.key,
+  username: data.username,
+  type: data.type,
+  tokenName,
+  service: serviceOf(data),
+  scopes: data.scopes,
+  createdAt: data.createdAt,
+  expiresAt: data.expiresAt,
+  parentKey,
+})
+
+const describe = ({ data, tokenName, parentKey }: NewToken) => ({
+  tokenKey: data.token.key,
+  tokenType: data.type,
+  username: data.username,
+  scopes: data.scopes,
+  expiresAt: data.expiresAt,
+  ...(tokenName !== null && { tokenName }),
+  ...(parentKey !== null && { parentKey }),
+  ...(data.type === 'internal' && { service: data.service }),
+})

@@ -1,0 +1,228 @@
+import type { Logger } from 'pino'
+import { actorName, requireAdmin } from '../domain/actor.ts'
+import { notFound, PorthorError } from '../domain/errors.ts'
+import { requireFindable } from '../domain/filter.ts'
+import type { Origin } from '../domain/history.ts'
+import { earlier, floorToSecond, requireExpiry } from '../domain/lifetime.ts'
+import {
+  intersect,
+  isSameScopes,
+  type KnownScopes,
+  requireKnown,
+  type Scopes,
+  toScopes,
+} from '../domain/scope.ts'
+import { isExpired, type TokenData, type TokenKey } from '../domain/token.ts'
+import { requireTokenName } from '../domain/user.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { TokenDatabase } from '../stores/token-database.ts'
+import type { TokenStore } from '../stores/token-store.ts'
+import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
+import type { Caller } from './token-service.ts'
+import { lockTrees } from './token-tree.ts'
+
+/** What to change. What is `undefined` stays as it is. */
+export interface TokenModification {
+  readonly tokenName?: string | undefined
+  /** Replaces all scopes; an empty list means none. */
+  readonly scopes?: readonly string[] | undefined
+  /** `null` for a token that never ends. */
+  readonly expiresAt?: Date | null | undefined
+}
+
+export interface TokenModificationServiceDeps {
+  readonly tokens: TokenStore
+  readonly database: TokenDatabase
+  readonly clock: Clock
+  readonly log: Logger
+  readonly knownScopes: KnownScopes
+}
+
+/** What an edit is about, checked. */
+interface Wanted {
+  readonly tokenName: string | undefined
+  readonly scopes: Scopes | undefined
+  readonly expiresAt: Date | null | undefined
+}
+
+/** Rights and life of a token: what an edit may take from its descendants too. */
+type Reach = Pick<TokenData, 'scopes' | 'expiresAt'>
+
+/** An entry of the token store as it was before an edit, and the row beside it. */
+interface Overwritten {
+  readonly row: LockedToken
+  readonly data: TokenData
+}
+
+/** Store entries rewritten at a time. */
+const ENTRIES_AT_ONCE = 100
+
+/** Changes user tokens, and takes from their descendants what they no longer have themselves. */
+export class TokenModificationService {
+  readonly #deps: TokenModificationServiceDeps
+
+  constructor(deps: TokenModificationServiceDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * Changes the name, the scopes or the expiry of a user token, for admins. A shorter life or fewer
+   * scopes reach every descendant in the same transaction.
+   *
+   * @throws {PorthorError} `PERMISSION_DENIED` (not an admin, not a user token), `INVALID_TOKEN_NAME`,
+   *   `INVALID_SCOPES`, `INVALID_EXPIRES`, `NOT_FOUND` (also for a token that has ended),
+   *   `DUPLICATE_TOKEN_NAME`.
+   * @throws {UnavailableError} Nothing was changed, or where not even that could be told, the call can be repeated.
+   */
+  async modify({ actor, ipAddress }: Caller, key: TokenKey, modification: TokenModification): Promise<void> {
+    requireAdmin(actor)
+    requireFindable(key)
+    const wanted = this.#require(modification)
+    const origin: Origin = { actor: actorName(actor), ipAddress }
+    if (Object.values(wanted).every((value) => value === undefined)) return this.#requireUserToken(key)
+    const overwritten: Overwritten[] = []
+    try {
+      await this.#deps.database.changeTrees(async (tx) => {
+        const token = requireUserToken(key, await tx.lock(key))
+        if (wanted.tokenName !== undefined)
+          await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
+        const [, ...descendants] = await lockTrees(tx, [token])
+        const losing = descendants.flat().filter((child) => loses(child, wanted))
+        const narrowings = losing.map((child) => narrowingOf(child, wanted))
+        await tx.edit([editOf(token, wanted), ...narrowings], origin, this.#now())
+        const isRewritten = await this.#rewrite(token, (data) => replaced(data, wanted), overwritten)
+        // A token that has ended in the store is not brought back by changing its row.
+        if (!isRewritten) throw notFound(key)
+        await inBatches(tx, losing, (child) =>
+          this.#rewrite(child, (data) => narrowed(data, wanted), overwritten),
+        )
+      })
+    } catch (error) {
+      if (overwritten.length > 0) await this.#restore(key, overwritten)
+      throw error
+    }
+    this.#deps.log.info({ tokenKey: key, actor: origin.actor, ...wanted }, 'modified token')
+  }
+
+  #require({ tokenName, scopes, expiresAt }: TokenModification): Wanted {
+    if (tokenName !== undefined) requireTokenName(tokenName)
+    const wantedScopes = scopes && toScopes(scopes)
+    if (wantedScopes) requireKnown(wantedScopes, this.#deps.knownScopes)
+    return {
+      tokenName,
+      scopes: wantedScopes,
+      expiresAt: expiresAt ? requireExpiry(expiresAt, this.#now()) : expiresAt,
+    }
+  }
+
+  /** An edit that is about nothing changes nothing, but is refused where any other would be. */
+  async #requireUserToken(key: TokenKey): Promise<void> {
+    await this.#deps.database.changeTrees(async (tx) => requireUserToken(key, await tx.lock(key)))
+  }
+
+  /** Changes an entry of the token store where there is one, and notes what it was. */
+  async #rewrite(
+    row: LockedToken,
+    change: (data: TokenData) => Reach,
+    overwritten: Overwritten[],
+  ): Promise<boolean> {
+    const data = await this.#deps.tokens.get(row.key, { isFresh: true })
+    if (!data) return false
+    overwritten.push({ row, data })
+    await this.#deps.tokens.put({ ...data, ...change(data) })
+    return true
+  }
+
+  /**
+   * Puts the entries back whose rows are as they were. By now a token may have been edited by someone
+   * else; or the commit went through, and only word of it was lost. Of a token that was revoked, nothing
+   * stays that this edit may have written since.
+   */
+  async #restore(key: TokenKey, overwritten: readonly Overwritten[]): Promise<void> {
+    const keys = overwritten.map(({ row }) => row.key)
+    try {
+      await this.#deps.database.changeTrees(async (tx) => {
+        await tx.lock(key)
+        const rows = new Map((await tx.lockAll(keys)).map((row) => [row.key, row]))
+        await this.#deps.tokens.delete(keys.filter((each) => !rows.has(each)))
+        const now = this.#deps.clock.now()
+        const due = overwritten.filter(
+          ({ row, data }) => isSameReach(rows.get(row.key), row) && !isExpired(data, now),
+        )
+        await inBatches(tx, due, ({ data }) => this.#deps.tokens.put(data))
+      })
+    } catch (error) {
+      this.#deps.log.error(
+        { tokenKeys: keys, fault: String(error) },
+        'could not restore token store entries after a failed edit',
+      )
+    }
+  }
+
+  #now(): Date {
+    return floorToSecond(this.#deps.clock.now())
+  }
+}
+
+function requireUserToken(key: TokenKey, token: LockedToken | undefined): LockedToken {
+  if (!token) throw notFound(key)
+  if (token.type === 'user') return token
+  throw new PorthorError(
+    'PERMISSION_DENIED',
+    `Only user tokens can be modified: this is a ${token.type} token.`,
+  )
+}
+
+const replaced = (data: Reach, { scopes, expiresAt }: Wanted): Reach => ({
+  scopes: scopes ?? data.scopes,
+  expiresAt: expiresAt === undefined ? data.expiresAt : expiresAt,
+})
+
+/** What a descendant keeps: no more than the edited token has now, and only of what the edit was about. */
+const narrowed = (data: Reach, { scopes, expiresAt }: Wanted): Reach => ({
+  scopes: scopes ? intersect(data.scopes, scopes) : data.scopes,
+  expiresAt: expiresAt === undefined ? data.expiresAt : earlier(data.expiresAt, expiresAt),
+})
+
+const editOf = (token: LockedToken, wanted: Wanted): Edit => ({
+  key: token.key,
+  tokenName: wanted.tokenName ?? token.tokenName,
+  ...replaced(token, wanted),
+  old: {
+    tokenName: wanted.tokenName === undefined ? undefined : token.tokenName,
+    scopes: wanted.scopes && token.scopes,
+    expiresAt: wanted.expiresAt === undefined ? undefined : token.expiresAt,
+  },
+})
+
+const isSameEnd = (left: Date | null, right: Date | null): boolean => left?.getTime() === right?.getTime()
+
+const isSameReach = (left: Reach | undefined, right: Reach): boolean =>
+  left !== undefined && isSameScopes(left.scopes, right.scopes) && isSameEnd(left.expiresAt, right.expiresAt)
+
+/** Whether a descendant has anything that the edit takes away. */
+const loses = (child: LockedToken, wanted: Wanted): boolean => !isSameReach(narrowed(child, wanted), child)
+
+function narrowingOf(child: LockedToken, wanted: Wanted): Edit {
+  const kept = narrowed(child, wanted)
+  const old = {
+    tokenName: undefined,
+    scopes: isSameScopes(kept.scopes, child.scopes) ? undefined : child.scopes,
+    expiresAt: isSameEnd(kept.expiresAt, child.expiresAt) ? undefined : child.expiresAt,
+  }
+  return { key: child.key, tokenName: child.tokenName, ...kept, old }
+}
+
+/** Does `work` for all of `items`, some at a time. When it throws, nothing is under way any more. */
+async function inBatches<T>(
+  tx: TreeTransaction,
+  items: readonly T[],
+  work: (item: T) => Promise<unknown>,
+): Promise<void> {
+  for (let start = 0; start < items.length; start += ENTRIES_AT_ONCE) {
+    const settled = await Promise.allSettled(items.slice(start, start + ENTRIES_AT_ONCE).map(work))
+    const failed = settled.find((each) => each.status === 'rejected')
+    if (failed) throw failed.reason
+    await tx.stay()
+  }
+}

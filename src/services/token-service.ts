@@ -1,0 +1,162 @@
+import {
+  type Actor,
+  actorName,
+  actorScopes,
+  isAdmin,
+  requireAdmin,
+  requireSelfOrAdmin,
+} from '../domain/actor.ts'
+import { PorthorError } from '../domain/errors.ts'
+import { addSeconds, floorToSecond, requireExpiry } from '../domain/lifetime.ts'
+import { type KnownScopes, requireHeld, requireKnown, type Scopes, toScopes } from '../domain/scope.ts'
+import { generateToken, NO_USER_INFO, type RootTokenData, type UserInfo } from '../domain/token.ts'
+import { requireBotUsername, requireTokenName, requireUserInfo, requireUsername } from '../domain/user.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { TokenIssuer } from './token-issuer.ts'
+
+/** Who asks, and from which address. */
+export interface Caller {
+  readonly actor: Actor
+  readonly ipAddress: string | null
+}
+
+export interface SessionTokenInput {
+  readonly username: string
+  readonly scopes: readonly string[]
+  readonly userInfo?: UserInfo | undefined
+}
+
+export interface ServiceTokenInput extends SessionTokenInput {
+  /** `null` for a token that never ends. */
+  readonly expiresAt: Date | null
+}
+
+export interface UserTokenInput {
+  /** The actor's own where it is left out. */
+  readonly username?: string | undefined
+  readonly tokenName: string
+  readonly scopes: readonly string[]
+  readonly expiresAt: Date | null
+  readonly userInfo?: UserInfo | undefined
+}
+
+export interface TokenServiceDeps {
+  readonly issuer: TokenIssuer
+  readonly clock: Clock
+  readonly knownScopes: KnownScopes
+  /** Life of a session, in seconds. */
+  readonly tokenLifetime: number
+}
+
+/**
+ * Makes the tokens that nobody delegated. Checks go: may the actor do this, then username, name,
+ * expiry, scopes, user information.
+ *
+ * All methods throw `PorthorError` with the code of the first check that fails, and `UnavailableError`
+ * when a store did not answer; nothing was made then.
+ */
+export class TokenService {
+  readonly #deps: TokenServiceDeps
+
+  constructor(deps: TokenServiceDeps) {
+    this.#deps = deps
+  }
+
+  /** A session, as after a log-in. It lives for the token lifetime. */
+  async createSession(caller: Caller, input: SessionTokenInput): Promise<RootTokenData> {
+    requireAdmin(caller.actor)
+    requireUsername(input.username)
+    const now = this.#now()
+    return this.#issue(caller, 'session', null, {
+      ...input,
+      scopes: this.#requireScopes(caller.actor, input.scopes),
+      userInfo: requireOptionalUserInfo(input.userInfo),
+      expiresAt: addSeconds(now, this.#deps.tokenLifetime),
+    })
+  }
+
+  /** A token for a bot, whose username begins with `bot-`. */
+  async createService(caller: Caller, input: ServiceTokenInput): Promise<RootTokenData> {
+    requireAdmin(caller.actor)
+    requireBotUsername(input.username)
+    return this.#issue(caller, 'service', null, {
+      ...input,
+      expiresAt: this.#requireExpiry(input.expiresAt),
+      scopes: this.#requireScopes(caller.actor, input.scopes),
+      userInfo: requireOptionalUserInfo(input.userInfo),
+    })
+  }
+
+  /** A token that a user carries about: for oneself, or by an admin for anybody. */
+  async createUser(caller: Caller, input: UserTokenInput): Promise<RootTokenData> {
+    const username = input.username ?? ownUsername(caller.actor)
+    requireSelfOrAdmin(caller.actor, username)
+    requireUsername(username)
+    requireTokenName(input.tokenName)
+    return this.#issue(caller, 'user', input.tokenName, {
+      username,
+      expiresAt: this.#requireExpiry(input.expiresAt),
+      scopes: this.#requireScopes(caller.actor, input.scopes),
+      userInfo: userInfoFor(caller.actor, username, input.userInfo),
+    })
+  }
+
+  async #issue(
+    { actor, ipAddress }: Caller,
+    type: RootTokenData['type'],
+    tokenName: string | null,
+    facts: Pick<RootTokenData, 'username' | 'scopes' | 'userInfo' | 'expiresAt'>,
+  ): Promise<RootTokenData> {
+    const { username, scopes, userInfo, expiresAt } = facts
+    const data = {
+      token: generateToken(),
+      type,
+      username,
+      scopes,
+      userInfo,
+      createdAt: this.#now(),
+      expiresAt,
+    }
+    await this.#deps.issuer.issue(
+      { data, tokenName, parentKey: null },
+      { actor: actorName(actor), ipAddress },
+    )
+    return data
+  }
+
+  #requireExpiry(expiresAt: Date | null): Date | null {
+    return expiresAt && requireExpiry(expiresAt, this.#now())
+  }
+
+  /** Admins give any known scope, others only what they hold. */
+  #requireScopes(actor: Actor, names: readonly string[]): Scopes {
+    const scopes = toScopes(names)
+    requireKnown(scopes, this.#deps.knownScopes)
+    if (!isAdmin(actor)) requireHeld(scopes, actorScopes(actor))
+    return scopes
+  }
+
+  #now(): Date {
+    return floorToSecond(this.#deps.clock.now())
+  }
+}
+
+function ownUsername(actor: Actor): string {
+  if (actor.kind === 'token') return actor.data.username
+  throw new PorthorError('INVALID_USERNAME', "username is needed: the acting token is nobody's.")
+}
+
+function requireOptionalUserInfo(userInfo: UserInfo = NO_USER_INFO): UserInfo {
+  requireUserInfo(userInfo)
+  return userInfo
+}
+
+/** A user's own token inherits the user information of the acting one. */
+function userInfoFor(actor: Actor, username: string, given: UserInfo | undefined): UserInfo {
+  if (actor.kind !== 'token' || actor.data.username !== username) return requireOptionalUserInfo(given)
+  if (given === undefined) return actor.data.userInfo
+  throw new PorthorError(
+    'INVALID_USER_INFO',
+    'userInfo is for admins who create a token for someone else: your own token inherits yours.',
+  )
+}

@@ -1,0 +1,151 @@
+import DataLoader from 'dataloader'
+import { notFound, PorthorError } from '../domain/errors.ts'
+import { type ChangeFilter, requireFindable, requireSearchable, type TokenFilter } from '../domain/filter.ts'
+import type { Page, PageRequest } from '../domain/page.ts'
+import { toTokenKey } from '../domain/token.ts'
+import type { ChangeRow, HistoryListing } from '../stores/history-listing.ts'
+import type { TokenRow, TokenSelection } from '../stores/token-database.ts'
+import type { TokenListing, Visibility } from '../stores/token-listing.ts'
+
+export interface TokenViewDeps {
+  readonly tokens: TokenListing
+  readonly history: HistoryListing
+  /** Whose tokens are visible; `null` for everybody's. */
+  readonly username: Visibility
+}
+
+/** A page of what hangs on one token. */
+interface EdgeRequest {
+  readonly key: string
+  readonly page: PageRequest
+}
+
+const EMPTY_PAGE = { rows: [], hasNextPage: false, hasPreviousPage: false } as const
+
+/**
+ * Tokens and their history as one actor may see them, for the length of one request. What is asked for
+ * several tokens at once, as by a level of a GraphQL query, costs one statement.
+ */
+export class TokenView {
+  readonly #deps: TokenViewDeps
+  readonly #parents: DataLoader<string, TokenRow | null>
+  readonly #children: DataLoader<EdgeRequest, Page<TokenRow>>
+  readonly #childCounts: DataLoader<string, number>
+  readonly #changes: DataLoader<EdgeRequest, Page<ChangeRow>>
+  readonly #changeCounts: DataLoader<string, number>
+  readonly #expiryChanges: DataLoader<number, boolean>
+
+  constructor(deps: TokenViewDeps) {
+    this.#deps = deps
+    const { tokens, history, username } = deps
+    this.#parents = batched((keys) => tokens.parentsOf(keys, username), null)
+    this.#children = batchedPages((keys, page) => tokens.childrenOf(keys, username, page))
+    this.#childCounts = batched((keys) => tokens.countChildrenOf(keys, username), 0)
+    this.#changes = batchedPages((keys, page) => history.changesOf(keys, username, page))
+    this.#changeCounts = batched((keys) => history.countChangesOf(keys, username), 0)
+    this.#expiryChanges = batched((ids) => history.expiryChangesOf(ids), false)
+  }
+
+  /** @throws {PorthorError} `NOT_FOUND`, whether there is no such token or it is not visible. */
+  async get(key: string, selection: TokenSelection): Promise<TokenRow> {
+    requireFindable(key)
+    const row = await this.#deps.tokens.find(toTokenKey(key), this.#deps.username, selection)
+    if (row) return row
+    throw notFound(key)
+  }
+
+  /** @throws {PorthorError} `PERMISSION_DENIED`, when the filter names another user than the visible one. */
+  tokens(filter: TokenFilter, page: PageRequest): Promise<Page<TokenRow>> {
+    return this.#deps.tokens.list(this.#visible(filter), page)
+  }
+
+  countTokens(filter: TokenFilter): Promise<number> {
+    return this.#deps.tokens.count(this.#visible(filter))
+  }
+
+  /** @throws {PorthorError} `PERMISSION_DENIED`, when the filter names another user than the visible one. */
+  changes(filter: ChangeFilter, page: PageRequest): Promise<Page<ChangeRow>> {
+    return this.#deps.history.list(this.#visible(filter), page)
+  }
+
+  countChanges(filter: ChangeFilter): Promise<number> {
+    return this.#deps.history.count(this.#visible(filter))
+  }
+
+  /** The parent, or `null` where there is none or it is not visible. */
+  parentOf(key: string): Promise<TokenRow | null> {
+    return this.#parents.load(key)
+  }
+
+  childrenOf(key: string, page: PageRequest): Promise<Page<TokenRow>> {
+    return this.#children.load({ key, page })
+  }
+
+  countChildrenOf(key: string): Promise<number> {
+    return this.#childCounts.load(key)
+  }
+
+  changesOf(key: string, page: PageRequest): Promise<Page<ChangeRow>> {
+    return this.#changes.load({ key, page })
+  }
+
+  countChangesOf(key: string): Promise<number> {
+    return this.#changeCounts.load(key)
+  }
+
+  /** Whether an entry changed the expiry, which its own columns do not tell where it had been endless. */
+  changedExpiry({ id, action, expiresAt, oldExpiresAt }: ChangeRow): Promise<boolean> | boolean {
+    if (action !== 'edit') return false
+    if (oldExpiresAt !== null) return oldExpiresAt.getTime() !== expiresAt?.getTime()
+    return this.#expiryChanges.load(id)
+  }
+
+  #visible<F extends TokenFilter | ChangeFilter>(filter: F): F {
+    requireSearchable(filter)
+    const { username } = this.#deps
+    if (username === null) return filter
+    if (filter.username === undefined || filter.username === username) return { ...filter, username }
+    throw new PorthorError(
+      'PERMISSION_DENIED',
+      `Without admin:token only the tokens of ${username} can be listed.`,
+    )
+  }
+}
+
+/**
+ * A loader over a query that answers for many keys at once; `absent` for those it does not mention. It
+ * remembers nothing: a mutation may have changed what a later field of the same request reads.
+ */
+function batched<K, V, A>(
+  query: (keys: readonly K[]) => Promise<ReadonlyMap<K, V>>,
+  absent: A,
+): DataLoader<K, V | A> {
+  const load = async (keys: readonly K[]) => {
+    const found = await query([...new Set(keys)])
+    return keys.map((key) => found.get(key) ?? absent)
+  }
+  return new DataLoader(load, { cache: false })
+}
+
+/** The same for pages: one query for each page that is asked for; a level without aliases asks for one. */
+function batchedPages<Row>(
+  query: (keys: readonly string[], page: PageRequest) => Promise<ReadonlyMap<string, Page<Row>>>,
+): DataLoader<EdgeRequest, Page<Row>> {
+  const load = async (requests: readonly EdgeRequest[]) => {
+    const keysByPage = new Map<string, Set<string>>()
+    for (const { key, page } of requests) {
+      const id = JSON.stringify(page)
+      keysByPage.set(id, (keysByPage.get(id) ?? new Set()).add(key))
+    }
+    const answers = new Map<string, Promise<ReadonlyMap<string, Page<Row>>>>()
+    return Promise.all(
+      requests.map(async ({ key, page }) => {
+        const id = JSON.stringify(page)
+        const answer = answers.get(id) ?? query([...(keysByPage.get(id) ?? [])], page)
+        answers.set(id, answer)
+        return (await answer).get(key) ?? EMPTY_PAGE
+      }),
+    )
+  }
+  return new DataLoader(load, { cache: false })
+}

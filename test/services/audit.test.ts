@@ -1,0 +1,474 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { addSeconds } from '../../src/domain/lifetime.ts'
+import type { TokenData } from '../../src/domain/token.ts'
+import { type AuditedFinding, AuditService } from '../../src/services/audit-service.ts'
+import { AuditDatabase } from '../../src/stores/audit-database.ts'
+import { TokenDatabase } from '../../src/stores/token-database.ts'
+import type { TokenStore } from '../../src/stores/token-store.ts'
+import { useApi } from '../support/api.ts'
+import { useHeart } from '../support/heart.ts'
+import {
+  connect,
+  documentOf,
+  dropEntry,
+  emptyStores,
+  historyOf,
+  jsonTime,
+  keyOf,
+  lend,
+  makeRoot,
+  makeTree,
+  rowsOf,
+  sealedOf,
+  storedOf,
+  type Tree,
+  writeEntry,
+} from '../support/trees.ts'
+
+const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
+
+async function collect(findings: AsyncIterable<AuditedFinding>): Promise<AuditedFinding[]> {
+  const all: AuditedFinding[] = []
+  for await (const finding of findings) all.push(finding)
+  return all
+}
+
+describe.each(['redis', 'postgres'] as const)('an audit, with the token store in %s,', (store) => {
+  const t = useApi(store)
+  beforeEach(() => emptyStores(t.h))
+
+  const run = (fix = false) => collect(t.h.context.services.audit.run({ fix }))
+  /** What is found, told in short, sorted. */
+  const found = async (fix = false) =>
+    (await run(fix))
+      .map(({ kind, key, detail, isFixed }) => `${kind} ${key} ${detail}${isFixed ? ' (fixed)' : ''}`)
+      .sort()
+  const setRow = (token: TokenData, change: string) =>
+    t.h.sql(`UPDATE token SET ${change} WHERE token = $1`, [keyOf(token)])
+  /** Gives a token another end in both stores. */
+  const endBoth = async (token: TokenData, expiresAt: Date | null) => {
+    await t.h.sql('UPDATE token SET expires = $2 WHERE token = $1', [
+      keyOf(token),
+      expiresAt && jsonTime(expiresAt),
+    ])
+    await writeEntry(t.h, store, token, sealedOf(t.h, { ...token, expiresAt }))
+  }
+  const settle = () => t.h.clock.advance(60)
+
+  it('of stores that agree finds nothing, trees, expired and endless tokens included', async () => {
+    await makeTree(t.h, { endsIn: 600 })
+    await makeTree(t.h)
+    expect(await found()).toEqual([])
+    settle()
+    expect(await found(true)).toEqual([])
+    t.h.clock.advance(600)
+    expect(await found()).toEqual([])
+  })
+
+  interface Case {
+    readonly name: string
+    readonly break: (tree: Tree) => Promise<unknown>
+    readonly found: (tree: Tree) => string[]
+    /** What is left in an audit after the one that mends; default: nothing. */
+    readonly left?: (tree: Tree) => string[]
+    /** Which of the tree live on in the database and in the token store, once mended. */
+    readonly rows: (keyof Tree)[]
+    readonly stored: (keyof Tree)[]
+  }
+  const all: (keyof Tree)[] = ['root', 'child', 'notebook', 'grandchild']
+
+  const cases: Case[] = [
+    {
+      name: 'malformed, with a row: the entry goes, the row ends now',
+      break: ({ notebook }) => writeEntry(t.h, store, notebook, 'rubbish'),
+      found: ({ notebook }) => [
+        `db-only ${keyOf(notebook)} not in the token store`,
+        `malformed ${keyOf(notebook)} ${RUBBISH}`,
+      ],
+      rows: all,
+      stored: ['root', 'child', 'grandchild'],
+    },
+    {
+      name: 'malformed, without a row: the entry goes',
+      break: async ({ notebook }) => {
+        await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(notebook)])
+        await writeEntry(t.h, store, notebook, 'rubbish')
+      },
+      found: ({ notebook }) => [`malformed ${keyOf(notebook)} ${RUBBISH}`],
+      rows: ['root', 'child', 'grandchild'],
+      stored: ['root', 'child', 'grandchild'],
+    },
+    {
+      name: 'db-only: the row ends now',
+      break: ({ grandchild }) => dropEntry(t.h, store, grandchild),
+      found: ({ grandchild }) => [`db-only ${keyOf(grandchild)} not in the token store`],
+      rows: all,
+      stored: ['root', 'child', 'notebook'],
+    },
+    {
+      name: 'db-only, of a token that has lent others: they end with it',
+      break: ({ root }) => dropEntry(t.h, store, root),
+      found: ({ root }) => [`db-only ${keyOf(root)} not in the token store`],
+      rows: ['root'],
+      stored: [],
+    },
+    {
+      name: 'db-only, of a token and of one below it: both are told, in whatever order they are found',
+      break: async ({ root, child }) => {
+        for (const token of [root, child]) await dropEntry(t.h, store, token)
+      },
+      found: ({ root, child }) =>
+        [root, child].map((token) => `db-only ${keyOf(token)} not in the token store`).sort(),
+      rows: ['root'],
+      stored: [],
+    },
+    {
+      name: 'redis-only: the entry goes',
+      break: ({ notebook }) => t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(notebook)]),
+      found: ({ notebook }) => [`redis-only ${keyOf(notebook)} not in the database`],
+      rows: ['root', 'child', 'grandchild'],
+      stored: ['root', 'child', 'grandchild'],
+    },
+    {
+      name: 'mismatch of scopes: the row takes those of the entry',
+      break: ({ child }) => setRow(child, "scopes = 'exec:notebook,read:all'"),
+      found: ({ child }) => [`mismatch ${keyOf(child)} scopes`],
+      rows: all,
+      stored: all,
+    },
+    {
+      name: 'W62: mismatch of scopes, of which the entry has none: neither has the row',
+      break: ({ child }) => writeEntry(t.h, store, child, sealedOf(t.h, { ...child, scopes: [] })),
+      found: ({ child }) => [`mismatch ${keyOf(child)} scopes`],
+      rows: all,
+      stored: all,
+    },
+    {
+      name: 'mismatch of what is for people to mend',
+      break: ({ grandchild }) =>
+        setRow(
+          grandchild,
+          "username = 'robin', token_type = 'notebook', created = created - interval '1 s', expires = expires - interval '1 s'",
+        ),
+      found: ({ grandchild }) => [`mismatch ${keyOf(grandchild)} username, type, created, expires`],
+      left: ({ grandchild }) => [`mismatch ${keyOf(grandchild)} username, type, created, expires`],
+      rows: all,
+      stored: all,
+    },
+    {
+      name: 'mismatch of scopes and more: the scopes alone are mended',
+      break: ({ child }) => setRow(child, "scopes = '', username = 'robin'"),
+      found: ({ child }) => [`mismatch ${keyOf(child)} username, scopes`],
+      left: ({ child }) => [`mismatch ${keyOf(child)} username`],
+      rows: all,
+      stored: all,
+    },
+    {
+      name: 'outlives-parent: the child ends, and what hangs on it',
+      break: async ({ root, child }) => {
+        await endBoth(child, addSeconds(root.expiresAt ?? root.createdAt, 1))
+      },
+      found: ({ root, child }) => [`outlives-parent ${keyOf(child)} parent ${keyOf(root)}`],
+      rows: ['root', 'notebook'],
+      stored: ['root', 'notebook'],
+    },
+    {
+      name: 'outlives-parent: a child without end',
+      break: ({ notebook }) => endBoth(notebook, null),
+      found: ({ root, notebook }) => [`outlives-parent ${keyOf(notebook)} parent ${keyOf(root)}`],
+      rows: ['root', 'child', 'grandchild'],
+      stored: ['root', 'child', 'grandchild'],
+    },
+    {
+      name: 'orphan: it ends, and what hangs on it',
+      break: ({ child }) => t.h.sql('UPDATE subtoken SET parent = NULL WHERE child = $1', [keyOf(child)]),
+      found: ({ child }) => [`orphan ${keyOf(child)} its parent is gone`],
+      rows: ['root', 'notebook'],
+      stored: ['root', 'notebook'],
+    },
+  ]
+  const RUBBISH = 'not URL-safe base64'
+
+  it.each(cases)('finds and mends $name', async (each) => {
+    const tree = await makeTree(t.h, { endsIn: 86_400 })
+    settle()
+    await each.break(tree)
+    const { left = () => [] } = each
+    const expected = each.found(tree)
+
+    expect(await found()).toEqual(expected)
+    expect(await found()).toEqual(expected)
+    const mended = expected.map((finding) => (mendable(finding, tree, left) ? `${finding} (fixed)` : finding))
+    expect(await found(true)).toEqual(mended)
+    expect(await found()).toEqual(left(tree))
+    const tokens = Object.values(tree)
+    expect(Object.keys(await rowsOf(t.h, tokens)).sort()).toEqual(
+      each.rows.map((name) => keyOf(tree[name])).sort(),
+    )
+    expect(await storedOf(t.h, store, tokens)).toEqual(each.stored.map((name) => tree[name]))
+    const settled = await found(true)
+    expect(settled).toEqual(left(tree))
+  })
+
+  const mendable = (finding: string, tree: Tree, left: (tree: Tree) => string[]): boolean =>
+    left(tree).length === 0 || !finding.startsWith('mismatch')
+
+  it('finds unknown scopes, of rows and of strays, one at a time, and leaves them to people', async () => {
+    const root = await makeRoot(t.h, { scopes: ['exec:notebook', 'read:all', 'read:tap'] })
+    const stray = await makeRoot(t.h, { scopes: ['read:tap'] })
+    await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
+    settle()
+    await t.h.restart({
+      KNOWN_SCOPES: JSON.stringify({ 'admin:token': '', 'user:token': '', 'read:all': '' }),
+    })
+    const unknown = [`unknown-scope ${keyOf(root)} exec:notebook`, `unknown-scope ${keyOf(root)} read:tap`]
+
+    expect(await found()).toEqual(
+      [
+        ...unknown,
+        `redis-only ${keyOf(stray)} not in the database`,
+        `unknown-scope ${keyOf(stray)} read:tap`,
+      ].sort(),
+    )
+    expect(await found(true)).toEqual(
+      [
+        ...unknown,
+        `redis-only ${keyOf(stray)} not in the database (fixed)`,
+        `unknown-scope ${keyOf(stray)} read:tap (fixed)`,
+      ].sort(),
+    )
+    expect(await found(true)).toEqual(unknown)
+    await t.h.restart()
+    expect(await found()).toEqual([])
+  })
+
+  it('finds all kinds at once, mends what can be mended, and then finds no more of it', async () => {
+    const trees: Tree[] = []
+    for (const _case of cases) trees.push(await makeTree(t.h, { endsIn: 86_400 }))
+    settle()
+    for (const [index, each] of cases.entries()) await each.break(trees[index] as Tree)
+    const expected = cases.flatMap((each, index) => each.found(trees[index] as Tree)).sort()
+    const left = cases.flatMap((each, index) => each.left?.(trees[index] as Tree) ?? []).sort()
+
+    expect(await found()).toEqual(expected)
+    const kinds = new Set(expected.map((finding) => finding.split(' ')[0]))
+    expect([...kinds].sort()).toEqual([
+      'db-only',
+      'malformed',
+      'mismatch',
+      'orphan',
+      'outlives-parent',
+      'redis-only',
+    ])
+    await found(true)
+    expect(await found()).toEqual(left)
+    expect(await found(true)).toEqual(left)
+    await t.h.context.services.upkeep.run()
+    expect(await found()).toEqual(left)
+  })
+
+  it('tells whose token it is, but for a damaged entry without a row, and no secret', async () => {
+    const [mine, stray] = [await makeRoot(t.h), await makeRoot(t.h)]
+    settle()
+    await dropEntry(t.h, store, mine)
+    await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
+    await writeEntry(t.h, store, stray, sealedOf(t.h, stray).slice(0, -4))
+    const findings = await run()
+
+    expect(findings.map(({ kind, username }) => [kind, username]).sort()).toEqual([
+      ['db-only', mine.username],
+      ['malformed', null],
+    ])
+    expect(JSON.stringify(findings)).not.toContain(stray.token.secret)
+  })
+
+  it('writes down what it mends: an edit for a row that changes, a revocation for one that goes', async () => {
+    const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
+    settle()
+    await dropEntry(t.h, store, notebook)
+    await setRow(root, "scopes = ''")
+    await t.h.sql('UPDATE subtoken SET parent = NULL WHERE child = $1', [keyOf(child)])
+    await run(true)
+
+    const now = jsonTime(t.h.clock.now())
+    const common = { actor: '<internal>', ip_address: null, event_time: now }
+    expect(await historyOf(t.h, [root], 'edit')).toMatchObject([
+      { ...common, scopes: root.scopes.join(','), old_scopes: '', old_expires: null },
+    ])
+    expect(await historyOf(t.h, [notebook], 'edit')).toMatchObject([
+      {
+        ...common,
+        expires: now,
+        old_expires: notebook.expiresAt && jsonTime(notebook.expiresAt),
+        old_scopes: null,
+      },
+    ])
+    expect(await historyOf(t.h, [child, grandchild], 'revoke')).toMatchObject([
+      { ...common, token: keyOf(grandchild), parent: keyOf(child) },
+      { ...common, token: keyOf(child), parent: null },
+    ])
+    expect(await t.h.context.services.upkeep.run()).toMatchObject({ expired: 1 })
+    expect(await rowsOf(t.h, [notebook])).toEqual({})
+  })
+
+  it('leaves alone what it is not asked to mend', async () => {
+    const { root, child } = await makeTree(t.h, { endsIn: 86_400 })
+    settle()
+    await setRow(root, "scopes = ''")
+    await t.h.sql('UPDATE subtoken SET parent = NULL WHERE child = $1', [keyOf(child)])
+    const before = [
+      await t.h.sql('TABLE token'),
+      await t.h.sql('TABLE subtoken'),
+      await t.h.sql('TABLE token_change_history'),
+    ]
+    await run()
+    expect([
+      await t.h.sql('TABLE token'),
+      await t.h.sql('TABLE subtoken'),
+      await t.h.sql('TABLE token_change_history'),
+    ]).toEqual(before)
+  })
+
+  it('takes no offence at an entry that Redis drops up to a second early', async () => {
+    const root = await makeRoot(t.h, { endsIn: 301 })
+    await dropEntry(t.h, store, root)
+    expect(await found()).toHaveLength(1)
+    t.h.clock.advance(300)
+    expect(await found()).toEqual([])
+  })
+
+  it('takes no offence at an entry that has ended and waits to be swept, unless for hours', async () => {
+    const root = await makeRoot(t.h, { endsIn: 300 })
+    await writeEntry(t.h, store, root, sealedOf(t.h, root))
+    t.h.clock.advance(300)
+    await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(root)])
+    expect(await found(true)).toEqual([])
+    t.h.clock.advance(2 * 60 * 60)
+    expect(await found(true)).toEqual([`redis-only ${keyOf(root)} not in the database (fixed)`])
+  })
+
+  it('W17: leaves an entry alone that is too young for its row to have been committed', async () => {
+    const root = await makeRoot(t.h)
+    await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(root)])
+    t.h.clock.advance(59)
+    expect(await found(true)).toEqual([])
+    expect(await storedOf(t.h, store, [root])).toEqual([root])
+    t.h.clock.advance(1)
+    expect(await found(true)).toHaveLength(1)
+  })
+})
+
+describe('an audit while tokens come and go', () => {
+  const t = useHeart('redis')
+  beforeEach(() => emptyStores(t.h))
+
+  /** An audit in which `meanwhile` happens once: after rows or keys were read, before entries are looked at. */
+  const auditWith = (meanwhile: (keys: readonly string[]) => Promise<unknown>, after = 0) => {
+    const { prisma, clock, config } = t.h.context
+    let looks = 0
+    const tokens: TokenStore = {
+      get: (...args) => t.tokens.get(...args),
+      put: (data) => t.tokens.put(data),
+      delete: (keys) => t.tokens.delete(keys),
+      scan: () => t.tokens.scan(),
+      inspect: async (keys) => {
+        if (looks === after) await meanwhile(keys)
+        looks += 1
+        return t.tokens.inspect(keys)
+      },
+      sweep: () => t.tokens.sweep(),
+      ping: () => t.tokens.ping(),
+    }
+    return new AuditService({
+      tokens,
+      database: new TokenDatabase(prisma),
+      audit: new AuditDatabase(prisma),
+      clock,
+      knownScopes: config.knownScopes,
+    })
+  }
+  const found = (audit: AuditService, fix = true) => collect(audit.run({ fix }))
+
+  it('W61: does not report a token that was revoked between the two looks', async () => {
+    const { root } = await makeTree(t.h)
+    t.clock.advance(60)
+    const audit = auditWith(() => t.h.context.services.revocation.revoke(OPERATOR, keyOf(root)))
+    expect(await found(audit)).toEqual([])
+    expect(await t.h.sql('SELECT FROM token')).toEqual([])
+  })
+
+  it('W61: does not report a token that was modified between the two looks', async () => {
+    const { root } = await makeTree(t.h)
+    const audit = auditWith(() =>
+      t.h.context.services.modification.modify(OPERATOR, keyOf(root), { scopes: [] }),
+    )
+    expect(await found(audit)).toEqual([])
+    expect(await historyOf(t.h, [root], 'edit')).toMatchObject([
+      { actor: '<internal>', old_scopes: expect.any(String) },
+    ])
+  })
+
+  it('W61: does not report a token whose time ran out between the two looks', async () => {
+    const root = await makeRoot(t.h, { endsIn: 300 })
+    const audit = auditWith(async () => {
+      t.clock.advance(300)
+      await dropEntry(t.h, 'redis', root)
+      await t.h.context.services.upkeep.run()
+    })
+    expect(await found(audit)).toEqual([])
+  })
+
+  it('W61: does not report, or delete, a token whose row was committed between the two looks', async () => {
+    const root = await makeRoot(t.h)
+    const [row] = await t.h.sql('DELETE FROM token WHERE token = $1 RETURNING *', [keyOf(root)])
+    t.clock.advance(60)
+    const audit = auditWith(
+      () =>
+        t.h.sql('INSERT INTO token SELECT * FROM json_populate_record(NULL::token, $1)', [
+          JSON.stringify(row),
+        ]),
+      0,
+    )
+    expect(await found(audit)).toEqual([])
+    expect(await storedOf(t.h, 'redis', [root])).toEqual([root])
+  })
+
+  it('W61: waits for a revocation that is between the stores, and then has nothing to report', async () => {
+    const root = await makeRoot(t.h)
+    const revoking = await connect(t.h)
+    await revoking.query('BEGIN')
+    await revoking.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [keyOf(root)])
+    await dropEntry(t.h, 'redis', root)
+    await revoking.query('DELETE FROM token WHERE token = $1', [keyOf(root)])
+    const auditing = found(auditWith(async () => undefined))
+    await t.waiting(1)
+    await revoking.query('COMMIT')
+    expect(await auditing).toEqual([])
+  })
+
+  it('tells what it finds as it goes, a thousand records at a time', async () => {
+    await t.h.sql(
+      `INSERT INTO token (token, username, token_type, scopes, created)
+       SELECT 'k' || lpad(n::text, 5, '0'), 'wren', 'session', '', '2026-01-01' FROM generate_series(1, 2500) AS n`,
+    )
+    const told: number[] = []
+    const findings = t.h.context.services.audit.run({ fix: false, onProgress: (done) => told.push(done) })
+    expect(await findings.next()).toMatchObject({ value: { kind: 'db-only', key: 'k00001' } })
+    expect(told).toEqual([])
+    await findings.next()
+    expect(await collect(findings)).toHaveLength(2_498)
+    expect(told).toEqual([1_000, 2_000, 2_500])
+  })
+
+  it('mends again what was broken again, as often as it is run', async () => {
+    const child = await lend(t.h, await makeRoot(t.h), 'tap', ['read:all', 'read:tap'])
+    for (const scopes of [[], ['read:all'], []]) {
+      await writeEntry(t.h, 'redis', child, sealedOf(t.h, { ...child, scopes }))
+      expect(await found(t.h.context.services.audit)).toMatchObject([
+        { kind: 'mismatch', detail: 'scopes', isFixed: true },
+      ])
+      expect((await rowsOf(t.h, [child]))[keyOf(child)]).toMatchObject({ scopes: scopes.join(',') })
+      expect(JSON.parse((await documentOf(t.h, 'redis', child)) ?? '')).toMatchObject({ scopes })
+    }
+  })
+})

@@ -1,0 +1,301 @@
+import { describe, expect, it, vi } from 'vitest'
+import { parseToken } from '../../src/domain/token.ts'
+import { type Faulty, openFaulty } from '../support/faulty.ts'
+import type { GraphQLAnswer } from '../support/harness.ts'
+
+interface Delegated {
+  readonly token: string
+  readonly key: string
+  readonly source: string
+}
+
+const delegated = ({ data, errors }: GraphQLAnswer): Delegated => {
+  expect(errors).toEqual([])
+  return (data as { delegated: Delegated }).delegated
+}
+
+const expectUnavailable = ({ status, errors, data }: GraphQLAnswer): void => {
+  expect({ status, data, errors }).toMatchObject({
+    status: 503,
+    data: null,
+    errors: [{ extensions: { code: 'UNAVAILABLE', retryable: true } }],
+  })
+}
+
+/** One request of each kind, by the name of what it asks. */
+const EVERYTHING = {
+  'what is cached': 'mutation { internalToken(service: "cached") { token } }',
+  'a new internal token': 'mutation { internalToken(service: "new") { token } }',
+  'a notebook token': 'mutation { notebookToken { token } }',
+  'who one is': '{ viewer { user { username } } }',
+}
+
+const askEverything = ({ h, session }: Faulty) =>
+  Promise.all(Object.values(EVERYTHING).map((query) => h.ask(query, { token: session })))
+
+// Each test has stores of its own, and some wait for a bound to pass.
+describe.concurrent('Redis', { timeout: 60_000 }, () => {
+  it.for([
+    ['is down', (f: Faulty) => f.redis.kill(), (f: Faulty) => f.startRedisAgain()],
+    ['does not answer', async (f: Faulty) => f.redis.pause(), async (f: Faulty) => f.redis.resume()],
+  ] as const)(
+    '%s: nothing is decided, cached or not, and then all works again',
+    async ([, stop, start], { onTestFinished }) => {
+      const f = await openFaulty('redis', onTestFinished)
+      await f.h.ask(EVERYTHING['what is cached'], { token: f.session })
+      await stop(f)
+      for (const answer of await askEverything(f)) expectUnavailable(answer)
+      await start(f)
+      await f.ready()
+      for (const { errors } of await askEverything(f)) expect(errors).toEqual([])
+      await f.expectNothingHalfMade()
+      expect(f.errors()).toEqual([])
+    },
+  )
+
+  it('restarts: a request that comes meanwhile waits for it', async ({ onTestFinished }) => {
+    const f = await openFaulty('redis', onTestFinished)
+    const { key } = delegated(await f.lend('tap'))
+    await f.redis.kill()
+    const asked = f.lend('tap')
+    await f.startRedisAgain()
+    expect(delegated(await asked)).toMatchObject({ key, source: 'CACHE' })
+  })
+
+  it.for([
+    ['is killed', (f: Faulty) => f.redis.kill(), (f: Faulty) => f.startRedisAgain()],
+    ['goes silent', async (f: Faulty) => f.redis.pause(), async (f: Faulty) => f.redis.resume()],
+  ] as const)(
+    '%s before it has taken a new token: there is none, in either store',
+    async ([, stop, start], { onTestFinished }) => {
+      const f = await openFaulty('redis', onTestFinished)
+      const letGo = await f.stopInserts()
+      const asked = f.lend('tap')
+      await f.waiting(1)
+      await stop(f)
+      await letGo()
+      expectUnavailable(await asked)
+      await start(f)
+      await f.ready()
+      const { key, source } = delegated(await f.lend('tap'))
+      expect(source).toBe('NEW')
+      expect(await f.storeKeys()).toEqual([parseToken(f.session).key, key].sort())
+      await f.expectNothingHalfMade()
+      // It could not be told to forget the entry before the bound had passed, and has forgotten it since.
+      expect(f.errors()).toEqual(['could not take back token store entries'])
+    },
+  )
+
+  it('has no room left: what is there is handed out, and nothing is made', async ({ onTestFinished }) => {
+    const f = await openFaulty('redis', onTestFinished)
+    const { key } = delegated(await f.lend('tap'))
+    await f.redisClient.config('SET', 'maxmemory', '1')
+    expectUnavailable(await f.lend('portal'))
+    expect(delegated(await f.lend('tap'))).toMatchObject({ key, source: 'CACHE' })
+    await f.expectNothingHalfMade()
+    await f.redisClient.config('SET', 'maxmemory', '0')
+    expect(delegated(await f.lend('portal')).source).toBe('NEW')
+    await f.expectNothingHalfMade()
+    expect(f.errors()).toEqual([])
+  })
+})
+
+describe.concurrent.each(['redis', 'postgres'] as const)(
+  'PostgreSQL, with the tokens in %s,',
+  { timeout: 60_000 },
+  (store) => {
+    it('cannot be reached: nothing is made, and then all works again', async ({ onTestFinished }) => {
+      const f = await openFaulty(store, onTestFinished)
+      const { key } = delegated(await f.lend('tap'))
+      await f.cable.refuse()
+      expectUnavailable(await f.lend('portal'))
+      // What the token store alone decides goes on where that is Redis.
+      const reused = await f.lend('tap')
+      if (store === 'redis') expect(delegated(reused)).toMatchObject({ key, source: 'CACHE' })
+      else expectUnavailable(reused)
+      await f.cable.pass()
+      expect(delegated(await f.lend('portal')).source).toBe('NEW')
+      expect(delegated(await f.lend('tap'))).toMatchObject({ key, source: 'CACHE' })
+      await f.expectNothingHalfMade()
+      expect(f.errors()).toEqual([])
+    })
+
+    it('goes silent: the answer comes within the bounds, and then all works again', async ({
+      onTestFinished,
+    }) => {
+      const f = await openFaulty(store, onTestFinished)
+      f.cable.stall()
+      expectUnavailable(await f.lend('tap'))
+      await f.cable.pass()
+      expect(delegated(await f.lend('tap')).source).toBe('NEW')
+      await f.expectNothingHalfMade()
+    })
+
+    it('has ended its idle connections: the next request takes no harm', async ({ onTestFinished }) => {
+      const f = await openFaulty(store, onTestFinished)
+      delegated(await f.lend('tap'))
+      const [pooled] = await f.h.sql<{ count: number }>(
+        `SELECT count(*)::int FROM pg_stat_activity
+       WHERE application_name = 'porthor' AND datname = current_database() AND query NOT LIKE 'LISTEN %'`,
+      )
+      f.cable.cut()
+      const lost = () => f.h.logLines.filter(({ msg }) => msg === 'lost a connection to PostgreSQL')
+      await vi.waitFor(() => expect(lost()).toHaveLength(pooled?.count ?? 0), { timeout: 5_000 })
+      expect(delegated(await f.lend('portal')).source).toBe('NEW')
+      await f.expectNothingHalfMade()
+      expect(f.errors()).toEqual([])
+    })
+
+    it.for([
+      ['by a broken cable', async (f: Faulty) => f.cable.cut()],
+      [
+        'by its administrator',
+        async ({ h }: Faulty) => {
+          await h.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'porthor' AND datname = current_database()",
+          )
+        },
+      ],
+    ] as const)(
+      'is cut off in the middle of a creation, %s: it leaves no trace',
+      async ([, cut], { onTestFinished }) => {
+        const f = await openFaulty(store, onTestFinished)
+        const letGo = await f.stopInserts()
+        const asked = f.lend('tap')
+        await f.waiting(1)
+        await cut(f)
+        expectUnavailable(await asked)
+        await letGo()
+        await f.waiting(0)
+        await f.expectNothingHalfMade()
+        expect(delegated(await f.lend('tap')).source).toBe('NEW')
+        await f.expectNothingHalfMade()
+        expect(f.errors()).toEqual([])
+      },
+    )
+
+    it('is cut off before it hears of the commit: it leaves no trace', async ({ onTestFinished }) => {
+      const f = await openFaulty(store, onTestFinished)
+      const cut = f.cable.stopAt('COMMIT', 'before')
+      expectUnavailable(await f.lend('tap'))
+      await cut
+      await f.expectNothingHalfMade()
+      expect(delegated(await f.lend('tap')).source).toBe('NEW')
+      await f.expectNothingHalfMade()
+      expect(f.errors()).toEqual([])
+    })
+
+    it('is cut off before it can say that it has committed: what it wrote is handed to no one', async ({
+      onTestFinished,
+    }) => {
+      const f = await openFaulty(store, onTestFinished)
+      const cut = f.cable.stopAt('COMMIT', 'after')
+      expectUnavailable(await f.lend('tap'))
+      await cut
+      expect(await f.storeKeys()).toEqual([parseToken(f.session).key])
+      const { key, source } = delegated(await f.lend('tap'))
+      expect(source).toBe('NEW')
+      await f.h.restart()
+      expect(delegated(await f.lend('tap'))).toMatchObject({ key, source: 'DATABASE' })
+      expect(f.errors()).toEqual([])
+    })
+
+    it.for([
+      ['for no reason that concerns the parent', 'raise_exception'],
+      ['for a broken reference of another kind', 'foreign_key_violation'],
+      ['for a duplicate', 'unique_violation'],
+    ] as const)(
+      'refuses the commit %s: that is our fault, and leaves no trace',
+      async ([, condition], { onTestFinished }) => {
+        const f = await openFaulty(store, onTestFinished)
+        await f.h.sql(`
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN RAISE ${condition} USING MESSAGE = 'refused, says the trigger'; END $$;
+      CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON token DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW EXECUTE FUNCTION refuse()`)
+        const answer = await f.lend('tap')
+        expect(answer).toMatchObject({ status: 500, data: null, code: 'INTERNAL_SERVER_ERROR' })
+        expect(JSON.stringify(answer.errors)).not.toContain('trigger')
+        await f.expectNothingHalfMade()
+        await f.h.sql('DROP FUNCTION refuse CASCADE')
+        expect(delegated(await f.lend('tap')).source).toBe('NEW')
+        await f.expectNothingHalfMade()
+        expect(f.errors()).toEqual(['unexpected error'])
+      },
+    )
+
+    it('keeps a creation waiting for a lock too long: nothing is made, and the next request works', async ({
+      onTestFinished,
+    }) => {
+      const f = await openFaulty(store, onTestFinished)
+      const letGo = await f.hold('SELECT FROM token WHERE token = $1 FOR UPDATE', [parseToken(f.session).key])
+      expectUnavailable(await f.lend('tap'))
+      await letGo()
+      await f.expectNothingHalfMade()
+      expect(delegated(await f.lend('tap')).source).toBe('NEW')
+      expect(f.errors()).toEqual([])
+    })
+
+    it('has lost the parent: the answer is to log in again, and a line in the log', async ({
+      onTestFinished,
+    }) => {
+      const f = await openFaulty(store, onTestFinished)
+      const { key } = parseToken(f.session)
+      await f.h.sql('DELETE FROM token WHERE token = $1', [key])
+      const answer = await f.lend('tap')
+      expect(answer).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' })
+      expect(answer.headers.get('WWW-Authenticate')).toContain('error="invalid_token"')
+      expect(await f.storeKeys()).toEqual([key])
+      expect(await f.h.sql('SELECT token FROM token')).toEqual([])
+      expect(f.errors()).toEqual([
+        'stores are desynchronised: a parent is in the token store but not in the database',
+      ])
+      const line = f.h.logLines.find(({ level }) => level >= 50)
+      expect(line).toMatchObject({ tokenKey: key, username: 'wren' })
+    })
+  },
+)
+
+describe.concurrent.each(['redis', 'postgres'] as const)(
+  'a damaged record in %s',
+  { timeout: 60_000 },
+  (store) => {
+    const damage = async ({ h, redisClient }: Faulty, key: string, value: string) => {
+      if (store === 'redis') await redisClient.set(`token:${key}`, value)
+      else await h.sql('UPDATE porthor_token_store SET value = $2 WHERE token = $1', [key, value])
+    }
+    const DAMAGE = [
+      ['no ciphertext', () => 'not-a-record'],
+      ['the record of another token', (other: string) => other],
+    ] as const
+    const recordOf = async ({ h, redisClient }: Faulty, key: string) =>
+      store === 'redis'
+        ? String(await redisClient.get(`token:${key}`))
+        : String((await h.sql('SELECT value FROM porthor_token_store WHERE token = $1', [key]))[0]?.value)
+
+    it.for(DAMAGE)('of a parent, %s: the token is none', async ([, make], { onTestFinished }) => {
+      const f = await openFaulty(store, onTestFinished)
+      const { key, secret } = parseToken(f.session)
+      const other = parseToken(await f.h.session()).key
+      await damage(f, key, make(await recordOf(f, other)))
+      expect(await f.lend('tap')).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' })
+      expect(f.errors()).toEqual(['token store record is damaged'])
+      expect(JSON.stringify(f.h.logLines)).not.toContain(secret)
+    })
+
+    it.for(DAMAGE)(
+      'of a child, %s: another one is made, and that one is reused',
+      async ([, make], { onTestFinished }) => {
+        const f = await openFaulty(store, onTestFinished)
+        const lost = delegated(await f.lend('tap'))
+        const { key: other } = delegated(await f.lend('portal'))
+        await damage(f, lost.key, make(await recordOf(f, other)))
+        const { key, source } = delegated(await f.lend('tap'))
+        expect({ source, isOther: key !== lost.key }).toEqual({ source: 'NEW', isOther: true })
+        expect(delegated(await f.lend('tap'))).toMatchObject({ key, source: 'CACHE' })
+        expect(new Set(f.errors())).toEqual(new Set(['token store record is damaged']))
+        expect(JSON.stringify(f.h.logLines)).not.toContain(parseToken(lost.token).secret)
+      },
+    )
+  },
+)

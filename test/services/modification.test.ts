@@ -1,0 +1,299 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import type { TokenKey } from '../../src/domain/token.ts'
+import { TokenModificationService } from '../../src/services/token-modification-service.ts'
+import { TokenDatabase } from '../../src/stores/token-database.ts'
+import type { TokenStore } from '../../src/stores/token-store.ts'
+import { useApi } from '../support/api.ts'
+import { failure } from '../support/failures.ts'
+import { useHeart } from '../support/heart.ts'
+import {
+  aUsername,
+  documentOf,
+  dropEntry,
+  historyOf,
+  IP,
+  keyOf,
+  lend,
+  makeRoot,
+  makeTree,
+  refuseCommits,
+  rowsOf,
+  statementsOf,
+  storedOf,
+} from '../support/trees.ts'
+
+const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
+
+describe.each(['redis', 'postgres'] as const)('modifying, with the token store in %s,', (store) => {
+  const t = useApi(store)
+  const service = () => t.h.context.services.modification
+  const inSeconds = (seconds: number) => new Date(t.h.clock.now().getTime() + seconds * 1000)
+  const documentsOf = (tokens: Parameters<typeof rowsOf>[1]) =>
+    Promise.all(tokens.map((token) => documentOf(t.h, store, token)))
+
+  it('W49: of a token without a store entry is NOT_FOUND, and changes nothing', async () => {
+    const { root, child, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
+    await dropEntry(t.h, store, root)
+    const tokens = [root, child, grandchild]
+    const before = [await rowsOf(t.h, tokens), await documentsOf(tokens), await historyOf(t.h, tokens)]
+    for (const modification of [
+      { tokenName: 'desk' },
+      { scopes: [] },
+      { expiresAt: inSeconds(172_800) },
+      { expiresAt: null },
+    ]) {
+      await expect(service().modify(OPERATOR, keyOf(root), modification)).rejects.toThrow(
+        failure('NOT_FOUND'),
+      )
+    }
+    expect([await rowsOf(t.h, tokens), await documentsOf(tokens), await historyOf(t.h, tokens)]).toEqual(
+      before,
+    )
+  })
+
+  it('W49: of a token that has expired, and is not yet swept, is NOT_FOUND: it is not brought back', async () => {
+    const root = await makeRoot(t.h, { endsIn: 300, tokenName: 'laptop' })
+    t.h.clock.advance(300)
+    for (const modification of [{ expiresAt: null }, { tokenName: 'laptop' }]) {
+      await expect(service().modify(OPERATOR, keyOf(root), modification)).rejects.toThrow(
+        failure('NOT_FOUND'),
+      )
+    }
+    expect(await historyOf(t.h, [root], 'edit')).toEqual([])
+    expect(Object.keys(await rowsOf(t.h, [root]))).toEqual([keyOf(root)])
+  })
+
+  it('a descendant without a store entry is edited in the database alone', async () => {
+    const { root, child, grandchild } = await makeTree(t.h)
+    await dropEntry(t.h, store, child)
+    await service().modify(OPERATOR, keyOf(root), { scopes: [] })
+
+    const rows = await rowsOf(t.h, [child, grandchild])
+    expect([rows[keyOf(child)]?.scopes, rows[keyOf(grandchild)]?.scopes]).toEqual(['', ''])
+    expect(await storedOf(t.h, store, [child, grandchild])).toEqual([grandchild])
+  })
+
+  it('W50: after a failed commit is undone in the store, for every token of the tree, and can be repeated', async () => {
+    const tree = await makeTree(t.h, { endsIn: 86_400 })
+    const tokens = Object.values(tree)
+    const before = [await rowsOf(t.h, tokens), await documentsOf(tokens), await historyOf(t.h, tokens)]
+    const { allow } = await refuseCommits(t.h, 'UPDATE', tree.root.username)
+    onTestFinished(allow)
+    const modification = { tokenName: 'desk', scopes: ['read:tap'], expiresAt: inSeconds(3_600) }
+    await expect(service().modify(OPERATOR, keyOf(tree.root), modification)).rejects.toThrow(
+      failure('UNAVAILABLE'),
+    )
+    expect([await rowsOf(t.h, tokens), await documentsOf(tokens), await historyOf(t.h, tokens)]).toEqual(
+      before,
+    )
+
+    await allow()
+    await service().modify(OPERATOR, keyOf(tree.root), modification)
+    expect(JSON.parse((await documentOf(t.h, store, tree.child)) ?? '')).toMatchObject({
+      scopes: ['read:tap'],
+      expires: inSeconds(3_600).getTime() / 1000,
+    })
+    expect(await historyOf(t.h, tokens, 'edit')).toHaveLength(4)
+  })
+
+  describe('W44', () => {
+    it('when two want the same name at once, one gets it, and the other DUPLICATE_TOKEN_NAME', async () => {
+      const username = aUsername()
+      for (let round = 0; round < 5; round += 1) {
+        const [one, two] = [await makeRoot(t.h, { username }), await makeRoot(t.h, { username })]
+        const wanted = { tokenName: `name ${round}` }
+        const create = () =>
+          t.h.context.services.tokens.createUser(OPERATOR, {
+            username,
+            scopes: [],
+            expiresAt: null,
+            ...wanted,
+          })
+        const outcomes = await Promise.allSettled([
+          service().modify(OPERATOR, keyOf(one), wanted),
+          service().modify(OPERATOR, keyOf(two), wanted),
+          create(),
+        ])
+
+        expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+        for (const outcome of outcomes) {
+          if (outcome.status === 'rejected') expect(outcome.reason).toEqual(failure('DUPLICATE_TOKEN_NAME'))
+        }
+        expect(
+          await t.h.sql('SELECT FROM token WHERE username = $1 AND token_name = $2', [
+            username,
+            wanted.tokenName,
+          ]),
+        ).toHaveLength(1)
+      }
+    })
+
+    it('a name that only an expired token has can be taken, and its end is written down', async () => {
+      const old = await makeRoot(t.h, { tokenName: 'laptop', endsIn: 300 })
+      t.h.clock.advance(301)
+      const { username } = old
+      const next = await makeRoot(t.h, { username, tokenName: 'desk' })
+      await service().modify(OPERATOR, keyOf(next), { tokenName: 'laptop' })
+
+      expect(Object.keys(await rowsOf(t.h, [old, next]))).toEqual([keyOf(next)])
+      expect(await historyOf(t.h, [old], 'expire')).toMatchObject([{ actor: '<internal>', ip_address: null }])
+    })
+
+    it('a name that a refused edit wanted leaves the expired token alone', async () => {
+      const old = await makeRoot(t.h, { tokenName: 'laptop', endsIn: 300 })
+      t.h.clock.advance(301)
+      const next = await makeRoot(t.h, { username: old.username, tokenName: 'desk' })
+      await dropEntry(t.h, store, next)
+      await expect(service().modify(OPERATOR, keyOf(next), { tokenName: 'laptop' })).rejects.toThrow(
+        failure('NOT_FOUND'),
+      )
+      expect(await historyOf(t.h, [old], 'expire')).toEqual([])
+    })
+  })
+})
+
+describe('modifying while others are at it', () => {
+  const t = useHeart('redis')
+  const inSeconds = (seconds: number) => new Date(t.clock.now().getTime() + seconds * 1000)
+
+  /** Another process, whose token store goes through `wrap`. */
+  const serviceOver = (wrap: (tokens: TokenStore) => Partial<TokenStore>): TokenModificationService => {
+    const { config, prisma, clock, log } = t.h.context
+    const changed = wrap(t.tokens)
+    const tokens: TokenStore = {
+      get: (...args) => t.tokens.get(...args),
+      put: changed.put ?? ((data) => t.tokens.put(data)),
+      delete: (keys) => t.tokens.delete(keys),
+      scan: () => t.tokens.scan(),
+      inspect: (keys) => t.tokens.inspect(keys),
+      sweep: () => t.tokens.sweep(),
+      ping: () => t.tokens.ping(),
+    }
+    const database = new TokenDatabase(prisma)
+    return new TokenModificationService({ tokens, database, clock, log, knownScopes: config.knownScopes })
+  }
+
+  it('W18: waits for a child that is being made, and caps it too', async () => {
+    const root = await makeRoot(t.h, { endsIn: 86_400 })
+    const making = await t.connect()
+    await making.query('BEGIN')
+    await making.query('SELECT FROM token WHERE token = $1 FOR KEY SHARE', [keyOf(root)])
+    const modified = t.h.context.services.modification.modify(OPERATOR, keyOf(root), {
+      expiresAt: inSeconds(3_600),
+    })
+    await t.waiting(1)
+    await making.query(
+      `INSERT INTO token (token, username, token_type, scopes, service, created, expires)
+       VALUES ('late-${keyOf(root)}', $1, 'internal', '', 'late', $2, $3)`,
+      [root.username, root.createdAt.toISOString(), root.expiresAt?.toISOString()],
+    )
+    await making.query(`INSERT INTO subtoken VALUES ('late-${keyOf(root)}', $1)`, [keyOf(root)])
+    await making.query('COMMIT')
+    await modified
+
+    expect(
+      await t.h.sql('SELECT expires = $2::timestamp AS capped FROM token WHERE token = $1', [
+        `late-${keyOf(root)}`,
+        inSeconds(3_600).toISOString(),
+      ]),
+    ).toEqual([{ capped: true }])
+  })
+
+  it('W18: a request that was under way with the old scopes and end gets no child with more than is left', async () => {
+    const root = await makeRoot(t.h, { endsIn: 86_400 })
+    await t.h.context.services.modification.modify(OPERATOR, keyOf(root), {
+      scopes: ['read:tap'],
+      expiresAt: inSeconds(3_600),
+    })
+    // `root` is what the request was authenticated with, before the edit.
+    await expect(lend(t.h, root, 'tap', ['read:all'])).rejects.toThrow(failure('INVALID_SCOPES'))
+    const child = await lend(t.h, root, 'tap', ['read:tap'])
+    expect(child.expiresAt).toEqual(inSeconds(3_600))
+  })
+
+  it('a failed edit does not bring back what was revoked before it could be undone', async () => {
+    const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
+    let isFirst = true
+    const failing = serviceOver((tokens) => ({
+      put: async (data) => {
+        if (data.token.key !== keyOf(child)) return tokens.put(data)
+        // The transaction loses its connection, and with it its locks; somebody else revokes the tree.
+        if (isFirst) {
+          isFirst = false
+          await t.h.sql(
+            `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND state = 'idle in transaction'`,
+          )
+          await t.h.context.services.revocation.revoke(OPERATOR, keyOf(root))
+        }
+        return tokens.put(data)
+      },
+    }))
+    await expect(failing.modify(OPERATOR, keyOf(root), { scopes: ['read:tap'] })).rejects.toThrow(
+      failure('UNAVAILABLE'),
+    )
+    expect(await storedOf(t.h, 'redis', [root, child, notebook, grandchild])).toEqual([])
+    expect(await rowsOf(t.h, [root, child, notebook, grandchild])).toEqual({})
+  })
+
+  it('a failed edit does not undo what another edit has made of the token meanwhile', async () => {
+    const root = await makeRoot(t.h, { endsIn: 86_400 })
+    const child = await lend(t.h, root, 'tap', ['read:all', 'read:tap'])
+    let isFirst = true
+    const failing = serviceOver((tokens) => ({
+      put: async (data) => {
+        if (data.token.key !== keyOf(child) || !isFirst) return tokens.put(data)
+        isFirst = false
+        await t.h.sql(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+           WHERE datname = current_database() AND state = 'idle in transaction'`,
+        )
+        await t.h.context.services.modification.modify(OPERATOR, keyOf(root), { scopes: [] })
+      },
+    }))
+    await expect(failing.modify(OPERATOR, keyOf(root), { scopes: ['read:tap'] })).rejects.toThrow(
+      failure('UNAVAILABLE'),
+    )
+    for (const token of [root, child]) {
+      expect(JSON.parse((await documentOf(t.h, 'redis', token)) ?? '')).toMatchObject({ scopes: [] })
+    }
+  })
+
+  it('says something to the database for every hundred store entries, lest it ends the transaction', async () => {
+    const costOf = async (children: number) => {
+      const root = await makeRoot(t.h, { endsIn: 86_400 })
+      await t.h.sql(
+        `WITH child AS (
+           INSERT INTO token (token, username, token_type, scopes, service, created, expires)
+           SELECT n || $1, $2, 'internal', 'read:all', 'tap', now(), $3 FROM generate_series(1, $4) AS n RETURNING token)
+         INSERT INTO subtoken SELECT token, $1 FROM child`,
+        [keyOf(root), root.username, root.expiresAt?.toISOString(), children],
+      )
+      const statements = await statementsOf(() =>
+        t.h.context.services.modification.modify(OPERATOR, keyOf(root), { scopes: [] }),
+      )
+      return statements.length
+    }
+    expect((await costOf(250)) - (await costOf(50))).toBe(2)
+  })
+
+  it('W50: an edit whose store entries cannot all be written is undone in both stores', async () => {
+    const tree = await makeTree(t.h, { endsIn: 86_400 })
+    const tokens = Object.values(tree)
+    const documents = () => Promise.all(tokens.map((token) => documentOf(t.h, 'redis', token)))
+    const before = [await rowsOf(t.h, tokens), await documents()]
+    const refused = new Set<TokenKey>([keyOf(tree.grandchild)])
+    const failing = serviceOver((store) => ({
+      put: async (data) => {
+        if (refused.delete(data.token.key)) throw new Error('refused')
+        await store.put(data)
+      },
+    }))
+    await expect(failing.modify(OPERATOR, keyOf(tree.root), { scopes: ['read:tap'] })).rejects.toThrow(
+      'refused',
+    )
+
+    expect([await rowsOf(t.h, tokens), await documents()]).toEqual(before)
+    expect(await historyOf(t.h, tokens, 'edit')).toEqual([])
+  })
+})
