@@ -1,0 +1,184 @@
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import type { PrismaClient } from './generated/prisma/client.ts'
+import type { Clock } from './lib/clock.ts'
+import { Fernet } from './lib/fernet.ts'
+import { AuditService } from './services/audit-service.ts'
+import { Authenticator } from './services/authenticator.ts'
+import type { Services } from './services/services.ts'
+import { TokenCacheService } from './services/token-cache-service.ts'
+import { TokenDirectory } from './services/token-directory.ts'
+import { TokenIssuer } from './services/token-issuer.ts'
+import { TokenModificationService } from './services/token-modification-service.ts'
+import { TokenRevocationService } from './services/token-revocation-service.ts'
+import { TokenService } from './services/token-service.ts'
+import { UpkeepService } from './services/upkeep-service.ts'
+import { UsageRecorder } from './services/usage-recorder.ts'
+import { AuditDatabase } from './stores/audit-database.ts'
+import { type Broadcast, openPostgresBroadcast, openRedisBroadcast } from './stores/broadcast.ts'
+import { HistoryListing } from './stores/history-listing.ts'
+import { PostgresTokenStore } from './stores/postgres-token-store.ts'
+import { openPool, openPrisma } from './stores/prisma.ts'
+import { openRedis } from './stores/redis.ts'
+import { RedisTokenStore } from './stores/redis-token-store.ts'
+import { RedisTracking } from './stores/redis-tracking.ts'
+import { SealedRecords } from './stores/sealed-record.ts'
+import { TokenDatabase } from './stores/token-database.ts'
+import { TokenListing } from './stores/token-listing.ts'
+import type { TokenStore } from './stores/token-store.ts'
+import { TrackedTokenStore } from './stores/tracked-token-store.ts'
+import { UpkeepDatabase } from './stores/upkeep-database.ts'
+
+/** What the process takes from the world around it. */
+export interface Outside {
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Everything that lives as long as the process. */
+export interface ProcessContext extends Outside {
+  readonly config: Config
+  readonly prisma: PrismaClient
+  readonly services: Services
+  /** Resolves when both stores answer. @throws {UnavailableError} */
+  readonly ping: () => Promise<void>
+  /** Closes every connection. Requests under way must have ended. */
+  readonly close: () => Promise<void>
+}
+
+const CLEAR_CACHE_CHANNEL = 'porthor_clear_token_cache'
+
+/** The composition root: the one place that knows which store serves which service. */
+export function openProcess(config: Config, outside: Outside): ProcessContext {
+  const { clock, log } = outside
+  const prisma = openPrisma(config.databaseUrl.reveal(), log)
+  const database = new TokenDatabase(prisma)
+  const { tokens, openBroadcast, close: closeStore } = openTokenStore(config, outside)
+
+  const issuer = new TokenIssuer({ tokens, database, log })
+  const broadcast = openBroadcast(() => tokenCache.clear())
+  const tokenCache = new TokenCacheService({
+    tokens,
+    database,
+    issuer,
+    broadcast,
+    clock,
+    log,
+    knownScopes: config.knownScopes,
+    delegatedLifetime: config.delegatedTokenLifetime,
+    cacheSize: config.tokenCacheSize,
+  })
+  const upkeepDatabase = new UpkeepDatabase(prisma, config.databaseUrl.reveal())
+  const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
+  const services: Services = {
+    authenticator: new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log }),
+    tokenCache,
+    tokens: new TokenService({
+      issuer,
+      clock,
+      knownScopes: config.knownScopes,
+      tokenLifetime: config.tokenLifetime,
+    }),
+    modification: new TokenModificationService({
+      tokens,
+      database,
+      clock,
+      log,
+      knownScopes: config.knownScopes,
+    }),
+    revocation: new TokenRevocationService({ tokens, database, clock, log }),
+    directory: new TokenDirectory({
+      tokens: new TokenListing(prisma),
+      history: new HistoryListing(prisma),
+      log,
+    }),
+    usage,
+    upkeep: new UpkeepService({
+      database: upkeepDatabase,
+      tokens,
+      clock,
+      log,
+      historyRetention: config.historyRetention,
+    }),
+    audit: new AuditService({
+      tokens,
+      database,
+      audit: new AuditDatabase(prisma),
+      clock,
+      knownScopes: config.knownScopes,
+    }),
+    knownScopes: config.knownScopes,
+  }
+
+  return {
+    config,
+    prisma,
+    services,
+    clock,
+    log,
+    ping: async () => {
+      await Promise.all([tokens.ping(), database.ping()])
+    },
+    close: async () => {
+      await usage.flush()
+      await broadcast.close()
+      await closeStore()
+      await prisma.$disconnect()
+    },
+  }
+}
+
+interface OpenTokenStore {
+  readonly tokens: TokenStore
+  readonly openBroadcast: (onMessage: () => void) => Broadcast
+  readonly close: () => Promise<void>
+}
+
+function openTokenStore(
+  { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, trackedCopies }: Config,
+  outside: Outside,
+): OpenTokenStore {
+  const { clock, log } = outside
+  const records = new SealedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
+  const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
+  if (tokenStore === 'redis' && redisUrl) {
+    const redis = openRedis(redisUrl.reveal(), log)
+    const store = new RedisTokenStore({ redis, records, clock })
+    const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside) : undefined
+    return {
+      tokens: tracked?.tokens ?? store,
+      openBroadcast: (onMessage) => openRedisBroadcast(redis, { ...broadcast, onMessage }),
+      close: async () => {
+        tracked?.close()
+        redis.disconnect()
+      },
+    }
+  }
+  const pool = openPool(databaseUrl.reveal(), log)
+  return {
+    tokens: new PostgresTokenStore({ pool, records, clock }),
+    openBroadcast: (onMessage) =>
+      openPostgresBroadcast(pool, databaseUrl.reveal(), { ...broadcast, onMessage }),
+    close: () => pool.end(),
+  }
+}
+
+/** Copies for each entry of a token cache: the children of both caches, and as many parents. */
+const COPIES_PER_ENTRY = 4
+
+function track(
+  store: TokenStore,
+  redis: Redis,
+  cacheSize: number,
+  { clock, log }: Outside,
+): { readonly tokens: TokenStore; readonly close: () => void } {
+  const tokens = new TrackedTokenStore({
+    store,
+    clock,
+    size: COPIES_PER_ENTRY * cacheSize,
+    isLive: () => tracking.isLive,
+  })
+  const tracking = new RedisTracking({ redis, onChange: (keys) => tokens.onChange(keys), log })
+  return { tokens, close: () => tracking.close() }
+}

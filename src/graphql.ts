@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { DocumentNode } from 'graphql'
+import { createYoga, type YogaInitialContext, type YogaServerInstance } from 'graphql-yoga'
+import type { ProcessContext } from './context.ts'
+import { type Actor, actorName } from './domain/actor.ts'
+import { parseBearer } from './lib/bearer.ts'
+import { clientAddress } from './lib/client-address.ts'
+import { lazy } from './lib/lazy.ts'
+import { readBody } from './lib/read-body.ts'
+import {
+  type PlainAnswer,
+  PlainPost,
+  type PlainPostDeps,
+  plainAnswerType,
+  writeAnswer,
+} from './plain-post.ts'
+import { codeErrors } from './plugins/code-errors.ts'
+import { graphiqlOptions, renderGraphiQLPage } from './plugins/graphiql.ts'
+import { toGraphQLError } from './plugins/graphql-error.ts'
+import { logOperation } from './plugins/log-operation.ts'
+import type { Metrics } from './plugins/metrics.ts'
+import { type Finisher, useFinishers } from './plugins/operation.ts'
+import { useLimits } from './plugins/use-limits.ts'
+import { useNoStore } from './plugins/use-no-store.ts'
+import { useRedaction } from './plugins/use-redaction.ts'
+import type { RequestContext, RequestTrace } from './schema/context.ts'
+import { schema } from './schema/index.ts'
+
+/** Where the API is. */
+export const ENDPOINT = '/graphql'
+
+/** Largest request body, in bytes: many times any query that the limits let pass. */
+const MOST_BODY_BYTES = 256 * 1024
+
+interface NodeRequest {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+}
+
+type Yoga = YogaServerInstance<NodeRequest, RequestContext>
+
+type OpenContext = (request: IncomingMessage) => RequestContext
+
+/** Answers requests to the API: plain ones by the short way, all others by Yoga. */
+export function createGraphQLHandler(
+  process: ProcessContext,
+  metrics: Metrics,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  const openContext = contextOpener(process)
+  const finishers = [codeErrors(process.log), metrics.count, logOperation(process.log)]
+  const yoga = openYoga(process, openContext, finishers)
+  const plainPost = new PlainPost({ schema, finishers, prepare: preparer(yoga) })
+
+  return (request, response) => {
+    const type = plainAnswerType(request)
+    const isLarge = Number(request.headers['content-length'] ?? 0) > MOST_BODY_BYTES
+    if (type === undefined || isLarge) return void yoga(request, response)
+    readBody(request, MOST_BODY_BYTES)
+      .then(async (body) => {
+        if (!body) return writeAnswer(response, TOO_LARGE)
+        const answer = await plainPost.answer(body, openContext(request), type)
+        if (answer) writeAnswer(response, answer)
+        else await forward(yoga, request, response, body)
+      })
+      .catch((error: unknown) => {
+        // The client has gone, or there is a fault of ours outside of any operation.
+        process.log.warn({ err: error }, 'a request could not be answered')
+        response.destroy()
+      })
+  }
+}
+
+const TOO_LARGE: PlainAnswer = {
+  status: 413,
+  headers: {
+    'Content-Type': 'application/json; charset=utf-8',
+    'Cache-Control': 'no-store',
+    Connection: 'close',
+  },
+  body: JSON.stringify({
+    errors: [
+      {
+        message: `The request body is larger than ${MOST_BODY_BYTES} bytes.`,
+        extensions: { code: 'REQUEST_ENTITY_TOO_LARGE' },
+      },
+    ],
+  }),
+}
+
+function openYoga(
+  { config, log }: ProcessContext,
+  openContext: OpenContext,
+  finishers: readonly Finisher[],
+): Yoga {
+  return createYoga<NodeRequest, RequestContext>({
+    schema,
+    graphqlEndpoint: ENDPOINT,
+    landingPage: false,
+    logging: false,
+    cors: false,
+    multipart: false,
+    maxRequestBodySize: MOST_BODY_BYTES,
+    graphiql: config.graphiql && graphiqlOptions,
+    renderGraphiQL: renderGraphiQLPage,
+    context: ({ req }) => openContext(req),
+    // Outside of an execution there is no request context to take an id from.
+    maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
+    plugins: [useLimits(), useFinishers(finishers), useRedaction(), useNoStore()],
+  })
+}
+
+function contextOpener({ config, prisma, services }: ProcessContext): OpenContext {
+  const addressOf = clientAddress(config.trustedProxies)
+  return (request) => {
+    const { authorization } = request.headers
+    const trace: RequestTrace = { requestId: randomUUID() }
+    const actor = lazy(async (): Promise<Actor> => {
+      const found = await services.authenticator.authenticate(parseBearer(authorization))
+      trace.username = actorName(found)
+      trace.tokenKey = found.kind === 'token' ? found.data.token.key : trace.username
+      return found
+    })
+    const view = lazy(async () => services.directory.viewFor(await actor()))
+    return { prisma, services, ipAddress: addressOf(request) ?? null, trace, actor, view }
+  }
+}
+
+/** Parses and validates by all of Yoga's rules and ours. */
+function preparer(yoga: Yoga): PlainPostDeps['prepare'] {
+  // Yoga's plugins look at the request, and note on a faulty query how it would have answered.
+  const request = new yoga.fetchAPI.Request(`http://localhost${ENDPOINT}`, { method: 'POST' })
+  return (query, operationName) => {
+    const context = { request, params: { query, operationName } } as YogaInitialContext & NodeRequest
+    const { parse, validate, schema: current } = yoga.getEnveloped(context)
+    try {
+      const document: DocumentNode = parse(query)
+      return validate(current, document).length === 0 ? document : undefined
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** Has Yoga answer a request whose body has been read. */
+async function forward(
+  yoga: Yoga,
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Buffer,
+): Promise<void> {
+  const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const)
+  const answer = await yoga.fetch(
+    `http://localhost${ENDPOINT}`,
+    { method: 'POST', headers: Object.fromEntries(headers), body: body.toString('utf8') },
+    { req: request, res: response },
+  )
+  writeAnswer(response, {
+    status: answer.status,
+    headers: Object.fromEntries(answer.headers),
+    body: await answer.text(),
+  })
+}

@@ -1,0 +1,14 @@
+import type { Logger } from 'pino'
+import { toGraphQLError } from './graphql-error.ts'
+import type { Finisher } from './operation.ts'
+
+/** Gives every error of an execution its code, and masks what is not ours to tell. */
+export const codeErrors =
+  (log: Logger): Finisher =>
+  ({ context }, result) =>
+    result.errors
+      ? {
+          ...result,
+          errors: result.errors.map((error) => toGraphQLError(error, context.trace.requestId, log)),
+        }
+      : result

@@ -1,0 +1,88 @@
+import { GraphQLError, type GraphQLErrorExtensions } from 'graphql'
+import type { Logger } from 'pino'
+import {
+  ERROR_STATUS,
+  type ErrorCode,
+  PorthorError,
+  UnauthenticatedError,
+  UnavailableError,
+} from '../domain/errors.ts'
+import { redact } from './use-redaction.ts'
+
+/** The code of every failure that is not on our list of expected ones. */
+const UNEXPECTED = 'INTERNAL_SERVER_ERROR'
+
+/** Codes that graphql-js and Yoga do not set themselves, for faults in the query. */
+const BAD_INPUT = 'BAD_USER_INPUT'
+
+/**
+ * The one translator of our errors to GraphQL errors: an expected failure by its code and message,
+ * anything else masked and logged under the request's id.
+ */
+export function toGraphQLError(error: unknown, requestId: string, log: Logger): GraphQLError {
+  const wrapper = error instanceof GraphQLError ? error : undefined
+  const cause = rootCause(error)
+  if (cause instanceof PorthorError) {
+    logCause(cause, requestId, log)
+    return located(wrapper, cause.message, {
+      code: cause.code,
+      ...(cause.code === 'UNAVAILABLE' && { retryable: true }),
+      http: { status: ERROR_STATUS[cause.code], headers: challenge(cause) },
+    })
+  }
+  if (wrapper && cause instanceof GraphQLError) {
+    const { code = BAD_INPUT, ...extensions } = withoutInternals(wrapper.extensions)
+    return located(wrapper, wrapper.message, { ...extensions, code })
+  }
+  log.error({ requestId, err: cause }, 'unexpected error')
+  return located(wrapper, 'Something went wrong on our side. Quote the request id when you report it.', {
+    code: UNEXPECTED,
+    requestId,
+    http: { status: 500 },
+  })
+}
+
+function located(wrapper: GraphQLError | undefined, message: string, extensions: object): GraphQLError {
+  // A syntax error tells its place by position, any other by the nodes of the query.
+  const { nodes = null, source = null, positions = null, path = null } = wrapper ?? {}
+  return new GraphQLError(redact(message), { nodes, source, positions, path, extensions: { ...extensions } })
+}
+
+/**
+ * Yoga hangs the error of its JSON parser on its own, and that quotes the body. It also takes from there that
+ * the status holds for `application/json` too, which otherwise `spec` would make a 200.
+ */
+function withoutInternals({ originalError, ...extensions }: GraphQLErrorExtensions): GraphQLErrorExtensions {
+  if (originalError === undefined) return extensions
+  const { http } = extensions
+  return { ...extensions, ...(typeof http === 'object' && { http: { ...http, spec: false } }) }
+}
+
+/** What was thrown first, under the errors that graphql-js wrapped around it. */
+function rootCause(error: unknown): unknown {
+  return error instanceof GraphQLError && error.originalError ? rootCause(error.originalError) : error
+}
+
+function logCause(error: PorthorError, requestId: string, log: Logger): void {
+  if (error instanceof UnavailableError) {
+    log.warn({ requestId, store: error.store, err: error.cause }, 'a store did not answer')
+  }
+}
+
+/** RFC 6750 section 3: what a client is told about the credentials that it should have sent. */
+const CHALLENGES: Partial<Record<ErrorCode, string>> = {
+  UNAUTHENTICATED:
+    'Bearer realm="porthor", error="invalid_token", error_description="The token is malformed, unknown, expired or revoked"',
+  INSUFFICIENT_LIFETIME:
+    'Bearer realm="porthor", error="invalid_token", error_description="The token ends too soon to delegate from"',
+  PERMISSION_DENIED: 'Bearer realm="porthor", error="insufficient_scope"',
+}
+
+function challenge(error: PorthorError): Record<string, string> {
+  // RFC 6750 3.1: a request without credentials is told no error.
+  if (error instanceof UnauthenticatedError && error.reason === 'missing') {
+    return { 'WWW-Authenticate': 'Bearer realm="porthor"' }
+  }
+  const value = CHALLENGES[error.code]
+  return value ? { 'WWW-Authenticate': value } : {}
+}

@@ -1,0 +1,62 @@
+import { once } from 'node:events'
+import { createServer as createHttpServer, type Server, type ServerResponse } from 'node:http'
+import type { ProcessContext } from './context.ts'
+import { createGraphQLHandler, ENDPOINT } from './graphql.ts'
+import { Metrics } from './plugins/metrics.ts'
+
+/** How long requests under way may take to end at shutdown, in milliseconds. */
+const DRAIN_MS = 10_000
+
+/**
+ * How long an idle connection is kept, in milliseconds: longer than the 60 s of common proxies, so that it
+ * is they who give it up, and not Porthor while a request is on its way.
+ */
+const KEEP_ALIVE_MS = 65_000
+
+/** An HTTP server for the API, its health and its metrics. Not yet listening. */
+export function createServer(process: ProcessContext): Server {
+  const metrics = new Metrics()
+  const answerGraphQL = createGraphQLHandler(process, metrics)
+  return createHttpServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+    const path = request.url?.split('?', 1)[0]
+    if (path === ENDPOINT) answerGraphQL(request, response)
+    else void answerOther(process, metrics, path, response)
+  })
+}
+
+/** Stops taking requests, and resolves when those under way are answered, or cut after ten seconds. */
+export async function closeServer(server: Server): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  server.closeIdleConnections()
+  const cut = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
+  await closed
+  clearTimeout(cut)
+}
+
+async function answerOther(
+  process: ProcessContext,
+  { registry }: Metrics,
+  path: string | undefined,
+  response: ServerResponse,
+): Promise<void> {
+  const answer = (status: number, body: string, type = 'text/plain; charset=utf-8'): void => {
+    response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(`${body}\n`)
+  }
+  switch (path) {
+    case '/livez':
+      return answer(200, 'alive')
+    case '/readyz':
+      return process.ping().then(
+        () => answer(200, 'ready'),
+        () => answer(503, 'a storage service does not answer'),
+      )
+    case '/metrics':
+      return answer(200, await registry.metrics(), registry.contentType)
+    case '/':
+      response.setHeader('Location', ENDPOINT)
+      return answer(302, `The API is at ${ENDPOINT}`)
+    default:
+      return answer(404, `Nothing here. The API is at ${ENDPOINT}`)
+  }
+}

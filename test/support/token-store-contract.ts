@@ -1,0 +1,289 @@
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { TokenData, TokenKey } from '../../src/domain/token.ts'
+import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
+import { SealedRecords } from '../../src/stores/sealed-record.ts'
+import { encodeRecord } from '../../src/stores/token-record.ts'
+import type { TokenStore } from '../../src/stores/token-store.ts'
+import type { LogLine } from './harness.ts'
+import { recordingLog } from './log.ts'
+import { TestClock } from './test-clock.ts'
+import { anInternalToken, aSession, aToken, at, NOW, tokenDataAt } from './token-data.ts'
+
+/** What an implementation is built from. */
+export interface TokenStoreInput {
+  readonly records: SealedRecords
+  readonly clock: TestClock
+}
+
+/** An implementation on a store that is empty, and a way to its values past it. */
+export interface OpenTokenStore {
+  readonly store: TokenStore
+  /** The sealed value under `key`, if any. */
+  readonly read: (key: TokenKey) => Promise<string | null>
+  /** Puts `value` under `key`, for ever, as a restored backup or another program might. */
+  readonly write: (key: TokenKey, value: string) => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+export interface TokenStoreContract extends OpenTokenStore {
+  readonly clock: TestClock
+  readonly logLines: LogLine[]
+}
+
+/** The key that all implementations here encrypt with, and one that they decrypt with too. */
+const KEYS = [generateFernetKey(), generateFernetKey()]
+const fernet = new Fernet(KEYS)
+
+/**
+ * What every TokenStore promises: run by the test file of each implementation.
+ *
+ * @returns What is open, inside of tests.
+ */
+export function tokenStoreContract(
+  open: (input: TokenStoreInput) => Promise<OpenTokenStore>,
+): () => TokenStoreContract {
+  let opened: TokenStoreContract
+
+  beforeEach(async () => {
+    const clock = new TestClock(NOW)
+    const { log, lines: logLines } = recordingLog()
+    const records = new SealedRecords({ fernet, clock, log })
+    opened = { ...(await open({ records, clock })), clock, logLines }
+  })
+  afterEach(() => opened.close())
+
+  describe('a token', () => {
+    it('is what was put, of any type and with any facts', async () => {
+      await fc.assert(
+        fc.asyncProperty(tokenDataAt(NOW), async (data) => {
+          await opened.store.put(data)
+          expect(await opened.store.get(data.token.key)).toEqual(data)
+        }),
+        { numRuns: 50 },
+      )
+    })
+
+    it.each([
+      ['a key of the right form', 'q1w2e3r4t5y6u7i8o9p0aQ'],
+      ['a key with characters that no key has', '*?[a]%_ \'"\\;é🦉'],
+      ['an empty key', ''],
+    ])('is not there under %s that nobody put', async (_what, key) => {
+      await opened.store.put(aSession())
+      expect(await opened.store.get(key as TokenKey)).toBe(undefined)
+    })
+
+    it('is replaced by one that is put under the same key', async () => {
+      const first = aSession({ expiresAt: at(500) })
+      const second = anInternalToken({ token: { ...first.token, secret: aToken('another').secret } })
+      await opened.store.put(first)
+      await opened.store.put(second)
+      expect(await opened.store.get(first.token.key)).toEqual(second)
+    })
+
+    it('can be prolonged, shortened and made endless', async () => {
+      const { key } = aSession().token
+      for (const expiresAt of [at(500), at(5_000), null, at(50)]) {
+        await opened.store.put(aSession({ expiresAt }))
+        opened.clock.advance(10)
+        expect(await opened.store.get(key)).toEqual(aSession({ expiresAt }))
+      }
+    })
+
+    it('is there to its last second, and not when it ends', async () => {
+      const data = aSession({ expiresAt: at(100) })
+      await opened.store.put(data)
+      opened.clock.advance(99)
+      expect(await opened.store.get(data.token.key)).toEqual(data)
+      opened.clock.advance(1)
+      expect(await opened.store.get(data.token.key)).toBe(undefined)
+    })
+
+    it('ends by its record and our clock, where the store has lost its expiry', async () => {
+      const data = aSession({ expiresAt: at(100) })
+      await opened.store.put(data)
+      await opened.write(data.token.key, (await opened.read(data.token.key)) ?? '')
+      opened.clock.advance(99)
+      expect(await opened.store.get(data.token.key)).toEqual(data)
+      opened.clock.advance(1)
+      expect(await opened.store.get(data.token.key)).toBe(undefined)
+      expect(opened.logLines).toEqual([])
+    })
+
+    it('without an end lives on', async () => {
+      const data = aSession({ expiresAt: null })
+      await opened.store.put(data)
+      opened.clock.advance(100 * 365 * 86_400)
+      expect(await opened.store.get(data.token.key)).toEqual(data)
+    })
+
+    it.each([
+      ['in this very second', 0],
+      ['long ago', -86_400],
+    ])('that has ended %s is refused and not kept', async (_what, seconds) => {
+      const data = aSession({ expiresAt: at(seconds) })
+      await expect(opened.store.put(data)).rejects.toThrow(RangeError)
+      expect(await opened.read(data.token.key)).toBe(null)
+    })
+  })
+
+  describe('what is stored', () => {
+    it('is the record shared with Gafaelfawr, sealed with the first key', async () => {
+      const data = anInternalToken()
+      await opened.store.put(data)
+      const sealed = (await opened.read(data.token.key)) ?? ''
+      expect(new Fernet(KEYS.slice(0, 1)).open(sealed)).toBe(encodeRecord(data))
+      expect(Buffer.from(sealed, 'base64url').readBigUInt64BE(1)).toBe(BigInt(NOW.getTime() / 1000))
+    })
+
+    it('may have been sealed with an older key', async () => {
+      const data = aSession()
+      const older = new Fernet(KEYS.slice(1))
+      await opened.write(data.token.key, older.seal(encodeRecord(data), { now: NOW }))
+      expect(await opened.store.get(data.token.key)).toEqual(data)
+    })
+
+    it('is no token where it is empty, and nothing to speak of', async () => {
+      await opened.write(aSession().token.key, '')
+      expect(await opened.store.get(aSession().token.key)).toBe(undefined)
+      expect(opened.logLines).toEqual([])
+    })
+
+    const json = encodeRecord(aSession())
+    const seal = (text: string) => fernet.seal(text, { now: NOW })
+    it.each([
+      ['is not sealed', json, 'not URL-safe base64'],
+      ['is cut short', seal(json).slice(0, 40), 'too short'],
+      [
+        'was sealed with a foreign key',
+        new Fernet([generateFernetKey()]).seal(json, { now: NOW }),
+        'signed by none of the keys',
+      ],
+      ['is not JSON', seal('parent-secret000000000'), 'not JSON'],
+      ['lacks a field', seal(json.replace('"username":"wren",', '')), 'username: invalid_type'],
+      [
+        'has the whole token in the wrong place',
+        seal(json.replace(/"token":\{.*\}\}/, '"token":"gt-parent.parent-secret000000000"}')),
+        'token: invalid_type',
+      ],
+      [
+        'belongs to another key',
+        seal(encodeRecord(aSession({ token: { ...aSession().token, key: aToken('other').key } }))),
+        'token.key: not the key it is stored under',
+      ],
+    ])('is no token where it %s, and that is logged without a word of it', async (_what, value, fault) => {
+      const { key } = aSession().token
+      await opened.write(key, value)
+      expect(await opened.store.get(key)).toBe(undefined)
+      expect(opened.logLines).toEqual([
+        { level: 50, time: expect.any(String), msg: 'token store record is damaged', tokenKey: key, fault },
+      ])
+    })
+
+    it('is mended by a token that is put in its place', async () => {
+      const data = aSession()
+      await opened.write(data.token.key, 'damaged')
+      await opened.store.put(data)
+      expect(await opened.store.get(data.token.key)).toEqual(data)
+    })
+  })
+
+  describe('deleting', () => {
+    const many = (count: number): TokenData[] =>
+      Array.from({ length: count }, (_, index) => aSession({ token: aToken(`token-${index}-`) }))
+
+    it('forgets the tokens that are named, and no others', async () => {
+      const [kept, ...gone] = many(3)
+      if (!kept) throw new Error('three tokens')
+      for (const data of [kept, ...gone]) await opened.store.put(data)
+      await opened.store.delete(gone.map(({ token }) => token.key))
+      expect(await opened.store.get(kept.token.key)).toEqual(kept)
+      for (const { token } of gone) expect(await opened.read(token.key)).toBe(null)
+    })
+
+    it('forgets a thousand and more', async () => {
+      const keys = many(1_201).map(({ token }) => token.key)
+      await Promise.all(keys.map((key) => opened.write(key, 'damaged')))
+      await opened.store.delete(keys)
+      const left = await Promise.all(keys.map((key) => opened.read(key)))
+      expect(left.filter((value) => value !== null)).toEqual([])
+    })
+
+    it('does nothing about a key that is not there, the second time, or for no keys', async () => {
+      const data = aSession()
+      await opened.store.put(data)
+      await opened.store.delete([])
+      await opened.store.delete([aToken('unknown').key])
+      expect(await opened.store.get(data.token.key)).toEqual(data)
+      await opened.store.delete([data.token.key])
+      await opened.store.delete([data.token.key, data.token.key])
+      expect(await opened.store.get(data.token.key)).toBe(undefined)
+    })
+
+    it('takes a damaged record along', async () => {
+      const { key } = aSession().token
+      await opened.write(key, 'damaged')
+      await opened.store.delete([key])
+      expect(await opened.read(key)).toBe(null)
+    })
+  })
+
+  describe('looking through all entries', () => {
+    const scan = async () => {
+      const keys: TokenKey[] = []
+      for await (const batch of opened.store.scan()) keys.push(...batch)
+      return keys.sort()
+    }
+
+    it('names each once, damaged ones too, however many there are', async () => {
+      const all = Array.from({ length: 2_300 }, (_, index) => aToken(`token-${index}-`).key).sort()
+      await Promise.all(all.map((key) => opened.write(key, 'damaged')))
+
+      expect(await scan()).toEqual(all)
+    })
+
+    it('names none where there is none', async () => {
+      expect(await scan()).toEqual([])
+    })
+
+    it('tells what is there of some, live, ended or damaged, and logs nothing', async () => {
+      const live = aSession({ token: aToken('live'), expiresAt: null })
+      const ended = aSession({ token: aToken('ended'), expiresAt: at(100) })
+      await opened.store.put(live)
+      await opened.store.put(ended)
+      await opened.write(aToken('damaged').key, 'damaged')
+      await opened.write(aToken('empty').key, '')
+      await opened.store.put(aSession({ token: aToken('not-asked-for') }))
+      opened.clock.advance(100)
+      const keys = ['live', 'ended', 'damaged', 'empty', 'absent'].map((name) => aToken(name).key)
+
+      expect(await opened.store.inspect(keys)).toEqual(
+        new Map<TokenKey, unknown>([
+          [live.token.key, { data: live }],
+          [ended.token.key, { data: ended }],
+          [aToken('damaged').key, { fault: 'not URL-safe base64' }],
+        ]),
+      )
+      expect(await opened.store.inspect([])).toEqual(new Map())
+      expect(opened.logLines).toEqual([])
+    })
+  })
+
+  it('sweeping removes no token that lives', async () => {
+    const endless = aSession({ token: aToken('endless'), expiresAt: null })
+    const live = aSession({ token: aToken('live'), expiresAt: at(101) })
+    await opened.store.put(endless)
+    await opened.store.put(live)
+    opened.clock.advance(100)
+    await opened.store.sweep()
+
+    expect(await opened.store.get(endless.token.key)).toEqual(endless)
+    expect(await opened.store.get(live.token.key)).toEqual(live)
+  })
+
+  it('answers a ping', async () => {
+    await expect(opened.store.ping()).resolves.toBe(undefined)
+  })
+
+  return () => opened
+}
