@@ -1,0 +1,39 @@
+import type { Environment } from '../config.ts'
+import type { AuditedFinding } from '../services/audit-service.ts'
+import { print, showProgress } from './output.ts'
+import { withContext } from './tool.ts'
+
+export interface AuditFlags {
+  readonly fix?: boolean
+  readonly json?: boolean
+}
+
+/** Exit codes, so that a scheduler can tell them apart. */
+const CLEAN = 0
+const FINDINGS_LEFT = 1
+
+/** Compares the two stores and prints each finding as it is made. Answers with the exit code. */
+export async function audit(env: Environment, { fix = false, json = false }: AuditFlags): Promise<number> {
+  const counts = { found: 0, left: 0 }
+  await withContext(env, async ({ services }) => {
+    const progress = showProgress('records')
+    for await (const finding of services.audit.run({ fix, onProgress: progress.update })) {
+      progress.end()
+      counts.found += 1
+      if (!finding.isFixed) counts.left += 1
+      print(json ? JSON.stringify(finding) : describe(finding))
+    }
+    progress.end()
+  })
+  if (!json) {
+    print(
+      counts.found === 0
+        ? 'The stores agree.'
+        : `${counts.found} findings, ${counts.found - counts.left} fixed.`,
+    )
+  }
+  return counts.left === 0 ? CLEAN : FINDINGS_LEFT
+}
+
+const describe = ({ kind, key, username, detail, isFixed }: AuditedFinding): string =>
+  `${kind}  ${key}  ${username ?? '-'}  ${detail}${isFixed ? '  (fixed)' : ''}`

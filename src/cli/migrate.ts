@@ -1,0 +1,22 @@
+import { type Environment, loadConfig } from '../config.ts'
+import { generateFernetKey } from '../lib/fernet.ts'
+import { createLogger } from '../lib/logger.ts'
+import { migrate } from '../stores/migrations.ts'
+import { openDatabase, withStandIns } from './environment.ts'
+import { print } from './output.ts'
+
+/** Applies what is missing of the migrations, and says what it did. */
+export async function migrateDatabase(env: Environment): Promise<void> {
+  // A migration needs no secrets: those that are not there are not asked for.
+  const { SESSION_SECRET = generateFernetKey(), BOOTSTRAP_TOKEN = 'none' } = env
+  const { logLevel } = loadConfig(withStandIns({ ...env, SESSION_SECRET, BOOTSTRAP_TOKEN }))
+  const log = createLogger(logLevel)
+  const database = await openDatabase(env, log)
+  try {
+    const { applied, baselined } = await migrate(database.url, { log })
+    const done = [...baselined.map((name) => `${name} (was there already)`), ...applied]
+    print(done.length > 0 ? `Applied ${done.join(', ')}.` : 'The database is up to date.')
+  } finally {
+    await database.close()
+  }
+}

@@ -1,0 +1,99 @@
+import { Command, CommanderError } from 'commander'
+import { ConfigError, type Environment } from '../config.ts'
+import { formatToken, generateToken } from '../domain/token.ts'
+import { generateFernetKey } from '../lib/fernet.ts'
+import { type AuditFlags, audit } from './audit.ts'
+import { maintain } from './maintenance.ts'
+import { migrateDatabase } from './migrate.ts'
+import { print } from './output.ts'
+import { serve } from './serve.ts'
+import { addTokenCommands } from './token.ts'
+import { packageVersion } from './version.ts'
+
+/**
+ * Runs the command that `argv` names.
+ *
+ * @returns The exit code. Faults are told in one line on standard error, with no stack.
+ */
+export async function run(argv: readonly string[], env: Environment): Promise<number> {
+  const outcome: Outcome = { code: 0, codeOfFailure: 1 }
+  process.stdout.on('error', ignoreClosedPipe)
+  try {
+    await createProgram(env, outcome).parseAsync(argv)
+    return outcome.code
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_FAULT
+    process.stderr.write(`porthor: ${tell(error)}\n`)
+    return outcome.codeOfFailure
+  }
+}
+
+/** A reader that has seen enough, such as `head`, is no fault: the command goes on to its end. */
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+}
+
+/** How a command ended, and what the exit code is if it throws. */
+interface Outcome {
+  code: number
+  codeOfFailure: number
+}
+
+/** Exit code for an unknown command or option; apart from 1, which tells of findings or a failure. */
+const USAGE_FAULT = 2
+
+/** Exit code of an audit that could not run; 1 says that it ran and has findings left. */
+const COULD_NOT_AUDIT = 2
+
+function createProgram(env: Environment, outcome: Outcome): Command {
+  const program = new Command('porthor')
+    .description('Issues, caches and reuses delegated tokens, over GraphQL.')
+    .version(packageVersion())
+    .exitOverride()
+    .showHelpAfterError()
+    .addHelpText('after', '\nEvery setting is an environment variable: see the table in the README.')
+
+  program
+    .command('serve')
+    .description('run the server; without DATABASE_URL, on an embedded PostgreSQL under DATA_DIR')
+    .action(() => serve(env))
+  program
+    .command('migrate')
+    .description('bring the database of DATABASE_URL up to date; safe to run anywhere at any time')
+    .action(() => migrateDatabase(env))
+  program
+    .command('maintenance')
+    .description('remove expired tokens and old history; safe to run anywhere at any time')
+    .option('--json', 'print the counts as JSON')
+    .action((flags: { json?: boolean }) => maintain(env, flags))
+  program
+    .command('audit')
+    .description(
+      'find where the stores disagree: exits with 0 when clean, 1 with findings left, 2 if it could not run',
+    )
+    .option('--fix', 'mend what can be mended')
+    .option('--json', 'print a JSON object for each finding')
+    .action(async (flags: AuditFlags) => {
+      outcome.codeOfFailure = COULD_NOT_AUDIT
+      outcome.code = await audit(env, flags)
+    })
+  addTokenCommands(program, env)
+  program
+    .command('generate-secret')
+    .description('print a new key for SESSION_SECRET')
+    .action(() => print(generateFernetKey()))
+  program
+    .command('generate-token')
+    .description('print a new token for BOOTSTRAP_TOKEN')
+    .action(() => print(formatToken(generateToken())))
+  return program
+}
+
+function tell(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
+  if (code === 'EADDRINUSE') return `${address}:${port} is in use: set PORT to a free one (0 picks one).`
+  return error instanceof ConfigError
+    ? error.message
+    : (error.message.split('\n').find(Boolean) ?? error.name)
+}

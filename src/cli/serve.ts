@@ -1,0 +1,103 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type Config, type Environment, isProduction, loadConfig } from '../config.ts'
+import { openProcess, type ProcessContext } from '../context.ts'
+import { systemClock } from '../lib/clock.ts'
+import { createLogger } from '../lib/logger.ts'
+import { closeServer, createServer } from '../server.ts'
+import { assertMigrated, migrate } from '../stores/migrations.ts'
+import {
+  bootstrapTokenFile,
+  dataDirOf,
+  type OpenDatabase,
+  openDatabase,
+  withSecrets,
+  withStandIns,
+} from './environment.ts'
+import { startUpkeep } from './upkeep-schedule.ts'
+
+/** Runs the server until SIGINT or SIGTERM. */
+export async function serve(env: Environment): Promise<void> {
+  // Before anything is started, so that a faulty configuration leaves nothing to stop.
+  const { logLevel } = loadConfig(withStandIns(env))
+  const log = createLogger(logLevel)
+  const stopped = stopSignal()
+  const database = await openDatabase(env, log)
+  try {
+    const config = loadConfig(await withSecrets({ ...env, DATABASE_URL: database.url }))
+    await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
+    const process = openProcess(config, { clock: systemClock, log })
+    const stopUpkeep = startUpkeep(process)
+    try {
+      await listenUntil(stopped, process, (url) => {
+        if (!isProduction(env)) globalThis.process.stdout.write(welcome(url, env, database, config))
+      })
+    } finally {
+      await stopUpkeep()
+      await process.close()
+    }
+  } finally {
+    await database.close()
+  }
+  log.info('stopped')
+}
+
+/** Resolves at the first SIGINT or SIGTERM. A second one ends the process at once, as by default. */
+async function stopSignal(): Promise<void> {
+  const controller = new AbortController()
+  const { signal } = controller
+  await Promise.race([once(process, 'SIGINT', { signal }), once(process, 'SIGTERM', { signal })])
+  controller.abort()
+}
+
+async function listenUntil(
+  stopped: Promise<void>,
+  context: ProcessContext,
+  onListening: (url: string) => void,
+): Promise<void> {
+  const server = createServer(context)
+  const { host, port } = context.config
+  server.listen(port, host)
+  await once(server, 'listening')
+  const url = urlOf(server)
+  context.log.info({ url, tokenStore: context.config.tokenStore }, 'listening')
+  onListening(url)
+  await stopped
+  context.log.info('stopping')
+  await closeServer(server)
+}
+
+function urlOf(server: Server): string {
+  const { address, family, port } = server.address() as AddressInfo
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`
+}
+
+/** Where the bootstrap token is, in words and for a shell to read. */
+function describeBootstrapToken(
+  { BOOTSTRAP_TOKEN: given }: Environment,
+  file: string,
+): { readonly place: string; readonly shell: string } {
+  if (given === 'none') return { place: 'none, as BOOTSTRAP_TOKEN says', shell: "<an admin's token>" }
+  if (given) return { place: 'as in BOOTSTRAP_TOKEN', shell: '$BOOTSTRAP_TOKEN' }
+  // In full, and quoted: it is pasted in any directory.
+  return { place: file, shell: `$(cat '${file.replaceAll("'", String.raw`'\''`)}')` }
+}
+
+function welcome(url: string, env: Environment, { isEmbedded }: OpenDatabase, config: Config): string {
+  const dataDir = dataDirOf(env)
+  const token = describeBootstrapToken(env, bootstrapTokenFile(dataDir))
+  const mutation =
+    'mutation { createSessionToken(input: { username: \\"wren\\", scopes: [\\"user:token\\", \\"read:all\\", \\"exec:notebook\\"] }) { token } }'
+  return `
+  Porthor is listening:  ${url}${config.graphiql ? '   (open it in a browser for GraphiQL)' : ''}
+  Data:                  ${isEmbedded ? `${dataDir} (embedded PostgreSQL)` : 'the database of DATABASE_URL'}
+  Bootstrap token:       ${token.place}
+
+  Make the first session:
+
+  curl -s ${url} -H "Authorization: Bearer ${token.shell}" -H 'Content-Type: application/json' \\
+    -d '{"query":"${mutation}"}'
+
+`
+}

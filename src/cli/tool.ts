@@ -1,0 +1,39 @@
+import { pino } from 'pino'
+import { type Environment, loadConfig } from '../config.ts'
+import { openProcess, type ProcessContext } from '../context.ts'
+import { systemClock } from '../lib/clock.ts'
+import { createLogger } from '../lib/logger.ts'
+import { assertMigrated } from '../stores/migrations.ts'
+import { openDatabase, withSecrets, withStandIns } from './environment.ts'
+
+const STDERR = 2
+
+/** Who commands are run by: an admin whom history knows as `<internal>`, at no address. */
+export const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
+
+/**
+ * Runs a command on the stores that the server of this environment uses, beside it if it is running.
+ * Standard output is the command's; what is logged goes to standard error, from warnings up unless
+ * LOG_LEVEL says otherwise.
+ */
+export async function withContext<T>(
+  env: Environment,
+  work: (context: ProcessContext) => Promise<T>,
+): Promise<T> {
+  const quiet = { ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }
+  const { logLevel } = loadConfig(withStandIns(quiet))
+  const log = createLogger(logLevel, pino.destination(STDERR))
+  const database = await openDatabase(quiet, log, { join: true })
+  try {
+    const config = loadConfig(await withSecrets({ ...quiet, DATABASE_URL: database.url }))
+    await assertMigrated(database.url)
+    const context = openProcess(config, { clock: systemClock, log })
+    try {
+      return await work(context)
+    } finally {
+      await context.close()
+    }
+  } finally {
+    await database.close()
+  }
+}

@@ -1,0 +1,197 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it, vi } from 'vitest'
+import type { Environment } from '../../src/config.ts'
+import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
+import { type CliProcess, isAlive, runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
+import { askGraphQL } from '../support/harness.ts'
+import { freshDatabase } from '../support/stores.ts'
+
+const VIEWER = '{ viewer { user { username } } }'
+const INTERNAL = 'mutation { internalToken(service: "tap") { token source } }'
+
+/** Starts a server in development on a free port. */
+const serve = (env: Environment, cwd?: string): CliProcess =>
+  startPorthor(['serve'], { PORT: '0', ...env }, cwd === undefined ? {} : { cwd })
+
+/** What a server in development prints when it listens, piece by piece. */
+async function readWelcome(server: CliProcess) {
+  const [welcome] = await server.prints(/ {2}Porthor is listening:[\s\S]*?\n {2}curl [\s\S]*?\n\n/)
+  const line = (label: string) => new RegExp(`^ {2}${label}: +(.*)$`, 'm').exec(welcome)?.[1] ?? ''
+  const url = /^\S+/.exec(line('Porthor is listening'))?.[0] ?? ''
+  return {
+    url,
+    data: line('Data'),
+    bootstrapToken: line('Bootstrap token'),
+    command: welcome.slice(welcome.indexOf('  curl')),
+  }
+}
+
+/** Runs a command as if it were pasted into a terminal, in a directory of its own. */
+async function paste(command: string, env: Environment = {}): Promise<string> {
+  const cwd = await temporaryDirectory()
+  // A machine without curl has one that does the same here.
+  if (spawnSync('curl', ['--version']).error) await symlink(STAND_IN_FOR_CURL, join(cwd, 'curl'))
+  const shell = spawn('bash', ['-c', command], {
+    cwd,
+    env: { PATH: `${process.env.PATH}:${cwd}`, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  shell.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
+  await once(shell, 'close')
+  return output
+}
+
+const STAND_IN_FOR_CURL = fileURLToPath(new URL('../support/curl.mjs', import.meta.url))
+
+const sessionIn = (answer: string): string =>
+  (JSON.parse(answer) as { data: { createSessionToken: { token: string } } }).data.createSessionToken.token
+
+const postmasterOf = async (dataDir: string): Promise<number> =>
+  Number.parseInt(await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8'), 10)
+
+// Each command is a process of its own, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 240_000 })
+
+describe('porthor serve in development', () => {
+  it('tells all that a stranger needs, keeps it over a restart, and stops without a trace', async () => {
+    // What a shell would take apart.
+    const dataDir = join(await temporaryDirectory(), "it's my $HOME")
+    const first = serve({ DATA_DIR: dataDir })
+    const welcome = await readWelcome(first)
+    expect(welcome).toMatchObject({
+      url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/graphql$/),
+      data: `${dataDir} (embedded PostgreSQL)`,
+      bootstrapToken: join(dataDir, 'bootstrap-token'),
+    })
+    const session = sessionIn(await paste(welcome.command))
+    const made = await askGraphQL(welcome.url, INTERNAL, { token: session })
+    expect(made.data).toMatchObject({ internalToken: { source: 'NEW' } })
+
+    for (const name of ['bootstrap-token', 'session-secret', 'postgres-password']) {
+      const { mode } = await stat(join(dataDir, name))
+      expect([name, (mode & 0o777).toString(8)]).toEqual([name, '600'])
+    }
+
+    const postmaster = await postmasterOf(dataDir)
+    expect(isAlive(postmaster)).toBe(true)
+    const refused = await runPorthor(['serve'], { DATA_DIR: dataDir, PORT: '0' })
+    expect([refused.code, refused.stdout]).toEqual([1, ''])
+    expect(refused.stderr).toBe(
+      `porthor: Another Porthor is using ${dataDir}, pid ${first.pid}: stop it, or set DATA_DIR to a directory of its own for each, or DATABASE_URL for both.\n`,
+    )
+    expect((await askGraphQL(welcome.url, VIEWER, { token: session })).errors).toEqual([])
+
+    expect(await first.stop('SIGINT')).toMatchObject({ code: 0, signal: null, stderr: '' })
+    expect(isAlive(postmaster)).toBe(false)
+
+    const second = serve({ DATA_DIR: dataDir })
+    const again = await readWelcome(second)
+    expect((await askGraphQL(again.url, VIEWER, { token: session })).data).toEqual({
+      viewer: { user: { username: 'wren' } },
+    })
+    const found = await askGraphQL(again.url, INTERNAL, { token: session })
+    expect(found.data).toEqual({
+      internalToken: { ...(made.data?.internalToken as object), source: 'DATABASE' },
+    })
+    expect(sessionIn(await paste(again.command))).not.toBe(session)
+    const secondPostmaster = await postmasterOf(dataDir)
+    expect(await second.stop('SIGTERM')).toMatchObject({ code: 0, signal: null, stderr: '' })
+    expect(isAlive(secondPostmaster)).toBe(false)
+
+    const { secret } = parseToken(
+      await readFile(join(dataDir, 'bootstrap-token'), 'utf8').then((text) => text.trim()),
+    )
+    const sessionSecret = (await readFile(join(dataDir, 'session-secret'), 'utf8')).trim()
+    const password = (await readFile(join(dataDir, 'postgres-password'), 'utf8')).trim()
+    for (const text of [secret, sessionSecret, password, parseToken(session).secret]) {
+      expect(first.stdout() + second.stdout()).not.toContain(text)
+    }
+  })
+
+  it('keeps its data in .porthor of the current directory, and stops while it is still starting', async () => {
+    const cwd = await temporaryDirectory()
+    const server = serve({}, cwd)
+    const [, pid] = await server.prints(/"pid":(\d+).*embedded PostgreSQL is ready/)
+    expect(await server.stop('SIGINT')).toMatchObject({ code: 0, stderr: '' })
+    expect(isAlive(Number(pid))).toBe(false)
+    expect((await stat(join(cwd, '.porthor'))).isDirectory()).toBe(true)
+  })
+
+  it('serves from a database of its own choice, with a bootstrap token of its own', async () => {
+    const { url: databaseUrl } = await freshDatabase()
+    const dataDir = join(await temporaryDirectory(), 'data')
+    const bootstrapToken = formatToken(generateToken())
+    const server = serve({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir, BOOTSTRAP_TOKEN: bootstrapToken })
+    const welcome = await readWelcome(server)
+    expect(welcome).toMatchObject({
+      data: 'the database of DATABASE_URL',
+      bootstrapToken: 'as in BOOTSTRAP_TOKEN',
+    })
+    const session = sessionIn(await paste(welcome.command, { BOOTSTRAP_TOKEN: bootstrapToken }))
+    expect((await askGraphQL(welcome.url, VIEWER, { token: session })).errors).toEqual([])
+    await expect(stat(join(dataDir, 'postgres'))).rejects.toThrow('ENOENT')
+
+    const port = new URL(welcome.url).port
+    const refused = await runPorthor(['serve'], { DATABASE_URL: databaseUrl, DATA_DIR: dataDir, PORT: port })
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).toBe(
+      `porthor: 127.0.0.1:${port} is in use: set PORT to a free one (0 picks one).\n`,
+    )
+    expect(server.stdout() + refused.stdout).not.toContain(parseToken(bootstrapToken).secret)
+  })
+})
+
+describe('porthor serve with a faulty configuration', () => {
+  it('names every fault of a production environment, and starts nothing', async () => {
+    const cwd = await temporaryDirectory()
+    const { code, stdout, stderr } = await runPorthor(
+      ['serve'],
+      {
+        NODE_ENV: 'production',
+        REDIS_URL: 'http://x',
+        TOKEN_LIFETIME: 'soon',
+        PORT: '99999',
+        KNOWN_SCOPES: '{}',
+      },
+      { cwd },
+    )
+    expect([code, stdout]).toEqual([1, ''])
+    const [headline, ...faults] = stderr.trimEnd().split('\n')
+    expect(headline).toBe('porthor: The configuration has 7 faults:')
+    expect(faults.map((fault) => /^ {2}- (\w+) /.exec(fault)?.[1]).sort()).toEqual([
+      'BOOTSTRAP_TOKEN',
+      'DATABASE_URL',
+      'KNOWN_SCOPES',
+      'PORT',
+      'REDIS_URL',
+      'SESSION_SECRET',
+      'TOKEN_LIFETIME',
+    ])
+    await expect(stat(join(cwd, '.porthor'))).rejects.toThrow('ENOENT')
+  })
+
+  it('names the fault of a development environment before a database is made', async () => {
+    const dataDir = join(await temporaryDirectory(), 'data')
+    const { code, stdout, stderr } = await runPorthor(['serve'], { DATA_DIR: dataDir, LOG_LEVEL: 'loud' })
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(/^porthor: The configuration has a fault:\n {2}- LOG_LEVEL must be one of: .*\n$/)
+    await expect(stat(join(dataDir, 'postgres'))).rejects.toThrow('ENOENT')
+  })
+
+  it('says in one line that its data directory cannot be made', async () => {
+    const file = join(await temporaryDirectory(), 'file')
+    await writeFile(file, '')
+    const { code, stdout, stderr } = await runPorthor(['serve'], { DATA_DIR: join(file, 'data') })
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toBe(
+      `porthor: Porthor cannot write to ${join(file, 'data')}: set DATA_DIR to a directory that it may write to, or set DATABASE_URL.\n`,
+    )
+  })
+})

@@ -1,0 +1,361 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import fc from 'fast-check'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { type Environment, loadConfig } from '../../src/config.ts'
+import { openProcess, type ProcessContext } from '../../src/context.ts'
+import { type TokenKey, toTokenKey } from '../../src/domain/token.ts'
+import type { Clock } from '../../src/lib/clock.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { Fernet } from '../../src/lib/fernet.ts'
+import { createLogger } from '../../src/lib/logger.ts'
+import { createServer } from '../../src/server.ts'
+import { SealedRecords } from '../../src/stores/sealed-record.ts'
+import { type AskOptions, askGraphQL, type StoreKind } from '../support/harness.ts'
+import { LIFE, LifeOfTokens, longOps, type Op, ops, type Stage } from '../support/life-of-tokens.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
+import { freshDatabase, freshRedis } from '../support/stores.ts'
+import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+import { TestClock } from '../support/test-clock.ts'
+
+// Starting a server takes seconds, on a busy machine many.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 })
+
+const log = createLogger('silent')
+
+/** Longer than the audit takes an entry for one that is still being made, in seconds. */
+const SETTLED = 61
+
+/** What a process is doing when it dies: it is about to say this to a store, or has just been answered. */
+interface LastWords {
+  /** A piece of SQL, or the number of a known token, whose key is part of what is said. */
+  readonly text: string | number
+  readonly when: 'before' | 'after'
+}
+
+type Step =
+  | { readonly kind: 'together'; readonly ops: readonly Op[] }
+  | { readonly kind: 'wait'; readonly seconds: number }
+  | { readonly kind: 'restart'; readonly process: 0 | 1 }
+  | { readonly kind: 'crash'; readonly op: Op; readonly ops: readonly Op[]; readonly last: LastWords }
+
+const together = fc.array(ops, { minLength: 1, maxLength: 8 })
+const either = fc.constantFrom(0 as const, 1 as const)
+const SQL = ['COMMIT', 'INSERT INTO token', 'UPDATE token', 'DELETE FROM token', 'FOR UPDATE', 'KEY SHARE']
+const last: fc.Arbitrary<LastWords> = fc.record({
+  text: fc.oneof(fc.constantFrom(...SQL), fc.nat(7), fc.nat(7)),
+  when: fc.constantFrom('before' as const, 'after' as const),
+})
+const wait = fc.constantFrom(1, 299, 300, 600, LIFE / 2, LIFE)
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant('together' as const), ops: together }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('wait' as const), seconds: wait }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('restart' as const), process: either }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('crash' as const), op: longOps, ops: together, last }),
+  },
+)
+
+const by = { process: 0 } as const
+/** A tree of three, of which the last is the deepest. */
+const tree: readonly Op[] = [
+  { ...by, kind: 'user', username: 'wren', name: 'laptop', scopes: ['read:all', 'read:tap'], endsIn: null },
+  { ...by, kind: 'internal', token: 0, service: 'tap', scopes: ['read:all'], minimum: null },
+  { ...by, kind: 'notebook', token: 1, minimum: null },
+]
+const narrow: Op = { ...by, kind: 'modify', token: 0, scopes: [], endsIn: 300, name: 'desk' }
+
+/** Deaths in the middle of each kind of work, which chance finds less often than is good. */
+const deaths = (
+  [
+    [narrow, { text: 0, when: 'after' }],
+    [narrow, { text: 1, when: 'before' }],
+    [narrow, { text: 2, when: 'before' }],
+    [narrow, { text: 'COMMIT', when: 'before' }],
+    [narrow, { text: 'COMMIT', when: 'after' }],
+    [
+      { ...by, kind: 'revoke', token: 0 },
+      { text: 'DELETE FROM token', when: 'before' },
+    ],
+    [
+      { ...by, kind: 'revoke', token: 0 },
+      { text: 'COMMIT', when: 'after' },
+    ],
+    [
+      { ...by, kind: 'notebook', token: 0, minimum: null },
+      { text: 'COMMIT', when: 'before' },
+    ],
+    [
+      { ...by, kind: 'notebook', token: 0, minimum: null },
+      { text: 'COMMIT', when: 'after' },
+    ],
+  ] satisfies [Op, LastWords][]
+).map(([op, last]): [Step[]] => [
+  [
+    ...tree.map((each): Step => ({ kind: 'together', ops: [each] })),
+    { kind: 'crash', op, ops: [], last },
+    { kind: 'wait', seconds: LIFE },
+    { kind: 'together', ops: [{ ...by, kind: 'upkeep' }] },
+  ],
+])
+
+describe.each([
+  ['redis', 10],
+  ['postgres', 5],
+] as const)('two processes, tokens in %s, whatever happens and in whatever order', (store, numRuns) => {
+  const t = useStores(store)
+
+  it('no token is valid beyond its parent, none is made twice, and the history tells it all', async () => {
+    const clock = new TestClock()
+    const cables = await Promise.all([t.cable(), t.cable()])
+    const both = await Promise.all(cables.map((cable) => openPorthor(cable.env, clock)))
+    const third = openProcess(loadConfig(t.env), { clock, log })
+    const at = (process: 0 | 1) => ({ porthor: both[process] as Porthor, cable: cables[process] as Cable })
+    const stage: Stage = {
+      ...t.stage(clock),
+      ask: (process, query, options) => at(process).porthor.ask(query, options),
+      services: third.services,
+    }
+    const start = async (process: 0 | 1) => {
+      both[process] = await openPorthor(at(process).cable.env, clock)
+    }
+
+    /** The process that does `op` dies at it, or at one of the others, or when all is done. */
+    const crash = async (life: LifeOfTokens, { op, ops, last: { text, when } }: Step & { kind: 'crash' }) => {
+      const { process } = op
+      const { porthor, cable } = at(process)
+      const key = typeof text === 'string' ? undefined : life.keys[text % life.keys.length]
+      const trap = typeof text === 'string' ? text : `${store === 'redis' ? 'token:' : ''}${key}`
+      const sprung = cable.stopAt(trap, when)
+      const played = all([op, ...ops].map((each) => life.play(each, { isDying: each.process === process })))
+      await Promise.race([sprung, played])
+      await cable.refuse()
+      await porthor.close()
+      await played
+      await t.quiet()
+      await cable.pass()
+      await start(process)
+    }
+
+    const run = async (life: LifeOfTokens, step: Step): Promise<void> => {
+      switch (step.kind) {
+        case 'together':
+          await all(step.ops.map((op) => life.play(op)))
+          return life.check()
+        case 'wait':
+          clock.advance(step.seconds)
+          await t.dropExpired(clock)
+          return life.check()
+        case 'restart':
+          await at(step.process).porthor.close()
+          await start(step.process)
+          return life.check()
+        case 'crash':
+          await crash(life, step)
+          clock.advance(SETTLED)
+          await t.dropExpired(clock)
+          return life.checkAfterCrash()
+      }
+    }
+
+    try {
+      await fc.assert(
+        fc.asyncProperty(fc.array(steps, { minLength: 4, maxLength: 14, size: 'max' }), async (story) => {
+          await t.empty()
+          const life = new LifeOfTokens(stage)
+          for (const step of story) await run(life, step)
+        }),
+        { numRuns: deaths.length + numRuns, examples: deaths, interruptAfterTimeLimit: 60_000 },
+      )
+    } finally {
+      await Promise.all([...both, third].map((each) => each.close()))
+      await Promise.all(cables.map((cable) => cable.close()))
+    }
+  })
+})
+
+describe('two servers, tokens in redis', () => {
+  const t = useStores('redis')
+
+  it('being killed with SIGKILL in the middle of their work leaves nothing that an audit does not mend', async () => {
+    const start = () => startServer(t.env)
+    const servers: [ServerProcess, ServerProcess] = (await Promise.all([start(), start()])) as [
+      ServerProcess,
+      ServerProcess,
+    ]
+    const third = openProcess(loadConfig(t.env), { clock: systemClock, log })
+    // Audits as if a minute had passed: what is younger may still be under way.
+    const later = openProcess(loadConfig(t.env), {
+      clock: { now: () => new Date(Date.now() + SETTLED * 1_000) },
+      log,
+    })
+    const stage: Stage = {
+      ...t.stage(systemClock),
+      ask: (process, query, options) => servers[process].ask(query, options),
+      services: { upkeep: third.services.upkeep, audit: later.services.audit },
+    }
+    const batches = fc.array(together, { minLength: 2, maxLength: 3 })
+    const rounds = fc.record({ batches, process: either, ops: together, delayMs: fc.nat(25) })
+    try {
+      await fc.assert(
+        fc.asyncProperty(fc.array(rounds, { minLength: 2, maxLength: 2 }), async (story) => {
+          await t.empty()
+          const life = new LifeOfTokens(stage)
+          for (const { batches, process, ops, delayMs } of story) {
+            for (const batch of batches) await all(batch.map((op) => life.play(op)))
+            await life.check()
+            const played = all(ops.map((op) => life.play(op, { isDying: op.process === process })))
+            await new Promise((resolve) => setTimeout(resolve, delayMs))
+            const [again] = await Promise.all([start(), servers[process].kill()])
+            servers[process] = again
+            await played
+            await t.quiet()
+            await life.checkAfterCrash()
+          }
+        }),
+        { numRuns: 3, interruptAfterTimeLimit: 60_000 },
+      )
+    } finally {
+      await Promise.all([...servers.map((server) => server.stop()), third.close(), later.close()])
+    }
+  })
+})
+
+/** Waits for all, also when one fails: nothing may be under way when the next run begins. */
+async function all(work: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(work)) {
+    if (outcome.status === 'rejected') throw outcome.reason
+  }
+}
+
+interface Porthor {
+  readonly context: ProcessContext
+  readonly ask: (query: string, options: AskOptions) => ReturnType<typeof askGraphQL>
+  close(): Promise<void>
+}
+
+/** A server in this process, with a clock that the test moves. */
+async function openPorthor(env: Environment, clock: Clock): Promise<Porthor> {
+  const context = openProcess(loadConfig(env), { clock, log })
+  const server: Server = createServer(context).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/graphql`
+  return {
+    context,
+    ask: (query, options) => askGraphQL(url, query, options),
+    close: async () => {
+      server.close()
+      server.closeAllConnections()
+      await context.close()
+    },
+  }
+}
+
+/** All that connects one process to its stores. */
+interface Cable extends Pick<TcpProxy, 'refuse' | 'pass' | 'close'> {
+  readonly env: Environment
+  readonly stopAt: TcpProxy['stopAt']
+}
+
+function useStores(store: StoreKind) {
+  let env: Environment = {}
+  let pool: pg.Pool
+  let redis: Redis
+  let drop: () => Promise<void>
+
+  beforeAll(async () => {
+    const database = await freshDatabase()
+    const { url } = await freshRedis()
+    drop = database.drop
+    pool = new pg.Pool({ connectionString: database.url, max: 2 })
+    redis = new Redis(url)
+    env = {
+      ...serverSecrets(),
+      DATABASE_URL: database.url,
+      REDIS_URL: url,
+      TOKEN_STORE: store,
+      TOKEN_LIFETIME: '1d',
+      DELEGATED_TOKEN_LIFETIME: `${LIFE}s`,
+    }
+  })
+  afterAll(async () => {
+    redis.disconnect()
+    await pool.end()
+    await drop()
+  })
+
+  const values = async (): Promise<(readonly [TokenKey, string | null])[]> => {
+    if (store === 'postgres') {
+      const { rows } = await pool.query<{ token: TokenKey; value: string }>(
+        'SELECT token, value FROM porthor_token_store',
+      )
+      return rows.map(({ token, value }) => [token, value])
+    }
+    const keys = await redis.keys('token:*')
+    const found = keys.length > 0 ? await redis.mget(keys) : []
+    return keys.map((key, index) => [toTokenKey(key.slice('token:'.length)), found[index] ?? null])
+  }
+  const recordsAt = (clock: Clock) =>
+    new SealedRecords({ fernet: new Fernet((env.SESSION_SECRET ?? '').split(',')), clock, log })
+
+  return {
+    get env() {
+      return env
+    },
+    stage: (clock: Clock): Pick<Stage, 'clock' | 'bootstrapToken' | 'sql' | 'entries'> => ({
+      clock,
+      bootstrapToken: env.BOOTSTRAP_TOKEN ?? '',
+      sql: async (text, params) => (await pool.query(text, params)).rows,
+      entries: async () => recordsAt(clock).inspectAll(await values()),
+    }),
+    /** Redis counts real seconds: lets it drop what has ended by the clock of the test. */
+    dropExpired: async (clock: Clock) => {
+      if (store === 'postgres') return
+      const records = recordsAt(clock)
+      const ended = (await values()).filter(([key, value]) => !records.open(key, value))
+      if (ended.length > 0) await redis.del(...ended.map(([key]) => `token:${key}`))
+    },
+    empty: async () => {
+      await redis.flushdb()
+      await pool.query('DELETE FROM token; DELETE FROM token_change_history; DELETE FROM porthor_token_store')
+    },
+    /** Resolves when PostgreSQL has no work left of those who are gone. */
+    quiet: () =>
+      vi.waitFor(
+        async () => {
+          const { rowCount } = await pool.query(
+            `SELECT FROM pg_stat_activity
+             WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`,
+          )
+          expect(rowCount).toBe(0)
+        },
+        { timeout: 10_000, interval: 5 },
+      ),
+    cable: async (): Promise<Cable> => {
+      const proxies = await Promise.all(
+        [env.DATABASE_URL, env.REDIS_URL].map((url) => openTcpProxy(url ?? '')),
+      )
+      const [database, cache] = proxies
+      const each = (work: (proxy: TcpProxy) => Promise<void>) => all(proxies.map(work))
+      return {
+        env: {
+          ...env,
+          DATABASE_URL: database?.through(env.DATABASE_URL ?? ''),
+          REDIS_URL: cache?.through(env.REDIS_URL ?? ''),
+        },
+        stopAt: (text, when) => Promise.race(proxies.map((proxy) => proxy.stopAt(text, when))),
+        refuse: () => each((proxy) => proxy.refuse()),
+        pass: async () => {
+          // Takes away a trap that has not sprung.
+          for (const proxy of proxies) void proxy.stopAt('nobody says this', 'before')
+          await each((proxy) => proxy.pass())
+        },
+        close: () => each((proxy) => proxy.close()),
+      }
+    },
+  }
+}
