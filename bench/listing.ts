@@ -1,0 +1,150 @@
+import { pino } from 'pino'
+import { parseAddressFilter } from '../src/domain/ip-address.ts'
+import { type PageRequest, parsePage } from '../src/domain/page.ts'
+import { toTokenKey } from '../src/domain/token.ts'
+import type { Prisma, PrismaClient } from '../src/generated/prisma/client.ts'
+import { HistoryListing } from '../src/stores/history-listing.ts'
+import { openPrisma } from '../src/stores/prisma.ts'
+import { TokenListing } from '../src/stores/token-listing.ts'
+import { generateData } from './data.ts'
+import { findSamples, type Samples } from './samples.ts'
+import {
+  explain,
+  format,
+  formatTable,
+  machineFacts,
+  percentile,
+  report,
+  say,
+  timed,
+  withClient,
+  withDatabase,
+} from './support.ts'
+
+/** What lists of tokens and of changes cost, and which index answers, with many rows in the tables. */
+const SIZE = { tokens: Number(process.env.TOKENS ?? 1e6), changes: Number(process.env.CHANGES ?? 5e6) }
+
+/** Each question is asked this often, after two for warming up. */
+const RUNS = 20
+
+interface Question {
+  readonly name: string
+  /** Answers with the number of rows, or with the count. */
+  readonly ask: () => Promise<number>
+}
+
+const first: PageRequest = parsePage('token', {})
+
+function questions(tokens: TokenListing, history: HistoryListing, samples: Samples): Question[] {
+  const { busy, usual, tree, thousandthToken, thousandthChange } = samples
+  const list =
+    (filter: Parameters<TokenListing['list']>[0], page = first) =>
+    async () =>
+      (await tokens.list(filter, page)).rows.length
+  const changes =
+    (filter: Parameters<HistoryListing['list']>[0], page = first) =>
+    async () =>
+      (await history.list(filter, page)).rows.length
+  const address = (text: string) => ({ ipAddress: parseAddressFilter(text) })
+  const block = busy.ipAddress.replace(/\.\d+$/, '.0/24')
+  const many = busy.ipAddress.replace(/\.\d+\.\d+$/, '.0.0/16')
+  const sumOf = (pages: ReadonlyMap<string, { readonly rows: readonly unknown[] }>) =>
+    [...pages.values()].reduce((sum, { rows }) => sum + rows.length, 0)
+  return [
+    { name: 'tokens: first page', ask: list({}) },
+    { name: 'tokens: last page', ask: list({}, { ...first, from: 'end' }) },
+    { name: 'tokens: thousandth page', ask: list({}, { ...first, after: thousandthToken }) },
+    { name: 'tokens: of a usual user', ask: list(usual) },
+    { name: 'tokens: of a busy user', ask: list(busy) },
+    {
+      name: 'tokens: of a busy user, thousandth page',
+      ask: list(busy, { ...first, after: thousandthToken }),
+    },
+    { name: 'tokens: of a type', ask: list({ type: 'user' }) },
+    { name: 'tokens: of a busy user and a type', ask: list({ ...busy, type: 'notebook' }) },
+    { name: 'tokens: totalCount', ask: () => tokens.count({}) },
+    { name: 'tokens: totalCount of a busy user', ask: () => tokens.count({ username: busy.username }) },
+    { name: 'tokens: totalCount of a type', ask: () => tokens.count({ type: 'user' }) },
+    {
+      name: 'tokens: children of 50',
+      ask: async () => sumOf(await tokens.childrenOf(tree.parents, null, first)),
+    },
+    { name: 'tokens: parents of 50', ask: async () => (await tokens.parentsOf(tree.children, null)).size },
+    { name: 'changes: first page', ask: changes({}) },
+    { name: 'changes: last page', ask: changes({}, { ...first, from: 'end' }) },
+    { name: 'changes: thousandth page', ask: changes({}, { ...first, after: thousandthChange }) },
+    { name: 'changes: of a usual user', ask: changes({ username: usual.username }) },
+    { name: 'changes: of a busy user', ask: changes({ username: busy.username }) },
+    { name: 'changes: by an actor', ask: changes({ actor: busy.username }) },
+    { name: 'changes: of a token', ask: changes({ token: toTokenKey(tree.parent) }) },
+    { name: 'changes: of a token and its children', ask: changes({ key: toTokenKey(tree.parent) }) },
+    { name: 'changes: of a type', ask: changes({ type: 'notebook' }) },
+    { name: 'changes: of a type that is rare', ask: changes({ type: 'oidc' }) },
+    { name: 'changes: of a day', ask: changes(samples.day) },
+    { name: 'changes: from an address', ask: changes(address(usual.ipAddress)) },
+    { name: 'changes: from an address of a busy user', ask: changes(address(busy.ipAddress)) },
+    { name: 'changes: from a /24 block', ask: changes(address(block)) },
+    { name: 'changes: from a /16 block', ask: changes(address(many)) },
+    { name: 'changes: from an IPv6 block', ask: changes(address('2001:db8::4:0/112')) },
+    { name: 'changes: from a block with nobody in it', ask: changes(address('192.0.2.0/24')) },
+    { name: 'changes: totalCount', ask: () => history.count({}) },
+    { name: 'changes: totalCount of a busy user', ask: () => history.count({ username: busy.username }) },
+    { name: 'changes: totalCount from an address', ask: () => history.count(address(busy.ipAddress)) },
+    { name: 'changes: totalCount from a /24 block', ask: () => history.count(address(block)) },
+    { name: 'changes: totalCount from a /16 block', ask: () => history.count(address(many)) },
+    {
+      name: 'changes: totalCount of a token and its children',
+      ask: () => history.count({ key: toTokenKey(tree.parent) }),
+    },
+    { name: 'changes: totalCount of a type', ask: () => history.count({ type: 'notebook' }) },
+    { name: 'changes: totalCount of a day', ask: () => history.count(samples.day) },
+    {
+      name: 'changes: histories of 50 tokens',
+      ask: async () => sumOf(await history.changesOf(tree.parents, null, first)),
+    },
+  ]
+}
+
+await withDatabase((url) =>
+  withClient(url, async (client) => {
+    const { rows } = await client.query('SELECT FROM token LIMIT 1')
+    if (rows.length === 0)
+      say('filled in', format((await timed(() => generateData(client, SIZE))).ms / 1000), 's')
+    const prisma = openPrisma(url, pino({ level: 'warn' }))
+    let asked: Prisma.Sql | undefined
+    const noting = {
+      $queryRaw: (sql: Prisma.Sql) => {
+        asked = sql
+        return prisma.$queryRaw(sql)
+      },
+    } as unknown as PrismaClient
+    const all = questions(new TokenListing(noting), new HistoryListing(noting), await findSamples(client))
+    const table = [['question', 'rows', 'median ms', 'slowest ms', 'pages', 'answered by']]
+    for (const { name, ask } of all) {
+      for (let warm = 0; warm < 2; warm += 1) await ask()
+      const runs = []
+      for (let run = 0; run < RUNS; run += 1) runs.push(await timed(ask))
+      const times = runs.map(({ ms }) => ms)
+      const plan = await explain(client, asked)
+      const figures = [runs[0]?.value ?? 0, percentile(times, 0.5), Math.max(...times), plan.pages].map(
+        format,
+      )
+      table.push([name, ...figures, plan.scans.join(', ')])
+      say(...(table.at(-1) ?? []))
+    }
+    await prisma.$disconnect()
+    await report(
+      'listing',
+      `# Lists with a million tokens
+
+What \`tokens\` and \`tokenChanges\` cost with ${SIZE.tokens.toLocaleString('en-US')} tokens and ${SIZE.changes.toLocaleString('en-US')} history entries, pages of 50, asked one at a time through the
+classes that the API asks (\`TokenListing\`, \`HistoryListing\`). \`pages\` are those of 8 kB that PostgreSQL looked at, and
+\`answered by\` is what \`EXPLAIN (ANALYZE)\` says of the same statement. Made by \`node --import tsx bench/listing.ts\`.
+
+${await machineFacts(client)}
+
+${formatTable(table)}
+`,
+    )
+  }),
+)
