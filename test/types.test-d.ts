@@ -1,4 +1,5 @@
 // What must not compile, and what must stay as it is. `npm run types` checks it; nothing here runs.
+import { inspect } from 'node:util'
 import { expectTypeOf } from 'vitest'
 import type { Config } from '../src/config.ts'
 import type { Actor } from '../src/domain/actor.ts'
@@ -98,7 +99,12 @@ export function aSecretDoesNotConvert(secret: Secret, keys: Secret<readonly stri
   // @ts-expect-error not a list before it is revealed
   void keys.length
   // @ts-expect-error what looks the same is not one
-  const lookalike: Secret = { reveal: () => '', toJSON: () => '', toString: () => '' }
+  const lookalike: Secret = {
+    reveal: () => '',
+    toJSON: () => '',
+    toString: () => '',
+    [inspect.custom]: () => '',
+  }
   void [text, hidden, other, lookalike]
 
   expectTypeOf(secret.reveal()).toEqualTypeOf<string>()

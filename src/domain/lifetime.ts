@@ -25,16 +25,23 @@ export const secondsUntil = (end: Date | null, now: Date): number =>
 export const floorToSecond = (date: Date): Date => new Date(Math.floor(date.getTime() / 1000) * 1000)
 
 /**
+ * Later than this, in seconds since 1970 (year 2603), the record of a token would be read as milliseconds:
+ * so do Gafaelfawr's models, and so do we.
+ */
+export const LATEST_SECONDS = 2e10
+
+/**
  * The expiry that was asked for, in whole seconds.
  *
- * @throws {PorthorError} `INVALID_EXPIRES`, when it is less than 300 s ahead.
+ * @throws {PorthorError} `INVALID_EXPIRES`, when it is less than 300 s ahead, or beyond what a record can say.
  */
 export function requireExpiry(expiresAt: Date, now: Date): Date {
   const floored = floorToSecond(expiresAt)
   const earliest = addSeconds(now, MINIMUM_LIFETIME_SECONDS)
-  if (floored >= earliest) return floored
+  const latest = new Date(LATEST_SECONDS * 1000)
+  if (floored >= earliest && floored <= latest) return floored
   throw new PorthorError(
     'INVALID_EXPIRES',
-    `expiresAt must be at least ${MINIMUM_LIFETIME_SECONDS} s ahead: ${earliest.toISOString()} or later.`,
+    `expiresAt must be at least ${MINIMUM_LIFETIME_SECONDS} s ahead: ${earliest.toISOString()} or later, up to ${latest.toISOString()}.`,
   )
 }

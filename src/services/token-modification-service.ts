@@ -86,16 +86,19 @@ export class TokenModificationService {
         const token = requireUserToken(key, await tx.lock(key))
         if (wanted.tokenName !== undefined)
           await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
-        const [, ...descendants] = await lockTrees(tx, [token])
-        const losing = descendants.flat().filter((child) => loses(child, wanted))
-        const narrowings = losing.map((child) => narrowingOf(child, wanted))
-        await tx.edit([editOf(token, wanted), ...narrowings], origin, this.#now())
-        const isRewritten = await this.#rewrite(token, (data) => replaced(data, wanted), overwritten)
         // A token that has ended in the store is not brought back by changing its row.
-        if (!isRewritten) throw notFound(key)
-        await inBatches(tx, losing, (child) =>
-          this.#rewrite(child, (data) => narrowed(data, wanted), overwritten),
-        )
+        if (!(await this.#deps.tokens.get(key, { isFresh: true }))) throw notFound(key)
+        const [, ...descendants] = await lockTrees(tx, [token])
+        const levels = descendants.map((level) => level.filter((child) => loses(child, wanted)))
+        const narrowings = levels.flat().map((child) => narrowingOf(child, wanted))
+        await tx.edit([editOf(token, wanted), ...narrowings], origin, this.#now())
+        // Deepest first: should this process die in between, still no child has more than its parent.
+        for (const level of levels.toReversed()) {
+          await inBatches(tx, level, (child) =>
+            this.#rewrite(child, (data) => narrowed(data, wanted), overwritten),
+          )
+        }
+        await this.#rewrite(token, (data) => replaced(data, wanted), overwritten)
       })
     } catch (error) {
       if (overwritten.length > 0) await this.#restore(key, overwritten)
@@ -125,12 +128,11 @@ export class TokenModificationService {
     row: LockedToken,
     change: (data: TokenData) => Reach,
     overwritten: Overwritten[],
-  ): Promise<boolean> {
+  ): Promise<void> {
     const data = await this.#deps.tokens.get(row.key, { isFresh: true })
-    if (!data) return false
+    if (!data) return
     overwritten.push({ row, data })
     await this.#deps.tokens.put({ ...data, ...change(data) })
-    return true
   }
 
   /**

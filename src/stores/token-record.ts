@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { LATEST_SECONDS } from '../domain/lifetime.ts'
 import { toScopes } from '../domain/scope.ts'
 import { serviceOf, TOKEN_TYPES, type TokenData, type TokenKey, type TokenSecret } from '../domain/token.ts'
 import { isGroupName } from '../domain/user.ts'
@@ -14,12 +15,9 @@ export class DamagedRecordError extends Error {
   override readonly name = 'DamagedRecordError'
 }
 
-/** Larger times are taken for milliseconds, as Gafaelfawr's models do on reading. */
-const LARGEST_SECONDS = 2e10
-
 const timestamp = z
   .union([z.number(), z.string().transform(parseTimeText)])
-  .transform((value) => fromSeconds(Math.floor(Math.abs(value) > LARGEST_SECONDS ? value / 1000 : value)))
+  .transform((value) => fromSeconds(Math.floor(Math.abs(value) > LATEST_SECONDS ? value / 1000 : value)))
   .refine((date) => !Number.isNaN(date.getTime()))
 
 const text = z.string().min(1)

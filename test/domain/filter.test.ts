@@ -1,5 +1,12 @@
 import { expect, it } from 'vitest'
-import { type RevocationFilter, requireCriterion } from '../../src/domain/filter.ts'
+import {
+  type ChangeFilter,
+  type RevocationFilter,
+  requireCriterion,
+  requireFindable,
+  requireSearchable,
+} from '../../src/domain/filter.ts'
+import { toTokenKey } from '../../src/domain/token.ts'
 import { failure } from '../support/failures.ts'
 import { aToken, NOW } from '../support/token-data.ts'
 
@@ -20,3 +27,25 @@ it.each<RevocationFilter>([{}, { username: undefined, type: undefined }])(
     expect(() => requireCriterion(filter)).toThrow(failure('INVALID_FILTER'))
   },
 )
+
+it.each<ChangeFilter | RevocationFilter>([
+  { username: '\0' },
+  { actor: 'wr\0en' },
+  { service: 'tap\0', type: 'internal' },
+  { key: toTokenKey('a\0') },
+])('text with a NUL in it cannot be searched for: %j', (filter) => {
+  expect(() => requireSearchable(filter)).toThrow(failure('INVALID_FILTER'))
+})
+
+it.each<ChangeFilter | RevocationFilter>([
+  {},
+  { username: '', actor: undefined, since: NOW },
+  { username: 'Ünï ☃ \ud800', ipAddress: { isBlock: false, text: '192.0.2.20' } },
+])('all else can be searched for: %j', (filter) => {
+  expect(() => requireSearchable(filter)).not.toThrow()
+})
+
+it('a key with a NUL in it cannot be found, and any other text may be', () => {
+  expect(() => requireFindable('a\0b')).toThrow(failure('NOT_FOUND'))
+  expect(() => requireFindable('no key at all')).not.toThrow()
+})

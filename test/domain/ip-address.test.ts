@@ -51,6 +51,15 @@ describe('to search history, one may not give', () => {
     ['a negative prefix', '192.0.2.0/-1'],
     ['two prefixes', '192.0.2.0/24/24'],
     ['a short form of a block', '10/8'],
+    ['octal digits in an IPv4 address mapped into IPv6', '::ffff:010.1.1.1'],
+    ['hexadecimal digits in one', '::ffff:0x7f.1.1.1'],
+    ['a prefix with a leading zero', '192.0.2.0/024'],
+    ['two zeros for a prefix', '::/00'],
+    ['a prefix with a sign', '192.0.2.0/+24'],
+    ['a prefix and a space', '192.0.2.0/24 '],
+    ['groups of five digits', '00001::'],
+    ['two gaps', '1::2::3'],
+    ['a NUL', '192.0.2.20\0'],
     ['SQL', "192.0.2.20'; --"],
   ])('%s', (_what, text) => {
     expect(() => parseAddressFilter(text)).toThrow(failure('INVALID_IP_ADDRESS'))

@@ -18,7 +18,7 @@ const encode = (text: string): string => Buffer.from(text).toString('base64url')
 
 describe('a cursor', () => {
   it('leads back to its position', () => {
-    const at = fc.date({ min: new Date(0), max: new Date(9e14), noInvalidDate: true })
+    const at = fc.date({ min: new Date(0), max: new Date('9999-12-31'), noInvalidDate: true })
     const key = fc.stringMatching(/^[\w-]{22}$/)
     const id = fc.integer({ min: 0, max: 2 ** 31 - 1 }).map(String)
     fc.assert(

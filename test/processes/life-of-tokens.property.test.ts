@@ -67,7 +67,7 @@ const tree: readonly Op[] = [
   { ...by, kind: 'internal', token: 0, service: 'tap', scopes: ['read:all'], minimum: null },
   { ...by, kind: 'notebook', token: 1, minimum: null },
 ]
-const narrow: Op = { ...by, kind: 'modify', token: 0, scopes: [], endsIn: 300, name: 'desk' }
+const narrow: Op = { ...by, kind: 'modify', token: 0, scopes: [], endsIn: 400, name: 'desk' }
 
 /** Deaths in the middle of each kind of work, which chance finds less often than is good. */
 const deaths = (
@@ -217,7 +217,7 @@ describe('two servers, tokens in redis', () => {
             await life.checkAfterCrash()
           }
         }),
-        { numRuns: 3, interruptAfterTimeLimit: 60_000 },
+        { numRuns: 2, interruptAfterTimeLimit: 60_000 },
       )
     } finally {
       await Promise.all([...servers.map((server) => server.stop()), third.close(), later.close()])

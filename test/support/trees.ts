@@ -127,11 +127,10 @@ export async function historyOf(
 export const jsonTime = (date: Date): string => date.toISOString().slice(0, 19)
 
 /** The document that the token store has for `token`, byte for byte; `undefined` when there is none. */
-export async function documentOf(
-  h: Harness,
-  store: StoreKind,
-  { token: { key } }: TokenData,
-): Promise<string | undefined> {
+export const documentOf = (h: Harness, store: StoreKind, { token }: TokenData): Promise<string | undefined> =>
+  documentUnder(h, store, token.key)
+
+export async function documentUnder(h: Harness, store: StoreKind, key: string): Promise<string | undefined> {
   const sealed =
     store === 'redis'
       ? await h.redis.get(`token:${key}`)
