@@ -17,7 +17,7 @@ import { packageVersion } from './version.ts'
  */
 export async function run(argv: readonly string[], env: Environment): Promise<number> {
   const outcome: Outcome = { code: 0, codeOfFailure: 1 }
-  process.stdout.on('error', ignoreClosedPipe)
+  process.stdout.off('error', ignoreClosedPipe).on('error', ignoreClosedPipe)
   try {
     await createProgram(env, outcome).parseAsync(argv)
     return outcome.code

@@ -35,10 +35,23 @@ export type ChangeFilter = Optional<{
   ipAddress: AddressFilter
 }>
 
-/** @throws {PorthorError} `INVALID_FILTER` for text with a NUL in it, which PostgreSQL cannot look for. */
+/** Times that PostgreSQL reads as they are written here: of years 1 to 9999. */
+const EARLIEST = new Date('0001-01-01T00:00:00Z')
+const LATEST = new Date('9999-12-31T23:59:59.999Z')
+
+/**
+ * @throws {PorthorError} `INVALID_FILTER` for what PostgreSQL cannot look for: text with a NUL in it, or a
+ *   time beyond its calendar.
+ */
 export function requireSearchable(filter: TokenFilter | RevocationFilter | ChangeFilter): void {
-  if (!Object.values(filter).some((value) => typeof value === 'string' && value.includes('\0'))) return
-  throw new PorthorError('INVALID_FILTER', 'What is searched for cannot have a NUL in it.')
+  for (const value of Object.values(filter)) {
+    if (typeof value === 'string' && value.includes('\0')) {
+      throw new PorthorError('INVALID_FILTER', 'What is searched for cannot have a NUL in it.')
+    }
+    if (value instanceof Date && !(value >= EARLIEST && value <= LATEST)) {
+      throw new PorthorError('INVALID_FILTER', 'Times to search by must be of years 1 to 9999, in UTC.')
+    }
+  }
 }
 
 /** @throws {PorthorError} `NOT_FOUND` for a key with a NUL in it, which no token has. */

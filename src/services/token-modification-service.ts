@@ -151,7 +151,8 @@ export class TokenModificationService {
         const due = overwritten.filter(
           ({ row, data }) => isSameReach(rows.get(row.key), row) && !isExpired(data, now),
         )
-        await inBatches(tx, due, ({ data }) => this.#deps.tokens.put(data))
+        // The edited token was written last, and comes first: a child never has more than its parent.
+        await inBatches(tx, due.toReversed(), ({ data }) => this.#deps.tokens.put(data))
       })
     } catch (error) {
       this.#deps.log.error(

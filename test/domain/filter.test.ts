@@ -33,13 +33,17 @@ it.each<ChangeFilter | RevocationFilter>([
   { actor: 'wr\0en' },
   { service: 'tap\0', type: 'internal' },
   { key: toTokenKey('a\0') },
-])('text with a NUL in it cannot be searched for: %j', (filter) => {
+  { since: new Date('0000-12-31T23:59:59Z') },
+  { until: new Date('+010000-01-01T00:00:00Z') },
+  { createdBefore: new Date(Number.NaN) },
+])('what PostgreSQL could not look for is refused: %j', (filter) => {
   expect(() => requireSearchable(filter)).toThrow(failure('INVALID_FILTER'))
 })
 
 it.each<ChangeFilter | RevocationFilter>([
   {},
   { username: '', actor: undefined, since: NOW },
+  { since: new Date('0001-01-01T00:00:00Z'), until: new Date('9999-12-31T23:59:59.999Z') },
   { username: 'Ünï ☃ \ud800', ipAddress: { isBlock: false, text: '192.0.2.20' } },
 ])('all else can be searched for: %j', (filter) => {
   expect(() => requireSearchable(filter)).not.toThrow()

@@ -345,6 +345,17 @@ describe('history can be searched', () => {
     },
   )
 
+  it.each([
+    ['before the calendar', '0000-12-31T23:59:59Z'],
+    ['in its first year, but not in UTC', '0001-01-01T00:00:00+01:00'],
+    ['after the calendar', '9999-12-31T23:59:59-12:00'],
+  ])('not by a time %s: that is INVALID_FILTER', async (_what, time) => {
+    for (const name of ['since', 'until']) {
+      const answer = await refusalOf(t.h, SEARCH, { variables: { filter: { [name]: time } } })
+      expect(answer).toEqual(['INVALID_FILTER', 200])
+    }
+  })
+
   it('shows addresses in their shortest form, without a prefix', async () => {
     const username = aUsername()
     for (const ip of ['2001:0db8:0000::0020', '192.0.2.20/32', null])

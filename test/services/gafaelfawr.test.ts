@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { parseScopes } from '../../src/domain/scope.ts'
 import { parseToken } from '../../src/domain/token.ts'
 import { loadGafaelfawrRows, readFixture } from '../support/gafaelfawr.ts'
@@ -50,7 +50,7 @@ const NOTEBOOK = 'mutation { answer: notebookToken { token source key username s
 describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the token store in %s,", (store) => {
   let h: Harness
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     const secret = (await readFixture('fernet.key')).trim()
     h = await openHarness(store, { SESSION_SECRET: secret }, new TestClock(new Date('2026-11-22T18:30:00Z')))
     const client = new pg.Client(h.env.DATABASE_URL)
@@ -69,10 +69,10 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
       }
     }
   })
-  afterEach(async () => {
-    await h.close()
-    expect(h.logLines.filter(({ level }) => level >= 40)).toEqual([])
+  afterEach(() => {
+    expect(h.logLines.splice(0).filter(({ level }) => level >= 40)).toEqual([])
   })
+  afterAll(() => h.close())
 
   const countRows = async () => {
     const [counts] = await h.sql(
@@ -163,7 +163,7 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
         'UNAUTHENTICATED',
       )
     }
-    h.logLines.length = 0
+    expect(h.logLines.splice(0).filter(({ level }) => level >= 40)).toHaveLength(bearers.length)
   })
 
   it('lets its tokens go when their time has come', async () => {

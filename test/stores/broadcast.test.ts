@@ -9,6 +9,9 @@ import { freshDatabase, freshRedis } from '../support/stores.ts'
 
 const CHANNEL = 'porthor_test'
 
+/** Long enough on a busy machine; nothing is decided by it. */
+const PATIENT = { timeout: 10_000 }
+
 /** One of the two ways, on a store of its own. */
 interface Medium {
   /** Joins as another process would. */
@@ -73,7 +76,7 @@ describe.each([
 ])('a broadcast over %s', (_name, openMedium) => {
   const untilListening = (medium: Medium, count: number) =>
     vi.waitFor(async () => expect(await medium.listeners()).toHaveLength(count), {
-      timeout: 5_000,
+      ...PATIENT,
       interval: 10,
     })
 
@@ -84,7 +87,8 @@ describe.each([
     await all[0]?.broadcast.send()
     await all[1]?.broadcast.send()
 
-    for (const { onMessage } of all) await vi.waitFor(() => expect(onMessage).toHaveBeenCalledTimes(2))
+    for (const { onMessage } of all)
+      await vi.waitFor(() => expect(onMessage).toHaveBeenCalledTimes(2), PATIENT)
   })
 
   it('is not heard on another channel', async () => {
@@ -94,14 +98,16 @@ describe.each([
     await ours.broadcast.send()
     await others.broadcast.send()
 
-    await vi.waitFor(() => expect(others.onMessage).toHaveBeenCalled())
-    await vi.waitFor(() => expect(ours.onMessage).toHaveBeenCalled())
+    await vi.waitFor(() => expect(others.onMessage).toHaveBeenCalled(), PATIENT)
+    await vi.waitFor(() => expect(ours.onMessage).toHaveBeenCalled(), PATIENT)
     expect([ours, others].map(({ onMessage }) => onMessage.mock.calls.length)).toEqual([1, 1])
   })
 
-  it('is heard again, and once, after the connection was lost', async () => {
+  it('is heard again, and once, after the connection was lost, but not by one that is closed', async () => {
     const medium = await openMedium()
-    const { broadcast, onMessage } = medium.join()
+    const [closed, { broadcast, onMessage }] = [medium.join(), medium.join()]
+    await untilListening(medium, 2)
+    await closed.broadcast.close()
     await untilListening(medium, 1)
     const [lost] = await medium.listeners()
     await medium.cut()
@@ -111,23 +117,12 @@ describe.each([
         expect(found).toHaveLength(1)
         expect(found).not.toContain(lost)
       },
-      { timeout: 5_000, interval: 10 },
+      { ...PATIENT, interval: 10 },
     )
     await broadcast.send()
-    await vi.waitFor(() => expect(onMessage).toHaveBeenCalled())
+    await vi.waitFor(() => expect(onMessage).toHaveBeenCalled(), PATIENT)
 
     expect(onMessage).toHaveBeenCalledTimes(1)
-  })
-
-  it('is not heard any more once it is closed', async () => {
-    const medium = await openMedium()
-    const [closed, open] = [medium.join(), medium.join()]
-    await untilListening(medium, 2)
-    await closed.broadcast.close()
-    await untilListening(medium, 1)
-    await open.broadcast.send()
-    await vi.waitFor(() => expect(open.onMessage).toHaveBeenCalled())
-
     expect(closed.onMessage).not.toHaveBeenCalled()
   })
 

@@ -1,10 +1,13 @@
 import pg from 'pg'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openPool, openPrisma } from '../../src/stores/prisma.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/stores.ts'
 
 type Row = Record<string, unknown>
+
+/** Long enough on a busy machine; nothing is decided by it. */
+const PATIENT = { timeout: 10_000 }
 
 const connections = [
   [
@@ -32,18 +35,20 @@ describe.each(connections)('%s', (_name, open) => {
   let connection: ReturnType<typeof open>
   let observer: pg.Client
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     database = await freshDatabase()
-    recorded = recordingLog()
-    connection = open(database.url, recorded.log)
     observer = new pg.Client(database.url)
     await observer.connect()
   })
-  afterEach(async () => {
-    await connection.close()
+  afterAll(async () => {
     await observer.end()
     await database.drop()
   })
+  beforeEach(() => {
+    recorded = recordingLog()
+    connection = open(database.url, recorded.log)
+  })
+  afterEach(() => connection.close())
 
   it('never lets PostgreSQL keep a request, or a lock, for ever', async () => {
     const settings = [
@@ -65,15 +70,8 @@ describe.each(connections)('%s', (_name, open) => {
       `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
        WHERE datname = current_database() AND pid <> pg_backend_pid()`,
     )
-    await vi.waitFor(() =>
-      expect(recorded.lines).toContainEqual(
-        expect.objectContaining({
-          level: 40,
-          msg: 'lost a connection to PostgreSQL',
-          fault: expect.any(String),
-        }),
-      ),
-    )
+    const lost = { level: 40, msg: 'lost a connection to PostgreSQL', fault: expect.any(String) }
+    await vi.waitFor(() => expect(recorded.lines).toContainEqual(expect.objectContaining(lost)), PATIENT)
 
     expect(await connection.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
@@ -86,12 +84,12 @@ describe.each(connections)('%s', (_name, open) => {
       )
       return rows[0]?.open
     }
-    expect(await count()).toBe(0)
+    await vi.waitFor(async () => expect(await count()).toBe(0), PATIENT)
     await connection.query('SELECT 1')
     expect(await count()).toBe(1)
 
     await connection.close()
-    await vi.waitFor(async () => expect(await count()).toBe(0))
+    await vi.waitFor(async () => expect(await count()).toBe(0), PATIENT)
     connection = { ...connection, close: async () => undefined }
   })
 })

@@ -371,7 +371,7 @@ describe('PostgreSQL', () => {
             `SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`,
           )
           expect(rows).toEqual([])
-        })
+        }, 5_000)
         await tx.insert({ ...token, key: aToken('b').key }, origin)
       })
 
