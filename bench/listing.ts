@@ -24,8 +24,9 @@ import {
 /** What lists of tokens and of changes cost, and which index answers, with many rows in the tables. */
 const SIZE = { tokens: Number(process.env.TOKENS ?? 1e6), changes: Number(process.env.CHANGES ?? 5e6) }
 
-/** Each question is asked this often, after two for warming up. */
+/** Each question is asked this often, after some times for warming up. */
 const RUNS = 20
+const WARM_UPS = 5
 
 interface Question {
   readonly name: string
@@ -121,7 +122,7 @@ await withDatabase((url) =>
     const all = questions(new TokenListing(noting), new HistoryListing(noting), await findSamples(client))
     const table = [['question', 'rows', 'median ms', 'slowest ms', 'pages', 'answered by']]
     for (const { name, ask } of all) {
-      for (let warm = 0; warm < 2; warm += 1) await ask()
+      for (let warm = 0; warm < WARM_UPS; warm += 1) await ask()
       const runs = []
       for (let run = 0; run < RUNS; run += 1) runs.push(await timed(ask))
       const times = runs.map(({ ms }) => ms)

@@ -69,9 +69,9 @@ export async function machineFacts(client: pg.Client): Promise<string> {
   return `${availableParallelism()} cores (${cpus()[0]?.model.trim()}), ${memory} GB of memory, Node ${process.versions.node}, PostgreSQL ${rows[0]?.version} as embedded, with its default settings.`
 }
 
-/** Numbers as people read them: `1,234,567`, and two significant digits below ten. */
+/** Numbers as people read them: `1,234,567`; below ten, what is not whole has two significant digits. */
 export const format = (value: number): string =>
-  value < 10 ? value.toPrecision(2) : Math.round(value).toLocaleString('en-US')
+  value < 10 && !Number.isInteger(value) ? value.toPrecision(2) : Math.round(value).toLocaleString('en-US')
 
 /** A table in Markdown; the first row is its head. */
 export function formatTable(rows: readonly (readonly string[])[]): string {

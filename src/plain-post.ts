@@ -34,6 +34,9 @@ export interface PlainAnswer {
 /** Documents kept after parsing and validating: many times the operations that any client has. */
 const MOST_DOCUMENTS = 1_000
 
+/** Longest query whose document is kept, in characters: nobody shall fill the memory with blanks. */
+const LONGEST_KEPT_QUERY = 10_000
+
 const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
 /** What a client that takes JSON sends; anything more refined is weighed by Yoga. */
@@ -86,7 +89,7 @@ export class PlainPost {
     const known = this.#documents.get(query)
     if (known) return known
     const document = this.#deps.prepare(query, operationName ?? undefined)
-    if (document) this.#documents.set(query, document)
+    if (document && query.length <= LONGEST_KEPT_QUERY) this.#documents.set(query, document)
     return document
   }
 }

@@ -3,7 +3,7 @@ import { PorthorError } from './errors.ts'
 import { addSeconds, earlier, MINIMUM_LIFETIME_SECONDS, secondsUntil } from './lifetime.ts'
 import { formatScopes, isSameScopes, isWithin, type Scopes } from './scope.ts'
 import type { DelegatedTokenData, TokenData, TokenKey } from './token.ts'
-import { isExpired, serviceOf } from './token.ts'
+import { holdsBearerString, isExpired, serviceOf } from './token.ts'
 
 /** What a caller wants delegated: some rights lent to a service, or all of them to a notebook. */
 export type DelegationRequest =
@@ -25,8 +25,11 @@ const SERVICE_NAME = /^[A-Za-z0-9._-]{1,64}$/
 
 /** @throws {PorthorError} `INVALID_SERVICE` */
 export function requireService(service: string): void {
-  if (SERVICE_NAME.test(service)) return
-  throw new PorthorError('INVALID_SERVICE', 'service must be 1 to 64 characters of A-Z a-z 0-9 . _ -')
+  if (SERVICE_NAME.test(service) && !holdsBearerString(service)) return
+  throw new PorthorError(
+    'INVALID_SERVICE',
+    'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not hold a token.',
+  )
 }
 
 /**

@@ -98,6 +98,14 @@ export function parseToken(text: string): Token {
   return { key: key as TokenKey, secret: secret as TokenSecret }
 }
 
+const BEARER_STRING = /gt-[\w-]{22}\.[\w-]{22}/g
+
+/** `text` without the bearer strings in it: clients put them where they do not belong. */
+export const redact = (text: string): string => text.replace(BEARER_STRING, 'gt-…')
+
+/** Whether there is a bearer string in `text`. Where it would be kept, whoever reads the history could use it. */
+export const holdsBearerString = (text: string): boolean => redact(text) !== text
+
 /** Takes `text` as the key of a token on record, without a look at its form. */
 export const toTokenKey = (text: string): TokenKey => text as TokenKey
 

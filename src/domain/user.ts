@@ -1,5 +1,5 @@
 import { PorthorError } from './errors.ts'
-import type { UserInfo } from './token.ts'
+import { holdsBearerString, type UserInfo } from './token.ts'
 
 const USERNAME = /^[a-z0-9]+(-[a-z0-9]+)*$/
 // A letter with a letter or digit before it keeps out `1-a` and the like, which look like numbers.
@@ -32,11 +32,12 @@ const LONGEST_TOKEN_NAME = 64
 /** @throws {PorthorError} `INVALID_TOKEN_NAME` */
 export function requireTokenName(tokenName: string): void {
   const length = [...tokenName].length
+  const isLong = length > LONGEST_TOKEN_NAME
   // PostgreSQL keeps no NUL in a text.
-  if (length >= 1 && length <= LONGEST_TOKEN_NAME && !tokenName.includes('\0')) return
+  if (length >= 1 && !isLong && !tokenName.includes('\0') && !holdsBearerString(tokenName)) return
   throw new PorthorError(
     'INVALID_TOKEN_NAME',
-    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters, none of them NUL.`,
+    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters, none of them NUL, and not hold a token.`,
   )
 }
 

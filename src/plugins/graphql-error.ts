@@ -7,7 +7,7 @@ import {
   UnauthenticatedError,
   UnavailableError,
 } from '../domain/errors.ts'
-import { redact } from './use-redaction.ts'
+import { redact } from '../domain/token.ts'
 
 /** The code of every failure that is not on our list of expected ones. */
 const UNEXPECTED = 'INTERNAL_SERVER_ERROR'

@@ -14,6 +14,12 @@ export interface TokenViewDeps {
   readonly username: Visibility
 }
 
+/**
+ * Rows that one request may be given on edges. Edges nest, and each level multiplies the one above it: this
+ * is what ends a query that asks for more than anyone would read.
+ */
+const MOST_EDGE_ROWS = 20_000
+
 /** A page of what hangs on one token. */
 interface EdgeRequest {
   readonly key: string
@@ -33,6 +39,7 @@ export class TokenView {
   readonly #childCounts: DataLoader<string, number>
   readonly #changes: DataLoader<EdgeRequest, Page<ChangeRow>>
   readonly #changeCounts: DataLoader<string, number>
+  #edgeRows = 0
   readonly #expiryChanges: DataLoader<number, boolean>
 
   constructor(deps: TokenViewDeps) {
@@ -77,16 +84,18 @@ export class TokenView {
     return this.#parents.load(key)
   }
 
-  childrenOf(key: string, page: PageRequest): Promise<Page<TokenRow>> {
-    return this.#children.load({ key, page })
+  /** @throws {PorthorError} `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows. */
+  async childrenOf(key: string, page: PageRequest): Promise<Page<TokenRow>> {
+    return this.#counted(await this.#children.load({ key, page }))
   }
 
   countChildrenOf(key: string): Promise<number> {
     return this.#childCounts.load(key)
   }
 
-  changesOf(key: string, page: PageRequest): Promise<Page<ChangeRow>> {
-    return this.#changes.load({ key, page })
+  /** @throws {PorthorError} `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows. */
+  async changesOf(key: string, page: PageRequest): Promise<Page<ChangeRow>> {
+    return this.#counted(await this.#changes.load({ key, page }))
   }
 
   countChangesOf(key: string): Promise<number> {
@@ -98,6 +107,15 @@ export class TokenView {
     if (action !== 'edit') return false
     if (oldExpiresAt !== null) return oldExpiresAt.getTime() !== expiresAt?.getTime()
     return this.#expiryChanges.load(id)
+  }
+
+  #counted<Row>(page: Page<Row>): Page<Row> {
+    this.#edgeRows += page.rows.length
+    if (this.#edgeRows <= MOST_EDGE_ROWS) return page
+    throw new PorthorError(
+      'INVALID_PAGE_SIZE',
+      `The pages of one request may hold ${MOST_EDGE_ROWS} rows in all: ask for smaller pages or fewer levels.`,
+    )
   }
 
   #visible<F extends TokenFilter | ChangeFilter>(filter: F): F {

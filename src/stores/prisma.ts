@@ -31,19 +31,19 @@ export const poolConfig = (databaseUrl: string, size = POOL_SIZE): pg.PoolConfig
   application_name: 'porthor',
 })
 
-/** A pool that logs the loss of an idle connection instead of ending the process. */
+/** A pool that logs the loss of a connection instead of ending the process. */
 export function openPool(databaseUrl: string, log: Logger, size?: number): pg.Pool {
   const pool = new pg.Pool(poolConfig(databaseUrl, size))
-  pool.on('error', (error) => log.warn({ fault: error.message }, 'lost a connection to PostgreSQL'))
+  pool.on('error', reportLoss(pool, log))
   return pool
 }
 
 /** The Prisma client over the pg driver. Connects when first asked; `$disconnect` closes its connections. */
 export function openPrisma(databaseUrl: string, log: Logger): PrismaClient {
-  const lost = (error: Error): void => log.warn({ fault: error.message }, 'lost a connection to PostgreSQL')
-  const adapter = new PrismaPg(poolConfig(databaseUrl), {
-    onPoolError: lost,
-    onConnectionError: lost,
+  const pool = openPool(databaseUrl, log)
+  const adapter = new PrismaPg(pool, {
+    disposeExternalPool: true,
+    onConnectionError: reportLoss(pool, log),
   })
   return new PrismaClient({
     adapter,
@@ -51,3 +51,10 @@ export function openPrisma(databaseUrl: string, log: Logger): PrismaClient {
     transactionOptions: { maxWait: CONNECT_TIMEOUT_MS, timeout: TRANSACTION_TIMEOUT_MS },
   })
 }
+
+/** A connection that is being closed may still hear from a server that shuts down: that is no loss. */
+const reportLoss =
+  (pool: pg.Pool, log: Logger) =>
+  (error: Error): void => {
+    if (!pool.ending) log.warn({ fault: error.message }, 'lost a connection to PostgreSQL')
+  }

@@ -1,30 +1,18 @@
-import { once } from 'node:events'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Environment, loadConfig } from '../../src/config.ts'
-import { openProcess, type ProcessContext } from '../../src/context.ts'
-import { type TokenKey, toTokenKey } from '../../src/domain/token.ts'
-import type { Clock } from '../../src/lib/clock.ts'
+import { describe, it, vi } from 'vitest'
+import { loadConfig } from '../../src/config.ts'
+import { openProcess } from '../../src/context.ts'
 import { systemClock } from '../../src/lib/clock.ts'
-import { Fernet } from '../../src/lib/fernet.ts'
-import { createLogger } from '../../src/lib/logger.ts'
-import { createServer } from '../../src/server.ts'
-import { SealedRecords } from '../../src/stores/sealed-record.ts'
-import { type AskOptions, askGraphQL, type StoreKind } from '../support/harness.ts'
-import { LIFE, LifeOfTokens, longOps, type Op, ops, type Stage } from '../support/life-of-tokens.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
-import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+import { LifeOfTokens, type Stage } from '../support/life-of-tokens.ts'
+import { type ServerProcess, startServer } from '../support/processes.ts'
+import { silent as log, openPorthor, useSharedStores } from '../support/shared-stores.ts'
 import { TestClock } from '../support/test-clock.ts'
+import { LIFE, longOps, type Op, ops } from '../support/token-ops.ts'
 
 // Starting a server takes seconds, on a busy machine many.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 })
 
-const log = createLogger('silent')
+const SETTINGS = { TOKEN_LIFETIME: '1d', DELEGATED_TOKEN_LIFETIME: `${LIFE}s` }
 
 /** Longer than the audit takes an entry for one that is still being made, in seconds. */
 const SETTLED = 61
@@ -107,18 +95,19 @@ describe.each([
   ['redis', 10],
   ['postgres', 5],
 ] as const)('two processes, tokens in %s, whatever happens and in whatever order', (store, numRuns) => {
-  const t = useStores(store)
+  const t = useSharedStores(store, SETTINGS)
 
   it('no token is valid beyond its parent, none is made twice, and the history tells it all', async () => {
     const clock = new TestClock()
     const cables = await Promise.all([t.cable(), t.cable()])
-    const both = await Promise.all(cables.map((cable) => openPorthor(cable.env, clock)))
+    const both = await Promise.all([openPorthor(cables[0].env, clock), openPorthor(cables[1].env, clock)])
     const third = openProcess(loadConfig(t.env), { clock, log })
-    const at = (process: 0 | 1) => ({ porthor: both[process] as Porthor, cable: cables[process] as Cable })
+    const at = (process: 0 | 1) => ({ porthor: both[process], cable: cables[process] })
     const stage: Stage = {
       ...t.stage(clock),
       ask: (process, query, options) => at(process).porthor.ask(query, options),
       services: third.services,
+      auditAfterCrash: third.services.audit,
     }
     const start = async (process: 0 | 1) => {
       both[process] = await openPorthor(at(process).cable.env, clock)
@@ -131,7 +120,7 @@ describe.each([
       const key = typeof text === 'string' ? undefined : life.keys[text % life.keys.length]
       const trap = typeof text === 'string' ? text : `${store === 'redis' ? 'token:' : ''}${key}`
       const sprung = cable.stopAt(trap, when)
-      const played = all([op, ...ops].map((each) => life.play(each, { isDying: each.process === process })))
+      const played = all([op, ...ops].map((each) => life.play(each, process)))
       await Promise.race([sprung, played])
       await cable.refuse()
       await porthor.close()
@@ -179,16 +168,13 @@ describe.each([
 })
 
 describe('two servers, tokens in redis', () => {
-  const t = useStores('redis')
+  const t = useSharedStores('redis', SETTINGS)
 
   it('being killed with SIGKILL in the middle of their work leaves nothing that an audit does not mend', async () => {
     const start = () => startServer(t.env)
-    const servers: [ServerProcess, ServerProcess] = (await Promise.all([start(), start()])) as [
-      ServerProcess,
-      ServerProcess,
-    ]
+    const servers: Record<0 | 1, ServerProcess> = await Promise.all([start(), start()])
     const third = openProcess(loadConfig(t.env), { clock: systemClock, log })
-    // Audits as if a minute had passed: what is younger may still be under way.
+    // Audits as if a minute had passed: what is younger it takes for being under way.
     const later = openProcess(loadConfig(t.env), {
       clock: { now: () => new Date(Date.now() + SETTLED * 1_000) },
       log,
@@ -196,7 +182,8 @@ describe('two servers, tokens in redis', () => {
     const stage: Stage = {
       ...t.stage(systemClock),
       ask: (process, query, options) => servers[process].ask(query, options),
-      services: { upkeep: third.services.upkeep, audit: later.services.audit },
+      services: third.services,
+      auditAfterCrash: later.services.audit,
     }
     const batches = fc.array(together, { minLength: 2, maxLength: 3 })
     const rounds = fc.record({ batches, process: either, ops: together, delayMs: fc.nat(25) })
@@ -208,11 +195,10 @@ describe('two servers, tokens in redis', () => {
           for (const { batches, process, ops, delayMs } of story) {
             for (const batch of batches) await all(batch.map((op) => life.play(op)))
             await life.check()
-            const played = all(ops.map((op) => life.play(op, { isDying: op.process === process })))
+            const played = all(ops.map((op) => life.play(op, process)))
             await new Promise((resolve) => setTimeout(resolve, delayMs))
-            const [again] = await Promise.all([start(), servers[process].kill()])
+            const [again] = await Promise.all([start(), servers[process].kill(), played])
             servers[process] = again
-            await played
             await t.quiet()
             await life.checkAfterCrash()
           }
@@ -220,7 +206,7 @@ describe('two servers, tokens in redis', () => {
         { numRuns: 2, interruptAfterTimeLimit: 60_000 },
       )
     } finally {
-      await Promise.all([...servers.map((server) => server.stop()), third.close(), later.close()])
+      await Promise.all([servers[0].stop(), servers[1].stop(), third.close(), later.close()])
     }
   })
 })
@@ -229,133 +215,5 @@ describe('two servers, tokens in redis', () => {
 async function all(work: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(work)) {
     if (outcome.status === 'rejected') throw outcome.reason
-  }
-}
-
-interface Porthor {
-  readonly context: ProcessContext
-  readonly ask: (query: string, options: AskOptions) => ReturnType<typeof askGraphQL>
-  close(): Promise<void>
-}
-
-/** A server in this process, with a clock that the test moves. */
-async function openPorthor(env: Environment, clock: Clock): Promise<Porthor> {
-  const context = openProcess(loadConfig(env), { clock, log })
-  const server: Server = createServer(context).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/graphql`
-  return {
-    context,
-    ask: (query, options) => askGraphQL(url, query, options),
-    close: async () => {
-      server.close()
-      server.closeAllConnections()
-      await context.close()
-    },
-  }
-}
-
-/** All that connects one process to its stores. */
-interface Cable extends Pick<TcpProxy, 'refuse' | 'pass' | 'close'> {
-  readonly env: Environment
-  readonly stopAt: TcpProxy['stopAt']
-}
-
-function useStores(store: StoreKind) {
-  let env: Environment = {}
-  let pool: pg.Pool
-  let redis: Redis
-  let drop: () => Promise<void>
-
-  beforeAll(async () => {
-    const database = await freshDatabase()
-    const { url } = await freshRedis()
-    drop = database.drop
-    pool = new pg.Pool({ connectionString: database.url, max: 2 })
-    redis = new Redis(url)
-    env = {
-      ...serverSecrets(),
-      DATABASE_URL: database.url,
-      REDIS_URL: url,
-      TOKEN_STORE: store,
-      TOKEN_LIFETIME: '1d',
-      DELEGATED_TOKEN_LIFETIME: `${LIFE}s`,
-    }
-  })
-  afterAll(async () => {
-    redis.disconnect()
-    await pool.end()
-    await drop()
-  })
-
-  const values = async (): Promise<(readonly [TokenKey, string | null])[]> => {
-    if (store === 'postgres') {
-      const { rows } = await pool.query<{ token: TokenKey; value: string }>(
-        'SELECT token, value FROM porthor_token_store',
-      )
-      return rows.map(({ token, value }) => [token, value])
-    }
-    const keys = await redis.keys('token:*')
-    const found = keys.length > 0 ? await redis.mget(keys) : []
-    return keys.map((key, index) => [toTokenKey(key.slice('token:'.length)), found[index] ?? null])
-  }
-  const recordsAt = (clock: Clock) =>
-    new SealedRecords({ fernet: new Fernet((env.SESSION_SECRET ?? '').split(',')), clock, log })
-
-  return {
-    get env() {
-      return env
-    },
-    stage: (clock: Clock): Pick<Stage, 'clock' | 'bootstrapToken' | 'sql' | 'entries'> => ({
-      clock,
-      bootstrapToken: env.BOOTSTRAP_TOKEN ?? '',
-      sql: async (text, params) => (await pool.query(text, params)).rows,
-      entries: async () => recordsAt(clock).inspectAll(await values()),
-    }),
-    /** Redis counts real seconds: lets it drop what has ended by the clock of the test. */
-    dropExpired: async (clock: Clock) => {
-      if (store === 'postgres') return
-      const records = recordsAt(clock)
-      const ended = (await values()).filter(([key, value]) => !records.open(key, value))
-      if (ended.length > 0) await redis.del(...ended.map(([key]) => `token:${key}`))
-    },
-    empty: async () => {
-      await redis.flushdb()
-      await pool.query('DELETE FROM token; DELETE FROM token_change_history; DELETE FROM porthor_token_store')
-    },
-    /** Resolves when PostgreSQL has no work left of those who are gone. */
-    quiet: () =>
-      vi.waitFor(
-        async () => {
-          const { rowCount } = await pool.query(
-            `SELECT FROM pg_stat_activity
-             WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()`,
-          )
-          expect(rowCount).toBe(0)
-        },
-        { timeout: 10_000, interval: 5 },
-      ),
-    cable: async (): Promise<Cable> => {
-      const proxies = await Promise.all(
-        [env.DATABASE_URL, env.REDIS_URL].map((url) => openTcpProxy(url ?? '')),
-      )
-      const [database, cache] = proxies
-      const each = (work: (proxy: TcpProxy) => Promise<void>) => all(proxies.map(work))
-      return {
-        env: {
-          ...env,
-          DATABASE_URL: database?.through(env.DATABASE_URL ?? ''),
-          REDIS_URL: cache?.through(env.REDIS_URL ?? ''),
-        },
-        stopAt: (text, when) => Promise.race(proxies.map((proxy) => proxy.stopAt(text, when))),
-        refuse: () => each((proxy) => proxy.refuse()),
-        pass: async () => {
-          // Takes away a trap that has not sprung.
-          for (const proxy of proxies) void proxy.stopAt('nobody says this', 'before')
-          await each((proxy) => proxy.pass())
-        },
-        close: () => each((proxy) => proxy.close()),
-      }
-    },
   }
 }

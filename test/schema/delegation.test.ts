@@ -140,7 +140,9 @@ describe('delegation', () => {
   ])('refuses a service %s with INVALID_SERVICE', async (_what, service) => {
     const answer = await ask(await api.h.session(), INTERNAL, { service })
     expect(answer).toMatchObject({ code: 'INVALID_SERVICE', status: 200, data: null })
-    expect(answer.errors[0]?.message).toBe('service must be 1 to 64 characters of A-Z a-z 0-9 . _ -')
+    expect(answer.errors[0]?.message).toBe(
+      'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not hold a token.',
+    )
   })
 
   it.each([299, -1, 0, LIFETIME - 299, 2_147_483_647])(

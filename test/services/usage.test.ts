@@ -45,6 +45,7 @@ describe('lastUsedAt', () => {
     await flush()
     t.h.clock.advance(59)
     await use(one)
+    expect(await statementsOf(flush)).toEqual([])
     await use(two)
     await flush()
     expect([await lastUsed(one), await lastUsed(two)]).toEqual([0, 59])
@@ -75,16 +76,16 @@ describe('lastUsedAt', () => {
   })
 
   it("is never on a request's way: a request whose token is held by another transaction is answered", async () => {
-    const root = await makeRoot(t.h)
-    await use(root)
+    const [root, other] = [await makeRoot(t.h), await makeRoot(t.h)]
     const holding = await connect(t.h)
     await holding.query('BEGIN')
     await holding.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [keyOf(root)])
 
     expect(await statementsOf(() => use(root))).toEqual([])
+    await use(other)
     await flush()
+    expect([await lastUsed(root), await lastUsed(other)]).toEqual([null, 0])
     await holding.query('COMMIT')
-    expect(await lastUsed(root)).toBeNull()
     t.h.clock.advance(60)
     await use(root)
     await flush()

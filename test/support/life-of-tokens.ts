@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { expect } from 'vitest'
+import { UnavailableError } from '../../src/domain/errors.ts'
 import { formatScopes } from '../../src/domain/scope.ts'
 import { parseToken, type TokenKey } from '../../src/domain/token.ts'
 import type { Clock } from '../../src/lib/clock.ts'
@@ -8,6 +8,7 @@ import type { Services } from '../../src/services/services.ts'
 import { formatTimestamp } from '../../src/stores/timestamp.ts'
 import type { StoredEntry } from '../../src/stores/token-store.ts'
 import type { AskOptions, GraphQLAnswer, Harness } from './harness.ts'
+import { LIFE, type Op } from './token-ops.ts'
 import {
   expectWithinParents,
   type HistoryEntry,
@@ -17,87 +18,6 @@ import {
   replay,
   type TokenStates,
 } from './token-tables.ts'
-
-/** Life of a delegated token in these tests, in seconds, where its parent does not end sooner. */
-export const LIFE = 3_600
-
-/** Something that somebody does by one of two processes. Which token it is about is drawn from those known by then. */
-export type Op = { readonly process: 0 | 1 } & (
-  | { readonly kind: 'session'; readonly username: string; readonly scopes: readonly string[] }
-  | {
-      readonly kind: 'user'
-      readonly username: string
-      readonly name: string
-      readonly scopes: readonly string[]
-      readonly endsIn: number | null
-    }
-  | { readonly kind: 'service'; readonly endsIn: number | null }
-  | {
-      readonly kind: 'internal'
-      readonly token: number
-      readonly service: string
-      readonly scopes: readonly string[]
-      readonly minimum: number | null
-    }
-  | { readonly kind: 'notebook'; readonly token: number; readonly minimum: number | null }
-  | {
-      readonly kind: 'modify'
-      readonly token: number
-      readonly scopes: readonly string[] | undefined
-      readonly endsIn: number | null | undefined
-      readonly name: string | undefined
-    }
-  | { readonly kind: 'revoke'; readonly token: number }
-  | {
-      readonly kind: 'revokeMany'
-      readonly filter: { username: string } | { service: string } | { ancestor: number }
-    }
-  | { readonly kind: 'upkeep' | 'audit' | 'clear' }
-)
-
-const process = fc.constantFrom(0 as const, 1 as const)
-const username = fc.constantFrom('wren', 'robin')
-const name = fc.constantFrom('laptop', 'desk')
-const service = fc.constantFrom('tap', 'portal')
-const scopes = fc.subarray(['read:all', 'read:tap', 'exec:notebook'])
-const endsIn = fc.constantFrom(null, 400, 1_000, LIFE, 3 * LIFE, 30 * LIFE)
-const minimum = fc.constantFrom(null, null, null, 300, LIFE / 2, LIFE - 300)
-const token = fc.nat(7)
-const kind = <K extends string>(...kinds: K[]) => fc.constantFrom(...kinds)
-
-const modify = fc.record({
-  process,
-  kind: kind('modify'),
-  token,
-  scopes: fc.option(scopes, { nil: undefined }),
-  endsIn: fc.option(endsIn, { nil: undefined }),
-  name: fc.option(name, { nil: undefined, freq: 1 }),
-})
-const revoke = fc.record({ process, kind: kind('revoke'), token })
-const internal = fc.record({ process, kind: kind('internal'), token, service, scopes, minimum })
-
-/** What takes several steps in both stores, and so can be half done. */
-export const longOps: fc.Arbitrary<Op> = fc.oneof(modify, modify, revoke, internal)
-
-/** Anything that may be asked. */
-export const ops: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 2, arbitrary: fc.record({ process, kind: kind('session'), username, scopes }) },
-  { weight: 4, arbitrary: fc.record({ process, kind: kind('user'), username, name, scopes, endsIn }) },
-  { weight: 1, arbitrary: fc.record({ process, kind: kind('service'), endsIn }) },
-  { weight: 9, arbitrary: internal },
-  { weight: 4, arbitrary: fc.record({ process, kind: kind('notebook'), token, minimum }) },
-  { weight: 5, arbitrary: modify },
-  { weight: 2, arbitrary: revoke },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      process,
-      kind: kind('revokeMany'),
-      filter: fc.oneof(fc.record({ username }), fc.record({ service }), fc.record({ ancestor: token })),
-    }),
-  },
-  { weight: 2, arbitrary: fc.record({ process, kind: kind('upkeep', 'audit', 'clear') }) },
-)
 
 /** What may be refused of each kind, when others have been quicker or the token has not got what is asked. */
 const REFUSALS: Partial<Record<Op['kind'], readonly string[]>> = {
@@ -133,6 +53,8 @@ export interface Stage {
   readonly ask: (process: 0 | 1, query: string, options: AskOptions) => Promise<GraphQLAnswer>
   /** Of a third process, which does upkeep and audits. */
   readonly services: Pick<Services, 'upkeep' | 'audit'>
+  /** The same audit, at a time when nothing can be under way any more. */
+  readonly auditAfterCrash: Services['audit']
 }
 
 interface Known {
@@ -165,30 +87,35 @@ export class LifeOfTokens {
   /**
    * Does it, and sees that the answer is one that may be given.
    *
-   * @param isDying Whether the process is going to crash meanwhile, and may not answer.
+   * @param dying The process that is going to crash meanwhile, and may not answer.
    */
-  async play(op: Op, { isDying = false }: { readonly isDying?: boolean } = {}): Promise<void> {
+  async play(op: Op, dying?: 0 | 1): Promise<void> {
     if (op.kind === 'upkeep') return void (await this.#stage.services.upkeep.run())
-    if (op.kind === 'audit') return void (await this.audit({ fix: true }))
+    if (op.kind === 'audit') return this.#audit(dying !== undefined)
+    const isDying = op.process === dying
     const request = this.#request(op)
     if (!request) return
-    const asked = this.#stage.ask(op.process, QUERIES[op.kind], {
-      token: this.#stage.bootstrapToken,
-      ...request,
-    })
-    const answer = await asked.catch((error: unknown) => {
-      if (!isDying) throw error
-    })
+    const query = QUERIES[op.kind]
+    const ask = () => this.#stage.ask(op.process, query, { token: this.#stage.bootstrapToken, ...request })
+    const answer = await (isDying
+      ? ask().catch(() => undefined)
+      : again(ask, ({ code }) => code === 'UNAVAILABLE'))
     if (!answer || (isDying && answer.code === 'UNAVAILABLE')) return
     const { made } = (answer.data ?? {}) as { made?: { token: string; source?: string } }
     if (answer.code !== undefined) expect(REFUSALS[op.kind] ?? [], op.kind).toContain(answer.code)
     else if (made) this.#note(made.token, op, made.source)
   }
 
-  async audit({ fix }: { readonly fix: boolean }): Promise<AuditedFinding[]> {
-    const findings: AuditedFinding[] = []
-    for await (const finding of this.#stage.services.audit.run({ fix })) findings.push(finding)
-    return findings
+  /** Only a crash gives it anything to find, whatever else is going on. */
+  async #audit(mayFind: boolean): Promise<void> {
+    const audit = () =>
+      findingsOf(this.#stage.services.audit, true).catch((error: unknown) => {
+        if (error instanceof UnavailableError) return undefined
+        throw error
+      })
+    const found = (await again(audit, (answer) => answer === undefined)) ?? []
+    for (const { key } of found) this.#broken.add(key)
+    if (!mayFind) expect(found.filter(({ key }) => !this.#unmended.has(key))).toEqual([])
   }
 
   /** Holds what the stores say against each other, while nothing is under way. */
@@ -199,13 +126,14 @@ export class LifeOfTokens {
 
   /** As `check`, after a crash: what the stores disagree on the audit finds, and with upkeep mends. */
   async checkAfterCrash(): Promise<void> {
+    const { auditAfterCrash, services } = this.#stage
     const disagreements = await this.#disagreements()
-    const found = (await this.audit({ fix: false })).map(({ key }) => key)
+    const found = (await findingsOf(auditAfterCrash, false)).map(({ key }) => key)
     for (const key of found) this.#broken.add(key)
     expect(found).toEqual(expect.arrayContaining(disagreements))
-    await this.audit({ fix: true })
-    await this.#stage.services.upkeep.run()
-    const left = await this.audit({ fix: false })
+    await findingsOf(auditAfterCrash, true)
+    await services.upkeep.run()
+    const left = await findingsOf(auditAfterCrash, false)
     expect(left.filter(({ kind, detail }) => kind !== 'mismatch' || detail !== 'expires')).toEqual([])
     for (const { key } of left) this.#unmended.add(key)
     await this.check()
@@ -312,6 +240,22 @@ export class LifeOfTokens {
   #end(endsIn: number | null): Date | null {
     return endsIn === null ? null : new Date(this.#stage.clock.now().getTime() + endsIn * 1_000)
   }
+}
+
+/**
+ * Asks until the answer is not one to try again after, three times at the most: of those who lock whole
+ * trees from both ends PostgreSQL may have to let one go, who then says that it is not available.
+ */
+async function again<T>(ask: () => Promise<T>, isTryAgain: (answer: T) => boolean): Promise<T> {
+  let answer = await ask()
+  for (let retries = 0; retries < 3 && isTryAgain(answer); retries += 1) answer = await ask()
+  return answer
+}
+
+async function findingsOf(audit: Services['audit'], fix: boolean): Promise<AuditedFinding[]> {
+  const findings: AuditedFinding[] = []
+  for await (const finding of audit.run({ fix })) findings.push(finding)
+  return findings
 }
 
 const KEY_LENGTH = 22

@@ -7,3 +7,4 @@ CREATE INDEX porthor_token_by_expires ON token (expires);
 CREATE INDEX porthor_history_by_parent ON token_change_history (parent, event_time, id);
 CREATE INDEX porthor_history_by_actor ON token_change_history (actor, event_time, id);
 CREATE INDEX porthor_history_by_ip_address ON token_change_history (ip_address, event_time, id);
+CREATE INDEX porthor_history_by_type ON token_change_history (token_type, event_time, id);

@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { runPorthor } from '../support/cli.ts'
+import { faultsIn, runHere } from '../support/command.ts'
+import { type Harness, openHarness } from '../support/harness.ts'
+import { TestClock } from '../support/test-clock.ts'
+import { dropEntry, emptyStores, keyOf, makeRoot, makeTree, rowsOf, storedOf } from '../support/trees.ts'
+
+// Each command is a process of its own, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
+
+describe('porthor audit', () => {
+  let h: Harness
+  // Commands go by the machine's clock: what the harness makes was made an hour ago, and is settled.
+  beforeAll(async () => {
+    h = await openHarness('redis', {}, new TestClock(new Date(Date.now() - 3_600_000)))
+  })
+  afterAll(() => h.close())
+  beforeEach(() => emptyStores(h))
+
+  const environment = (changed = {}) => ({
+    ...h.env,
+    NODE_ENV: 'production',
+    LOG_LEVEL: undefined,
+    ...changed,
+  })
+  const audit = (args: string[] = [], changed = {}) => runHere(['audit', ...args], environment(changed))
+
+  it('of stores that agree exits with 0, and says so; nothing as JSON', async () => {
+    await makeTree(h)
+    const [text, json] = [await audit(), await audit(['--json'])]
+    expect(text).toMatchObject({ code: 0, stdout: 'The stores agree.\n', stderr: '' })
+    expect(json).toMatchObject({ code: 0, stdout: '', stderr: '' })
+  })
+
+  it('prints a line for each finding and exits with 1, and mends nothing unasked', async () => {
+    const [missing, stray] = [await makeRoot(h), await makeRoot(h)]
+    await dropEntry(h, 'redis', missing)
+    await h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
+    const text = await audit()
+    const json = await runPorthor(['audit', '--json'], environment())
+
+    expect(text).toMatchObject({
+      code: 1,
+      stdout: [
+        `db-only  ${keyOf(missing)}  ${missing.username}  not in the token store`,
+        `redis-only  ${keyOf(stray)}  ${stray.username}  not in the database`,
+        '2 findings, 0 fixed.\n',
+      ].join('\n'),
+      stderr: '',
+    })
+    expect(json).toMatchObject({ code: 1, stderr: '' })
+    expect(
+      json.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toEqual([
+      {
+        kind: 'db-only',
+        key: keyOf(missing),
+        username: missing.username,
+        detail: 'not in the token store',
+        isFixed: false,
+      },
+      {
+        kind: 'redis-only',
+        key: keyOf(stray),
+        username: stray.username,
+        detail: 'not in the database',
+        isFixed: false,
+      },
+    ])
+    expect(await storedOf(h, 'redis', [stray])).toEqual([stray])
+  })
+
+  it('--fix mends, says what, and exits with 0 when nothing is left, and so does the next audit', async () => {
+    const [missing, stray] = [await makeRoot(h), await makeRoot(h)]
+    await dropEntry(h, 'redis', missing)
+    await h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
+
+    expect(await runPorthor(['audit', '--fix'], environment())).toMatchObject({
+      code: 0,
+      stdout: [
+        `db-only  ${keyOf(missing)}  ${missing.username}  not in the token store  (fixed)`,
+        `redis-only  ${keyOf(stray)}  ${stray.username}  not in the database  (fixed)`,
+        '2 findings, 2 fixed.\n',
+      ].join('\n'),
+    })
+    expect(await storedOf(h, 'redis', [stray])).toEqual([])
+    expect(await audit()).toMatchObject({ code: 0, stdout: 'The stores agree.\n' })
+  })
+
+  it('--fix exits with 1 when something is left that people must look at', async () => {
+    const [missing, renamed] = [await makeRoot(h), await makeRoot(h)]
+    await dropEntry(h, 'redis', missing)
+    await h.sql(`UPDATE token SET username = 'robin' WHERE token = $1`, [keyOf(renamed)])
+    const { code, stdout } = await audit(['--fix', '--json'])
+
+    expect(code).toBe(1)
+    const findings = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(findings.map(({ kind, isFixed }) => [kind, isFixed]).sort()).toEqual([
+      ['db-only', true],
+      ['mismatch', false],
+    ])
+    expect((await rowsOf(h, [renamed]))[keyOf(renamed)]).toMatchObject({ username: 'robin' })
+  })
+
+  it('that could not run says why, in one line, and exits with 2', async () => {
+    const gone = new URL(h.env.DATABASE_URL ?? '')
+    gone.port = '1'
+    const outcomes = [
+      await runPorthor(['audit'], environment({ DATABASE_URL: gone.href })),
+      await audit([], { REDIS_URL: 'redis://127.0.0.1:1' }),
+      await audit([], { SESSION_SECRET: 'short' }),
+      await audit(['--mend']),
+    ]
+    for (const { code, stdout, stderr } of outcomes) {
+      expect([code, stdout]).toEqual([2, ''])
+      expect(stderr).not.toContain('    at ')
+    }
+    expect(faultsIn(outcomes[0]?.stderr)).toEqual([expect.stringMatching(/^porthor: ./)])
+    expect(outcomes[3]?.stderr).toMatch(/^error: unknown option '--mend'\n/)
+  })
+})

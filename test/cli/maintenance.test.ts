@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { runPorthor } from '../support/cli.ts'
+import { faultsIn, runHere } from '../support/command.ts'
+import { type Harness, openHarness } from '../support/harness.ts'
+import { waitForLocks } from '../support/heart.ts'
+import { emptyDatabase } from '../support/stores.ts'
+import { TestClock } from '../support/test-clock.ts'
+import { connect, emptyStores, keyOf, makeRoot, rowsOf } from '../support/trees.ts'
+
+// Each command is a process of its own, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
+
+describe('porthor maintenance', () => {
+  let h: Harness
+  // Commands go by the machine's clock: what the harness makes was made an hour ago.
+  beforeAll(async () => {
+    h = await openHarness('postgres', {}, new TestClock(new Date(Date.now() - 3_600_000)))
+  })
+  afterAll(() => h.close())
+  beforeEach(() => emptyStores(h))
+
+  const environment = (changed = {}) => ({
+    ...h.env,
+    NODE_ENV: 'production',
+    LOG_LEVEL: undefined,
+    ...changed,
+  })
+  const maintain = (args: string[] = [], changed = {}) =>
+    runHere(['maintenance', ...args], environment(changed))
+
+  it('removes expired tokens, old history and expired store entries, says how many, and then finds none', async () => {
+    const [expired, living] = [await makeRoot(h, { endsIn: 300 }), await makeRoot(h, { endsIn: 86_400 })]
+    await h.sql(
+      `INSERT INTO token_change_history (token, username, token_type, scopes, actor, action, event_time)
+       SELECT n::text, 'wren', 'session', '', 'wren', 'create', '2020-01-01' FROM generate_series(1, 2) AS n`,
+    )
+    expect(await runPorthor(['maintenance'], environment())).toMatchObject({
+      code: 0,
+      stdout:
+        'Removed 1 expired tokens, 2 history entries past their retention and 1 entries of the token store.\n',
+      stderr: '',
+    })
+    expect(Object.keys(await rowsOf(h, [expired, living]))).toEqual([keyOf(living)])
+    expect(await maintain(['--json'])).toMatchObject({
+      code: 0,
+      stdout: '{"expired":0,"truncated":0,"swept":0}\n',
+      stderr: '',
+    })
+  })
+
+  it('leaves it to another process that is at it already, and that is no fault', async () => {
+    const root = await makeRoot(h, { endsIn: 300 })
+    const busy = await connect(h)
+    await busy.query('SELECT pg_advisory_lock($1)', [await upkeepLock()])
+    const [text, json] = [await maintain(), await maintain(['--json'])]
+
+    expect([text.code, json.code, text.stderr, json.stderr]).toEqual([0, 0, '', ''])
+    expect([text.stdout, json.stdout]).toEqual([
+      'Another process is at it already: nothing to do.\n',
+      '{"busy":true}\n',
+    ])
+    expect(Object.keys(await rowsOf(h, [root]))).toEqual([keyOf(root)])
+  })
+
+  /** The lock that upkeep takes, as PostgreSQL tells of it while one is held up. */
+  async function upkeepLock(): Promise<string> {
+    const holding = await connect(h)
+    await holding.query('BEGIN')
+    await holding.query('LOCK TABLE token IN ACCESS EXCLUSIVE MODE')
+    const running = h.context.services.upkeep.run()
+    await waitForLocks(h, 1)
+    const [lock] = await h.sql<{ id: string }>(
+      `SELECT ((classid::bigint << 32) | objid::bigint)::text AS id FROM pg_locks
+       WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    )
+    await holding.query('ROLLBACK')
+    await running
+    return lock?.id ?? ''
+  }
+
+  it('that cannot run says why, in one line, and fails', async () => {
+    const empty = await emptyDatabase()
+    onTestFinished(() => empty.drop())
+    const gone = new URL(h.env.DATABASE_URL ?? '')
+    gone.port = '1'
+    const unmigrated = await runPorthor(['maintenance'], environment({ DATABASE_URL: empty.url }))
+    const unreachable = await maintain([], { DATABASE_URL: gone.href })
+    const misconfigured = await maintain([], { HISTORY_RETENTION: 'for ever' })
+    for (const { code, stdout, stderr } of [unmigrated, unreachable]) {
+      expect([code, stdout]).toEqual([1, ''])
+      expect(faultsIn(stderr)).toEqual([expect.stringMatching(/^porthor: ./)])
+    }
+    expect(unmigrated.stderr).toContain('porthor migrate')
+    expect(misconfigured.code).toBe(1)
+    expect(misconfigured.stderr).toContain('HISTORY_RETENTION')
+    expect(misconfigured.stderr).not.toContain('    at ')
+  })
+})

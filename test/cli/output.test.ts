@@ -1,0 +1,57 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { formatTable, showProgress } from '../../src/cli/output.ts'
+
+describe('progress', () => {
+  const wasTerminal = process.stderr.isTTY
+  let shown = ''
+
+  beforeEach(() => {
+    shown = ''
+    vi.useFakeTimers({ toFake: ['performance'] })
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      shown += String(text)
+      return true
+    })
+  })
+  afterEach(() => {
+    process.stderr.isTTY = wasTerminal
+    vi.useRealTimers()
+    vi.restoreAllMocks()
+  })
+
+  it('where a terminal looks on, is the records done and their rate, in one line that is cleared at the end', () => {
+    process.stderr.isTTY = true
+    const progress = showProgress('records')
+    progress.update(10)
+    vi.advanceTimersByTime(499)
+    progress.update(100)
+    expect(shown).toBe('')
+    vi.advanceTimersByTime(1)
+    progress.update(1_000)
+    vi.advanceTimersByTime(100)
+    progress.update(1_200)
+    vi.advanceTimersByTime(900)
+    progress.update(4_500)
+    progress.end()
+
+    expect(shown).toBe('\r\x1b[K1000 records, 2000/s\r\x1b[K4500 records, 3000/s\r\x1b[K')
+  })
+
+  it('is nothing where no terminal looks on', () => {
+    process.stderr.isTTY = false
+    const progress = showProgress('records')
+    vi.advanceTimersByTime(10_000)
+    progress.update(1_000)
+    progress.end()
+    expect(shown).toBe('')
+  })
+})
+
+it('a table has columns as wide as their widest cell, and no space at the ends of its lines', () => {
+  const rows = [
+    ['KEY', 'NAME', 'END'],
+    ['a', 'wren', '-'],
+    ['longer', '', ''],
+  ]
+  expect(formatTable(rows)).toBe('KEY     NAME  END\na       wren  -\nlonger')
+})
