@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { UnavailableError } from '../domain/errors.ts'
 import type { Origin } from '../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
 import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
@@ -33,20 +34,28 @@ export class TokenIssuer {
    *
    * The token store is written before the commit: should the process die in between, what is left is
    * an entry that no one was given and that ends by itself, while a row without an entry would be
-   * listed and never work. If the transaction fails, the entry is taken back.
+   * listed and never work. If the transaction fails, the entry is taken back; where only the word of its
+   * commit was lost, the rows tell that it has not failed.
    */
   async transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
     const issued: NewToken[] = []
+    let finished: { readonly answer: T } | undefined
     const answer = await this.#deps.database
-      .transaction((tx) =>
-        work(tx, async (token, origin) => {
+      .transaction(async (tx) => {
+        const answer = await work(tx, async (token, origin) => {
           await tx.insert(toRecord(token), origin)
           issued.push(token)
           await this.#deps.tokens.put(token.data)
-        }),
-      )
+        })
+        finished = { answer }
+        return answer
+      })
       .catch(async (error: unknown) => {
-        await this.#takeBack(issued.map(({ data }) => data.token.key))
+        const keys = issued.map(({ data }) => data.token.key)
+        if (finished && error instanceof UnavailableError && (await this.#areOnRecord(keys))) {
+          return finished.answer
+        }
+        await this.#takeBack(keys)
         throw error
       })
     for (const token of issued) this.#deps.log.info(describe(token), 'created token')
@@ -56,6 +65,11 @@ export class TokenIssuer {
   /** Makes one token that has no parent. */
   issue(token: NewToken, origin: Origin): Promise<void> {
     return this.transaction((_tx, issue) => issue(token, origin))
+  }
+
+  /** Whether the rows of these tokens are there; where that cannot be asked either, they count as missing. */
+  async #areOnRecord(keys: readonly TokenKey[]): Promise<boolean> {
+    return keys.length > 0 && (await this.#deps.database.haveTokens(keys).catch(() => false))
   }
 
   async #takeBack(keys: readonly TokenKey[]): Promise<void> {

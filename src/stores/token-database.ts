@@ -59,6 +59,14 @@ export class TokenDatabase {
     )
   }
 
+  /** Whether all of these tokens have a row. */
+  async haveTokens(keys: readonly TokenKey[]): Promise<boolean> {
+    const found = await asking('postgres', () =>
+      this.#prisma.token.count({ where: { key: { in: [...keys] } } }),
+    )
+    return found === keys.length
+  }
+
   async ping(): Promise<void> {
     await asking('postgres', () => this.#prisma.$queryRaw`SELECT 1`)
   }
