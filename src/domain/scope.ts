@@ -16,7 +16,12 @@ export const USER_SCOPE = 'user:token'
 export const SCOPE_NAME = /^[\w:.-]+$/
 
 // Array.sort compares UTF-16 units; scope names are ASCII, where that is the order of code points.
-export const toScopes = (names: Iterable<string>): Scopes => [...new Set(names)].sort()
+export const toScopes = (names: readonly string[]): Scopes =>
+  isCanonical(names) ? names : [...new Set(names)].sort()
+
+/** Whether there is nothing to sort or drop, as where a client has a constant list. */
+const isCanonical = (names: readonly string[]): boolean =>
+  names.every((name, index) => index === 0 || (names[index - 1] ?? '') < name)
 
 /** Reads the form of the database columns: names joined by a comma, the empty string for none. */
 export const parseScopes = (text: string): Scopes => (text === '' ? [] : toScopes(text.split(',')))

@@ -104,7 +104,7 @@ const BEARER_STRING = /gt-[\w-]{22}\.[\w-]{22}/g
 export const redact = (text: string): string => text.replace(BEARER_STRING, 'gt-…')
 
 /** Whether there is a bearer string in `text`. Where it would be kept, whoever reads the history could use it. */
-export const holdsBearerString = (text: string): boolean => redact(text) !== text
+export const holdsBearerString = (text: string): boolean => text.includes(PREFIX) && redact(text) !== text
 
 /** Takes `text` as the key of a token on record, without a look at its form. */
 export const toTokenKey = (text: string): TokenKey => text as TokenKey

@@ -8,7 +8,8 @@ const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
  * An address as others know it: an IPv4 address that arrived through an IPv6 socket as the IPv4 address it
  * is, and a link-local one without the zone (RFC 4007), which names a network card of this machine.
  */
-const normalize = (address: string): string => MAPPED_IPV4.exec(address)?.[1] ?? address.replace(/%.*$/, '')
+const normalize = (address: string): string =>
+  address.includes(':') ? (MAPPED_IPV4.exec(address)?.[1] ?? address.replace(/%.*$/, '')) : address
 
 /**
  * A function that tells a request's client address: the rightmost address of the chain, peer last,

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Actor } from '../domain/actor.ts'
 import { PorthorError, UnauthenticatedError } from '../domain/errors.ts'
-import { formatToken, parseToken, type Token } from '../domain/token.ts'
+import { parseToken, type Token } from '../domain/token.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
 import type { Secret } from '../lib/secret.ts'
 import type { TokenStore } from '../stores/token-store.ts'
@@ -49,11 +49,9 @@ export class Authenticator {
     return { kind: 'token', data }
   }
 
-  #isBootstrap(token: Token): boolean {
-    const { bootstrapToken } = this.#deps
-    return (
-      bootstrapToken !== undefined &&
-      equalInConstantTime(formatToken(token), formatToken(bootstrapToken.reveal()))
-    )
+  /** The key is semi-public, as any token's: only the secret is compared in constant time. */
+  #isBootstrap({ key, secret }: Token): boolean {
+    const bootstrapToken = this.#deps.bootstrapToken?.reveal()
+    return bootstrapToken?.key === key && equalInConstantTime(secret, bootstrapToken.secret)
   }
 }

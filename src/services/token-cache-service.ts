@@ -103,7 +103,7 @@ export class TokenCacheService {
     const wanted = toScopes(scopes)
     requireKnown(wanted, this.#deps.knownScopes)
     requireHeld(wanted, parent.scopes)
-    return this.#delegate(parent, { type: 'internal', service, scopes: wanted }, ipAddress, options)
+    return await this.#delegate(parent, { type: 'internal', service, scopes: wanted }, ipAddress, options)
   }
 
   /** A token for the notebook of the parent's user, with all the parent's scopes. Otherwise as `getInternalToken`. */
@@ -112,7 +112,7 @@ export class TokenCacheService {
     ipAddress: string | null,
     options: DelegationOptions = {},
   ): Promise<DelegatedToken> {
-    return this.#delegate(parent, { type: 'notebook' }, ipAddress, options)
+    return await this.#delegate(parent, { type: 'notebook' }, ipAddress, options)
   }
 
   /** Empties both caches of this process, and says how many tokens each held. No token is revoked. */
@@ -144,20 +144,13 @@ export class TokenCacheService {
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
     requireParentLifetime(parent, minimumLifetime, this.#now())
     const wish: Wish = { parent, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
-    return (await this.#fromCache(wish)) ?? (await this.#shared(wish))
-  }
-
-  async #fromCache({
-    parent,
-    request,
-    minimumLifetime,
-    cacheKey,
-  }: Wish): Promise<DelegatedToken | undefined> {
-    const token = this.#caches[request.type].get(cacheKey)
-    const data = token && (await this.#deps.tokens.get(token.key))
-    if (!data || !equalInConstantTime(data.token.secret, token.secret)) return undefined
-    if (!isReusable(data, parent, request, minimumLifetime, this.#now())) return undefined
-    return { data, source: 'cache' }
+    const cached = this.#caches[request.type].get(wish.cacheKey)
+    const data = cached && (await this.#deps.tokens.get(cached.key))
+    // Neither secret is a stranger's guess: there is nothing to learn from how long they take to compare.
+    const isSame = data !== undefined && data.token.secret === cached?.secret
+    return isSame && isReusable(data, parent, request, minimumLifetime, this.#now())
+      ? { data, source: 'cache' }
+      : await this.#shared(wish)
   }
 
   /** One trip to the database per wish, however many callers make it at once. */
