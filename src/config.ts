@@ -1,9 +1,13 @@
+import { isIP } from 'node:net'
 import proxyaddr from 'proxy-addr'
 import { z } from 'zod'
+import { ConfigError } from './config-error.ts'
+import { DAY_SECONDS } from './domain/lifetime.ts'
 import { ADMIN_SCOPE, type KnownScopes, SCOPE_NAME, USER_SCOPE } from './domain/scope.ts'
 import { parseToken, type Token } from './domain/token.ts'
 import { parseDuration } from './lib/duration.ts'
 import { Fernet } from './lib/fernet.ts'
+import { parseRedisUrl } from './lib/redis-url.ts'
 import { Secret } from './lib/secret.ts'
 
 export type TokenStoreKind = 'redis' | 'postgres'
@@ -34,18 +38,7 @@ export interface Config {
   readonly graphiql: boolean
 }
 
-/** The environment is not one to start with. Carries every fault, not only the first. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-  readonly faults: readonly string[]
-
-  constructor(faults: readonly string[]) {
-    super(
-      `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
-    )
-    this.faults = faults
-  }
-}
+export { ConfigError } from './config-error.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -53,6 +46,9 @@ export const isProduction = (env: Environment): boolean => env.NODE_ENV === 'pro
 
 /** Shortest life of a token, in seconds: below it no minimum lifetime could be asked for. */
 const SHORTEST_LIFETIME = 600
+
+/** No duration is longer, in seconds: a hundred years, so that every time made from it can be stored. */
+const LONGEST_DURATION = 100 * 365 * DAY_SECONDS
 
 const DEFAULT_SCOPES = {
   [ADMIN_SCOPE]: 'See, create, change and revoke the tokens of every user',
@@ -75,7 +71,7 @@ export function loadConfig(env: Environment): Config {
   const databaseUrl = read.url('DATABASE_URL', ['postgres:', 'postgresql:'])
   if (!env.DATABASE_URL)
     faults.push('DATABASE_URL is required, as postgresql://user:password@host:port/database')
-  const redisUrl = read.url('REDIS_URL', ['redis:', 'rediss:'])
+  const redisUrl = read.redisUrl()
   const tokenStore = read.oneOf(
     'TOKEN_STORE',
     ['redis', 'postgres'] as const,
@@ -150,6 +146,17 @@ function reader(env: Environment, faults: string[]) {
           )
     },
 
+    redisUrl(): string | undefined {
+      const value = env.REDIS_URL
+      if (!value) return undefined
+      try {
+        parseRedisUrl(value)
+        return value
+      } catch (error) {
+        return fault(`REDIS_URL ${(error as Error).message}`, undefined)
+      }
+    },
+
     oneOf<const T extends string>(name: string, values: readonly T[], fallback: T): T {
       const value = env[name] || fallback
       return (
@@ -166,9 +173,9 @@ function reader(env: Environment, faults: string[]) {
 
     duration(name: string, fallback: string, least: number): number {
       const seconds = parseDuration(env[name] || fallback)
-      if (seconds !== undefined && seconds >= least) return seconds
+      if (seconds !== undefined && seconds >= least && seconds <= LONGEST_DURATION) return seconds
       return fault(
-        `${name} must be a duration such as 30d or 1h30m (units w d h m s) of at least ${least}s`,
+        `${name} must be a duration such as 30d or 1h30m (units w d h m s) of at least ${least}s and at most ${LONGEST_DURATION / DAY_SECONDS}d`,
         least,
       )
     },
@@ -218,15 +225,21 @@ function reader(env: Environment, faults: string[]) {
 
     trustedProxies(): readonly string[] {
       const blocks = list('TRUSTED_PROXIES')
-      try {
-        proxyaddr.compile(blocks)
-        return blocks
-      } catch {
-        return fault(
-          'TRUSTED_PROXIES must be addresses or CIDR blocks, separated by commas, such as 10.0.0.0/8',
-          [],
-        )
-      }
+      if (blocks.every(isAddressOrBlock)) return blocks
+      return fault(
+        'TRUSTED_PROXIES must be full addresses or CIDR blocks, separated by commas, such as 10.0.0.0/8',
+        [],
+      )
     },
+  }
+}
+
+/** Whether it is a full address, or a block of them; proxy-addr also takes `10/8`, which means 0.0.0.10/8. */
+function isAddressOrBlock(text: string): boolean {
+  try {
+    proxyaddr.compile([text])
+    return isIP(text.replace(/\/\d+$/, '')) !== 0
+  } catch {
+    return false
   }
 }

@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import type { PrismaClient } from './generated/prisma/client.ts'
@@ -20,7 +20,7 @@ import { type Broadcast, openPostgresBroadcast, openRedisBroadcast } from './sto
 import { HistoryListing } from './stores/history-listing.ts'
 import { PostgresTokenStore } from './stores/postgres-token-store.ts'
 import { openPool, openPrisma } from './stores/prisma.ts'
-import { openRedis } from './stores/redis.ts'
+import { openRedis, type RedisClient } from './stores/redis.ts'
 import { RedisTokenStore } from './stores/redis-token-store.ts'
 import { RedisTracking } from './stores/redis-tracking.ts'
 import { SealedRecords } from './stores/sealed-record.ts'
@@ -169,10 +169,14 @@ const COPIES_PER_ENTRY = 4
 
 function track(
   store: TokenStore,
-  redis: Redis,
+  redis: RedisClient,
   cacheSize: number,
   { clock, log }: Outside,
-): { readonly tokens: TokenStore; readonly close: () => void } {
+): { readonly tokens: TokenStore; readonly close: () => void } | undefined {
+  if (redis instanceof Cluster) {
+    log.info('keeping no copies of records: in a Redis Cluster each node tells of its own changes only')
+    return undefined
+  }
   const tokens = new TrackedTokenStore({
     store,
     clock,

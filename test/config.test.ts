@@ -7,6 +7,8 @@ const KEY = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
 const OLD_KEY = 'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4='
 const DATABASE_URL = 'postgresql://porthor:hunter2@db.example/porthor'
 const REDIS_URL = 'rediss://:hunter3@redis.example:6380/1'
+const SENTINEL_URL = 'rediss+sentinel://porthor:x@a.example:26380,b.example/tokens/1?sentinelPassword=y'
+const CLUSTER_URL = 'redis+cluster://:x@a.example:7000,b.example:7001'
 const TOKEN = 'gt-q1w2e3r4t5y6u7i8o9p0aQ.Zx-9_Yw8Vu7Ts6Rq5Po4Ng'
 const SCOPES = '{"admin:token":"Administer","user:token":"Own tokens","x:y":""}'
 
@@ -94,6 +96,8 @@ describe('a variable is read', () => {
     ],
     ['REDIS_URL', REDIS_URL, ({ redisUrl }) => redisUrl?.reveal(), REDIS_URL],
     ['REDIS_URL', 'redis://127.0.0.1', ({ redisUrl }) => redisUrl?.reveal(), 'redis://127.0.0.1'],
+    ['REDIS_URL', SENTINEL_URL, ({ redisUrl }) => redisUrl?.reveal(), SENTINEL_URL],
+    ['REDIS_URL', CLUSTER_URL, ({ redisUrl }) => redisUrl?.reveal(), CLUSTER_URL],
     ['TOKEN_STORE', 'postgres', ({ tokenStore }) => tokenStore, 'postgres'],
     ['SESSION_SECRET', `${KEY},${OLD_KEY}`, ({ sessionSecrets }) => sessionSecrets.reveal(), [KEY, OLD_KEY]],
     [
@@ -112,6 +116,7 @@ describe('a variable is read', () => {
     ['TOKEN_LIFETIME', '10m', ({ tokenLifetime }) => tokenLifetime, 600],
     ['DELEGATED_TOKEN_LIFETIME', '1h30m', ({ delegatedTokenLifetime }) => delegatedTokenLifetime, 5_400],
     ['DELEGATED_TOKEN_LIFETIME', '30d', ({ delegatedTokenLifetime }) => delegatedTokenLifetime, 30 * 86_400],
+    ['TOKEN_LIFETIME', '36500d', ({ tokenLifetime }) => tokenLifetime, 36_500 * 86_400],
     ['HISTORY_RETENTION', '2w', ({ historyRetention }) => historyRetention, 14 * 86_400],
     ['TOKEN_CACHE_SIZE', '1', ({ tokenCacheSize }) => tokenCacheSize, 1],
     [
@@ -156,6 +161,9 @@ describe('a variable is refused by its name', () => {
     ['REDIS_URL', 'http://redis.example'],
     ['REDIS_URL', '127.0.0.1:6379'],
     ['REDIS_URL', 'redis'],
+    ['REDIS_URL', 'redis://a.example,b.example'],
+    ['REDIS_URL', 'redis+sentinel://:hunter2@a.example'],
+    ['REDIS_URL', 'redis+cluster://:hunter2@a.example/1'],
     ['TOKEN_STORE', 'memory'],
     ['TOKEN_STORE', 'Redis'],
     ['SESSION_SECRET', ''],
@@ -170,9 +178,12 @@ describe('a variable is refused by its name', () => {
     ['TOKEN_LIFETIME', '30'],
     ['TOKEN_LIFETIME', 'month'],
     ['TOKEN_LIFETIME', '-1d'],
+    ['TOKEN_LIFETIME', '99999999w'],
+    ['TOKEN_LIFETIME', '36500d1s'],
     ['DELEGATED_TOKEN_LIFETIME', '599s'],
     ['DELEGATED_TOKEN_LIFETIME', '31d'],
     ['DELEGATED_TOKEN_LIFETIME', '1 d'],
+    ['DELEGATED_TOKEN_LIFETIME', '36501d'],
     ['KNOWN_SCOPES', 'read:all'],
     ['KNOWN_SCOPES', '["admin:token","user:token"]'],
     ['KNOWN_SCOPES', 'null'],
@@ -185,6 +196,8 @@ describe('a variable is refused by its name', () => {
     ['KNOWN_SCOPES', '{"admin:token":"x","user:token":"x","":"x"}'],
     ['HISTORY_RETENTION', '0s'],
     ['HISTORY_RETENTION', 'forever'],
+    ['HISTORY_RETENTION', '36501d'],
+    ['HISTORY_RETENTION', `${'9'.repeat(400)}w`],
     ['TOKEN_CACHE_SIZE', '0'],
     ['TOKEN_CACHE_SIZE', '10000001'],
     ['TOKEN_CACHE_SIZE', '1.5'],
@@ -194,6 +207,16 @@ describe('a variable is refused by its name', () => {
     ['TRUSTED_PROXIES', '10.0.0.0/33'],
     ['TRUSTED_PROXIES', '10.0.0.0/8, 10.0.0.256'],
     ['TRUSTED_PROXIES', '*'],
+    ['TRUSTED_PROXIES', '10/8'],
+    ['TRUSTED_PROXIES', '10.0/16'],
+    ['TRUSTED_PROXIES', '10.0.0.0/8, 10.1'],
+    ['TRUSTED_PROXIES', '0x0a000000/8'],
+    ['TRUSTED_PROXIES', '167772161'],
+    ['TRUSTED_PROXIES', '10.0.0.0/255.0.0.0'],
+    ['TRUSTED_PROXIES', '10.0.0.0/'],
+    ['TRUSTED_PROXIES', '10.0.0.0/8/8'],
+    ['TRUSTED_PROXIES', '2001:db8::/129'],
+    ['TRUSTED_PROXIES', 'loopback'],
     ['PORT', '-1'],
     ['PORT', '65536'],
     ['PORT', 'http'],

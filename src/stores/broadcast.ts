@@ -1,6 +1,8 @@
-import type { Redis } from 'ioredis'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Cluster, type Redis } from 'ioredis'
 import pg from 'pg'
 import type { Logger } from 'pino'
+import type { RedisClient } from './redis.ts'
 import { asking } from './unavailable.ts'
 
 /** Tells every process of this installation, this one included, to do something once. */
@@ -18,21 +20,75 @@ export interface BroadcastDeps {
   readonly log: Logger
 }
 
-/** Over Redis publish and subscribe, on a connection of its own, which subscribes again when it was lost. */
-export function openRedisBroadcast(redis: Redis, { channel, onMessage, log }: BroadcastDeps): Broadcast {
-  const subscriber = redis.duplicate({ commandTimeout: undefined, maxRetriesPerRequest: null })
-  subscriber.on('error', (error) => log.warn({ fault: error.message }, 'lost the subscription in Redis'))
+/** How long to wait before subscribing again, in milliseconds. */
+const RESUBSCRIBE_DELAY_MS = 500
+
+/**
+ * Over Redis publish and subscribe, on a connection of its own, which subscribes again when it was lost:
+ * in a cluster to any of the nodes, for these pass messages on to each other.
+ */
+export function openRedisBroadcast(
+  redis: RedisClient,
+  { channel, onMessage, log }: BroadcastDeps,
+): Broadcast {
+  const closing = new AbortController()
+  const { signal } = closing
+  const { subscriber, close } = redis instanceof Cluster ? ofCluster(redis, channel) : ofServer(redis, log)
   subscriber.on('message', onMessage)
-  void subscriber
-    .subscribe(channel)
-    .catch((error: Error) => log.warn({ fault: error.message }, 'could not subscribe in Redis'))
+
+  const subscribe = async (): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        await subscriber.subscribe(channel)
+        return
+      } catch (error) {
+        if (!signal.aborted) log.warn({ fault: (error as Error).message }, 'could not subscribe in Redis')
+      }
+      await delay(RESUBSCRIBE_DELAY_MS, undefined, { signal, ref: false }).catch(() => undefined)
+    }
+  }
+  void subscribe()
+
   return {
     send: async () => {
       await asking('redis', () => redis.publish(channel, ''))
     },
-    close: async () => subscriber.disconnect(),
+    close: async () => {
+      closing.abort()
+      subscriber.off('message', onMessage)
+      close()
+    },
   }
 }
+
+interface Subscriber {
+  readonly subscriber: RedisClient
+  readonly close: () => void
+}
+
+/** A second connection, made anew with the first, so that it follows that to another master. */
+function ofServer(redis: Redis, log: Logger): Subscriber {
+  const subscriber = redis.duplicate({ commandTimeout: undefined, maxRetriesPerRequest: null })
+  subscriber.on('error', (error) => log.warn({ fault: error.message }, 'lost the subscription in Redis'))
+  // While it is connecting, that would end it for good.
+  const follow = () => {
+    if (subscriber.status === 'ready') subscriber.disconnect(true)
+  }
+  redis.on('close', follow)
+  return {
+    subscriber,
+    close: () => {
+      redis.off('close', follow)
+      subscriber.disconnect()
+    },
+  }
+}
+
+/** The connection that a cluster's client keeps for subscriptions, and moves when its node is lost. */
+const ofCluster = (cluster: Cluster, channel: string): Subscriber => ({
+  subscriber: cluster,
+  close: () => void cluster.unsubscribe(channel).catch(() => undefined),
+})
 
 /** How long to wait before listening again, in milliseconds. */
 const RELISTEN_DELAY_MS = 1_000

@@ -1,7 +1,8 @@
-import type { Redis } from 'ioredis'
-import { secondsUntil } from '../domain/lifetime.ts'
+import { floorToSecond, secondsUntil } from '../domain/lifetime.ts'
 import { type TokenData, type TokenKey, toTokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { RedisClient } from './redis.ts'
+import { openMasters, pingMasters } from './redis-masters.ts'
 import type { SealedRecords } from './sealed-record.ts'
 import type { StoredEntry, TokenStore } from './token-store.ts'
 import { asking } from './unavailable.ts'
@@ -17,20 +18,30 @@ const BATCH = 500
 /** Keys that Redis looks at for one step of a scan. */
 const SCAN_COUNT = 1_000
 
-/** Tokens in Redis, `token:<key>`, dropped by Redis itself when they end. */
+/** Stands for a value of Redis that is no string, such as a list: no record reads so. */
+const NOT_A_STRING = '(not a string)'
+
+/**
+ * Tokens in Redis, `token:<key>`, dropped by Redis itself when they end. Each command is for one key, since
+ * those of several would have to share a slot in Redis Cluster.
+ */
 export class RedisTokenStore implements TokenStore {
-  readonly #redis: Redis
+  readonly #redis: RedisClient
   readonly #records: SealedRecords
   readonly #clock: Clock
 
-  constructor(deps: { readonly redis: Redis; readonly records: SealedRecords; readonly clock: Clock }) {
+  constructor(deps: {
+    readonly redis: RedisClient
+    readonly records: SealedRecords
+    readonly clock: Clock
+  }) {
     this.#redis = deps.redis
     this.#records = deps.records
     this.#clock = deps.clock
   }
 
   async get(key: TokenKey): Promise<TokenData | undefined> {
-    return this.#records.open(key, await asking('redis', () => this.#redis.get(redisKey(key))))
+    return this.#records.open(key, await asking('redis', () => this.#read(key)))
   }
 
   async put(data: TokenData): Promise<void> {
@@ -40,7 +51,8 @@ export class RedisTokenStore implements TokenStore {
       await asking('redis', () => this.#redis.set(key, sealed))
       return
     }
-    const seconds = secondsUntil(data.expiresAt, this.#clock.now())
+    // From the second that has begun, so that the last one of a token counts as a whole one.
+    const seconds = secondsUntil(data.expiresAt, floorToSecond(this.#clock.now()))
     if (seconds <= 0) throw new RangeError(`token ${data.token.key} has expired and cannot be stored`)
     await asking('redis', () => this.#redis.set(key, sealed, 'EX', seconds))
   }
@@ -48,24 +60,30 @@ export class RedisTokenStore implements TokenStore {
   async delete(keys: readonly TokenKey[]): Promise<void> {
     for (let start = 0; start < keys.length; start += BATCH) {
       const batch = keys.slice(start, start + BATCH)
-      // One DEL a key, since the keys of one command must share a slot in Redis Cluster.
       await asking('redis', () => Promise.all(batch.map((key) => this.#redis.del(redisKey(key)))))
     }
   }
 
   async *scan(): AsyncIterable<readonly TokenKey[]> {
-    let cursor = '0'
-    do {
-      const [next, keys] = await asking('redis', () =>
-        this.#redis.scan(cursor, 'MATCH', `${REDIS_PREFIX}*`, 'COUNT', SCAN_COUNT),
-      )
-      cursor = next
-      if (keys.length > 0) yield keys.map((key) => toTokenKey(key.slice(REDIS_PREFIX.length)))
-    } while (cursor !== '0')
+    const masters = await asking('redis', () => openMasters(this.#redis))
+    try {
+      for (const { redis } of masters) {
+        let cursor = '0'
+        do {
+          const [next, keys] = await asking('redis', () =>
+            redis.scan(cursor, 'MATCH', `${REDIS_PREFIX}*`, 'COUNT', SCAN_COUNT),
+          )
+          cursor = next
+          if (keys.length > 0) yield keys.map((key) => toTokenKey(key.slice(REDIS_PREFIX.length)))
+        } while (cursor !== '0')
+      }
+    } finally {
+      for (const { close } of masters) close()
+    }
   }
 
   async inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>> {
-    const values = await asking('redis', () => Promise.all(keys.map((key) => this.#redis.get(redisKey(key)))))
+    const values = await asking('redis', () => Promise.all(keys.map((key) => this.#read(key))))
     return this.#records.inspectAll(keys.map((key, index) => [key, values[index] ?? null]))
   }
 
@@ -74,6 +92,15 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async ping(): Promise<void> {
-    await asking('redis', () => this.#redis.ping())
+    await asking('redis', () => pingMasters(this.#redis))
+  }
+
+  async #read(key: TokenKey): Promise<string | null> {
+    try {
+      return await this.#redis.get(redisKey(key))
+    } catch (error) {
+      if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return NOT_A_STRING
+      throw error
+    }
   }
 }

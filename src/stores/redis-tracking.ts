@@ -26,11 +26,15 @@ export interface RedisTrackingDeps {
 interface Link {
   readonly subscriber: Redis
   readonly tracker: Redis
+  /** Rejects when a connection is closed, that of the questions included: the next may lead elsewhere. */
+  readonly lost: Promise<never>
+  readonly close: () => void
 }
 
 /**
  * Hears from Redis which records have changed, by client tracking in broadcast mode: one connection
- * subscribes, another turns tracking on and has what it would be told sent to the first.
+ * subscribes, another turns tracking on and has what it would be told sent to the first. Both lead to the
+ * server that is asked for records, and are made anew whenever the connection to that is.
  *
  * @see https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
@@ -77,44 +81,62 @@ export class RedisTracking {
   }
 
   async #open(): Promise<Link> {
+    const link = this.#connect()
+    try {
+      const trackedAt = await Promise.race([link.lost, this.#track(link)])
+      this.#closing.signal.throwIfAborted()
+      this.#heardAt = trackedAt
+    } catch (error) {
+      link.close()
+      throw error
+    }
+    this.#link = link
+    return link
+  }
+
+  #connect(): Link {
+    const { redis } = this.#deps
     const options = {
       // Redirected invalidations are messages of RESP2's publish and subscribe.
       protocol: 2,
       lazyConnect: true,
       retryStrategy: null,
+      sentinelRetryStrategy: () => null,
       autoResubscribe: false,
       maxRetriesPerRequest: 0,
       commandTimeout: SILENCE_MS,
     } as const
-    const link = {
-      subscriber: this.#deps.redis.duplicate(options),
-      tracker: this.#deps.redis.duplicate(options),
+    const [subscriber, tracker] = [redis.duplicate(options), redis.duplicate(options)]
+    for (const connection of [subscriber, tracker]) connection.on('error', () => undefined)
+    const connections = [redis, subscriber, tracker]
+    let onClose = (): void => undefined
+    const lost = new Promise<never>((_resolve, reject) => {
+      onClose = () => reject(new Error('a connection was closed'))
+      for (const connection of connections) connection.on('close', onClose)
+    })
+    lost.catch(() => undefined)
+    const close = () => {
+      for (const connection of connections) connection.off('close', onClose)
+      subscriber.disconnect()
+      tracker.disconnect()
     }
-    for (const connection of Object.values(link)) connection.on('error', () => undefined)
-    try {
-      const { subscriber, tracker } = link
-      await Promise.all([subscriber.connect(), tracker.connect()])
-      const id = await subscriber.client('ID')
-      subscriber.on('messageBuffer', (_channel, keys) => this.#hear(keys as unknown as Buffer[] | null))
-      await subscriber.subscribe(INVALIDATIONS)
-      await tracker.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', REDIS_PREFIX)
-      this.#heardAt = performance.now()
-      this.#link = link
-      return link
-    } catch (error) {
-      disconnect(link)
-      throw error
-    }
+    return { subscriber, tracker, lost, close }
+  }
+
+  /** Resolves with a moment from which on every change is heard of. */
+  async #track({ subscriber, tracker }: Link): Promise<number> {
+    await Promise.all([subscriber.connect(), tracker.connect()])
+    await requireSameServer([this.#deps.redis, subscriber, tracker])
+    const id = await subscriber.client('ID')
+    subscriber.on('messageBuffer', (_channel, keys) => this.#hear(keys as unknown as Buffer[] | null))
+    await subscriber.subscribe(INVALIDATIONS)
+    const askedAt = performance.now()
+    await tracker.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', REDIS_PREFIX)
+    return askedAt
   }
 
   /** Rejects when the link is lost. */
-  async #watch({ subscriber, tracker }: Link): Promise<never> {
-    const lost = new Promise<never>((_resolve, reject) => {
-      for (const connection of [subscriber, tracker]) {
-        connection.once('close', () => reject(new Error('the connection was closed')))
-      }
-    })
-    lost.catch(() => undefined)
+  async #watch({ subscriber, tracker, lost }: Link): Promise<never> {
     for (;;) {
       const askedAt = performance.now()
       // The answer comes behind all that was told before it: nothing older than the question is missing.
@@ -129,13 +151,20 @@ export class RedisTracking {
   }
 
   #drop(): void {
-    if (this.#link) disconnect(this.#link)
+    this.#link?.close()
     this.#link = undefined
     this.#deps.onChange(null)
   }
 }
 
-function disconnect({ subscriber, tracker }: Link): void {
-  subscriber.disconnect()
-  tracker.disconnect()
+/**
+ * Rejects unless all `connections` lead to the same run of the same server: during a failover each is told
+ * of a master at a moment of its own, and who listens to another server hears nothing of ours.
+ */
+async function requireSameServer(connections: readonly Redis[]): Promise<void> {
+  const infos = await Promise.all(connections.map((connection) => connection.info('server')))
+  const [runId, ...others] = infos.map((info) => /^run_id:(\w+)/m.exec(info)?.[1])
+  if (runId === undefined || others.some((other) => other !== runId)) {
+    throw new Error('the connections do not lead to the same server')
+  }
 }

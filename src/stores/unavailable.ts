@@ -29,9 +29,13 @@ const SQL_STATE = /^(08...|28...|3D000|53[0-9]{3}|55P03|57014|57P0[1-5]|40001|40
 const DRIVER_MESSAGE =
   /connection terminated|timeout exceeded when trying to connect|query read timeout|client was closed|not queryable|command timed out|connection is closed|max retries|stream isn't writeable|server has closed|cannot use a pool after/i
 
-/** What ioredis and Redis say while there is nobody to answer, or nobody who may. */
+/** What Redis says while it cannot answer, or may not. */
 const REDIS_MESSAGE =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|NOREPLICAS|MISCONF|BUSY|NOAUTH|WRONGPASS|NOPERM)\b/
+  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|NOREPLICAS|MISCONF|BUSY|NOAUTH|WRONGPASS|NOPERM|DENIED|ERR max number of clients reached)\b/
+
+/** What ioredis says where no Sentinel, or no node of a cluster, helps it on. */
+const LOCATING_MESSAGE =
+  /^(All sentinels are unreachable|Failed to refresh slots cache|None of startup nodes is available|Too many Cluster redirections|No subscriber for the cluster|Cluster is|Cluster isn't ready|Connection is (aborted|discarded)|Node is disconnected|Command aborted due to connection close|Socket timeout)/
 
 /** Kinds of fault as Prisma's driver adapters name them. */
 const ADAPTER_KINDS = new Set([
@@ -92,4 +96,4 @@ const codesOf = ({ code, originalCode }: Link): string[] =>
   [code, originalCode].filter((value): value is string => typeof value === 'string')
 
 const isFaultOfDriver = (message: string): boolean =>
-  DRIVER_MESSAGE.test(message) || REDIS_MESSAGE.test(message)
+  DRIVER_MESSAGE.test(message) || REDIS_MESSAGE.test(message) || LOCATING_MESSAGE.test(message)

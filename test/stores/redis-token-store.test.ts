@@ -1,10 +1,14 @@
 import { Redis } from 'ioredis'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
 import { openRedis } from '../../src/stores/redis.ts'
 import { RedisTokenStore } from '../../src/stores/redis-token-store.ts'
+import { SealedRecords } from '../../src/stores/sealed-record.ts'
 import { recordingLog } from '../support/log.ts'
-import { freshRedis } from '../support/stores.ts'
-import { aSession, aToken, at } from '../support/token-data.ts'
+import { freshRedis, startRedis } from '../support/stores.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { TestClock } from '../support/test-clock.ts'
+import { aSession, aToken, at, NOW } from '../support/token-data.ts'
 import { tokenStoreContract } from '../support/token-store-contract.ts'
 
 describe('the Redis token store', () => {
@@ -49,6 +53,15 @@ describe('the Redis token store', () => {
     expect(await redis.ttl(`token:${data.token.key}`)).toBeGreaterThan(0)
   })
 
+  it('drops a token in the last part of a second no sooner than at its end', async () => {
+    const data = aSession({ expiresAt: at(86_400) })
+    opened().clock.advance(86_399.7)
+    const commands = await commandsOf(() => opened().store.put(data))
+
+    expect(commands).toEqual([['set', `token:${data.token.key}`, expect.any(String), 'EX', '1']])
+    expect(await opened().store.get(data.token.key)).toEqual(data)
+  })
+
   it('never drops a token that never ends, even one that once had an end', async () => {
     const redisKey = `token:${aSession().token.key}`
     await opened().store.put(aSession({ expiresAt: at(300) }))
@@ -78,6 +91,19 @@ describe('the Redis token store', () => {
     expect(commands).toEqual([['get', `token:${keys[0]}`], ...keys.map((key) => ['del', `token:${key}`])])
   })
 
+  it('has no token where there is something else than a string, and says so', async () => {
+    const { key } = aSession().token
+    await redis.rpush(`token:${key}`, 'a list')
+
+    expect(await opened().store.get(key)).toBe(undefined)
+    expect(opened().logLines).toEqual([
+      expect.objectContaining({ msg: 'token store record is damaged', tokenKey: key }),
+    ])
+    expect(await opened().store.inspect([key])).toEqual(new Map([[key, { fault: expect.any(String) }]]))
+    await opened().store.put(aSession())
+    expect(await opened().store.get(key)).toEqual(aSession())
+  })
+
   it('leaves the keys of others alone', async () => {
     await redis.set('quota-overrides', '{}')
     await redis.set(aToken('a').key, 'not ours')
@@ -85,4 +111,44 @@ describe('the Redis token store', () => {
 
     expect(await redis.keys('*')).toHaveLength(2)
   })
+})
+
+it('what could not be put in time is not put later, when it may have been revoked', async () => {
+  const { url } = await freshRedis()
+  const cable = await openTcpProxy(url)
+  const [near, far] = [openRedis(url, recordingLog().log), openRedis(cable.through(url), recordingLog().log)]
+  onTestFinished(async () => {
+    near.disconnect()
+    far.disconnect()
+    await cable.close()
+  })
+  const clock = new TestClock(NOW)
+  const records = new SealedRecords({
+    fernet: new Fernet([generateFernetKey()]),
+    clock,
+    log: recordingLog().log,
+  })
+  const store = new RedisTokenStore({ redis: far, records, clock })
+  await store.ping()
+  await cable.refuse()
+  await expect(store.put(aSession())).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  await near.del(`token:${aSession().token.key}`)
+  await cable.pass()
+
+  await store.ping()
+  expect(await store.get(aSession().token.key)).toBe(undefined)
+})
+
+it('a connection to what may be written to no longer is made anew, perhaps to its successor', async () => {
+  const server = await startRedis()
+  const redis = openRedis(server.url, recordingLog().log)
+  onTestFinished(async () => {
+    redis.disconnect()
+    await server.stop()
+  })
+  const before = await redis.client('ID')
+  await redis.call('REPLICAOF', '127.0.0.1', '1')
+  await expect(redis.set('x', 'y')).rejects.toThrow(/^READONLY/)
+
+  expect(await redis.client('ID')).not.toBe(before)
 })

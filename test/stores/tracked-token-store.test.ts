@@ -1,5 +1,7 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { Redis } from 'ioredis'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { generateToken, NO_USER_INFO, type RootTokenData, type TokenKey } from '../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
 import { createLogger } from '../../src/lib/logger.ts'
@@ -7,11 +9,13 @@ import { REDIS_PREFIX, RedisTokenStore } from '../../src/stores/redis-token-stor
 import { RedisTracking } from '../../src/stores/redis-tracking.ts'
 import { SealedRecords } from '../../src/stores/sealed-record.ts'
 import { TrackedTokenStore } from '../../src/stores/tracked-token-store.ts'
+import { recordingLog } from '../support/log.ts'
 import { type RedisProcess, startRedis } from '../support/stores.ts'
 import { TestClock } from '../support/test-clock.ts'
+import { tokenStoreContract } from '../support/token-store-contract.ts'
 
 const clock = new TestClock()
-const log = createLogger('silent')
+const silent = createLogger('silent')
 
 let server: RedisProcess
 let redis: Redis
@@ -33,7 +37,7 @@ class WatchedRedisTokenStore extends RedisTokenStore {
   }
 }
 
-const open = (url: string) => {
+const open = (url: string, log = silent) => {
   redis = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null })
   redis.on('error', () => undefined)
   const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
@@ -181,5 +185,73 @@ describe('a store with tracked copies', () => {
       timeout: 5_000,
     })
     await untilLive()
+  })
+})
+
+describe('the link to the changes', () => {
+  it('is made anew with the connection that is asked for records', async () => {
+    await tracked.put(aToken())
+    const id = await redis.client('ID')
+    await other.call('CLIENT', 'KILL', 'ID', id)
+    await untilDead()
+    await untilLive()
+  })
+
+  it('is none while it would lead to another server than the questions do', async () => {
+    tracking.close()
+    redis.disconnect()
+    const elsewhere = await startRedis()
+    let connections = 0
+    let isDivided = true
+    const crossing = createServer((client) => {
+      const { port } = isDivided && ++connections > 1 ? elsewhere : server
+      const socket = connect(port, '127.0.0.1')
+      client.pipe(socket).pipe(client)
+      for (const each of [client, socket]) each.on('error', () => undefined)
+    }).listen(0, '127.0.0.1')
+    await once(crossing, 'listening')
+    onTestFinished(async () => {
+      crossing.close()
+      await elsewhere.stop()
+    })
+    const { lines, log: recorded } = recordingLog()
+    open(`redis://127.0.0.1:${(crossing.address() as AddressInfo).port}`, recorded)
+    await vi.waitFor(
+      () => expect(lines.at(-1)).toMatchObject({ fault: 'the connections do not lead to the same server' }),
+      { timeout: 5_000, interval: 5 },
+    )
+    expect(tracking.isLive).toBe(false)
+
+    isDivided = false
+    await untilLive()
+  })
+})
+
+describe('a store with tracked copies is a token store:', () => {
+  tokenStoreContract(async (input) => {
+    const redisOfContract = new Redis(server.url)
+    const store = new TrackedTokenStore({
+      store: new RedisTokenStore({ redis: redisOfContract, ...input }),
+      clock: input.clock,
+      size: 100,
+      isLive: () => link.isLive,
+    })
+    const link = new RedisTracking({
+      redis: redisOfContract,
+      log: silent,
+      onChange: (keys) => store.onChange(keys),
+    })
+    await vi.waitFor(() => expect(link.isLive).toBe(true), { timeout: 5_000, interval: 5 })
+    return {
+      store,
+      read: (key) => other.get(REDIS_PREFIX + key),
+      write: async (key, value) => {
+        await other.set(REDIS_PREFIX + key, value)
+      },
+      close: async () => {
+        link.close()
+        redisOfContract.disconnect()
+      },
+    }
   })
 })

@@ -138,10 +138,11 @@ describe.concurrent('Redis is out of reach', () => {
 
   it('but not when it says that a command was wrong', async ({ expect, onTestFinished }) => {
     const { redis, store } = await open(onTestFinished)
-    await redis.lpush(`token:${key}`, 'a list')
+    await store.put(data)
+    const asked = asking('redis', () => redis.incr(`token:${key}`))
 
-    await expect(store.get(key)).rejects.toThrow(/^WRONGTYPE/)
-    await expect(store.get(key)).rejects.not.toBeInstanceOf(PorthorError)
+    await expect(asked).rejects.toThrow(/^ERR value is not an integer/)
+    await expect(asked).rejects.not.toBeInstanceOf(PorthorError)
   })
 })
 
@@ -449,6 +450,24 @@ describe('codes that are hard to provoke', () => {
     'P1000 P1003 P2002 P2003 P2010 P2025 ENOENT EACCES ERR_INVALID_ARG_TYPE',
   ])('say "wrong": %s', (codes) => {
     for (const code of codes.split(' ')) expect(isUnavailable(error(code)), code).toBe(false)
+  })
+
+  it.each([
+    ['All sentinels are unreachable. Retrying from scratch after 50ms.', true],
+    ['Failed to refresh slots cache.', true],
+    ['None of startup nodes is available', true],
+    ['Too many Cluster redirections. Last error: ReplyError: CLUSTERDOWN The cluster is down', true],
+    ['CLUSTERDOWN Hash slot not served', true],
+    ['No subscriber for the cluster', true],
+    ['Cluster is ended.', true],
+    ['Command aborted due to connection close', true],
+    ["Socket timeout. Expecting data, but didn't receive any in 2000ms.", true],
+    ['ERR max number of clients reached', true],
+    ['ERR max number of clients must be a number', false],
+    ['CROSSSLOT Keys in request hash to the same slot', false],
+    ['ERR unknown command', false],
+  ])('are none in what Redis and its client say: %s', (message, expected) => {
+    expect(isUnavailable(new Error(message))).toBe(expected)
   })
 
   it('are found in what caused an error, however it is hung there, and in a circle too', () => {

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 
 export interface RedisProcess {
   readonly url: string
@@ -31,11 +33,25 @@ export async function startRedis(
 ): Promise<RedisProcess> {
   const port = options.port ?? (await findFreePort())
   const nothingOnDisk = ['--save', '', '--appendonly', 'no', '--dir', tmpdir()]
-  const child = spawn(
-    'redis-server',
-    ['--port', String(port), '--bind', '127.0.0.1', ...nothingOnDisk, ...(options.args ?? [])],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  )
+  return startRedisServer(port, [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    ...nothingOnDisk,
+    ...(options.args ?? []),
+  ])
+}
+
+/** Those that must not outlive the tests, whatever ends these. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+/** Starts `redis-server` with just `args`, which have it listen on `port`. */
+export async function startRedisServer(port: number, args: readonly string[]): Promise<RedisProcess> {
+  const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -45,9 +61,8 @@ export async function startRedis(
   const ended = once(child, 'exit').catch((error: unknown) => {
     said += `${error}: these tests need a redis-server program on the PATH`
   })
-  const atExit = () => child.kill('SIGKILL')
-  process.once('exit', atExit)
-  ended.then(() => process.off('exit', atExit))
+  running.add(child)
+  ended.then(() => running.delete(child))
 
   const end = async (signal: NodeJS.Signals) => {
     if (!hasEnded(child)) child.kill(signal)
@@ -78,12 +93,16 @@ async function waitUntilReady(port: number, child: ChildProcess, said: () => str
   }
 }
 
+/** How long a Redis that has started may take for one answer, in milliseconds. */
+const ANSWER_TIMEOUT_MS = 2_000
+
 async function answers(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS)
   try {
-    await once(socket, 'connect')
+    await once(socket, 'connect', { signal })
     socket.write('PING\r\n')
-    const [reply] = (await once(socket, 'data')) as [Buffer]
+    const [reply] = (await once(socket, 'data', { signal })) as [Buffer]
     return reply.toString().startsWith('+PONG')
   } catch {
     return false
@@ -92,12 +111,54 @@ async function answers(port: number): Promise<boolean> {
   }
 }
 
-async function findFreePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  if (address === null || typeof address === 'string') throw new Error('a TCP server without a port')
-  return address.port
+/** Asks the server on `port`, on a connection for this once. */
+export async function onServer<T>(port: number, work: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = new Redis(port, '127.0.0.1', {
+    retryStrategy: null,
+    maxRetriesPerRequest: 0,
+    commandTimeout: ANSWER_TIMEOUT_MS,
+  })
+  redis.on('error', () => undefined)
+  try {
+    return await work(redis)
+  } finally {
+    redis.disconnect()
+  }
+}
+
+/** Resolves when `replica` has all that `master` has now. */
+export async function untilReplicated(master: RedisProcess, replica: RedisProcess): Promise<void> {
+  const offset = async ({ port }: RedisProcess, name: string): Promise<number> => {
+    const info = await onServer(port, (redis) => redis.info('replication'))
+    return Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? Number.NaN)
+  }
+  const goal = await offset(master, 'master_repl_offset')
+  const deadline = Date.now() + READY_TIMEOUT_MS
+  while (!((await offset(replica, 'slave_repl_offset')) >= goal)) {
+    if (Date.now() > deadline) throw new Error(`the replica on port ${replica.port} does not catch up`)
+    await delay(5)
+  }
+}
+
+/** Ports below those that systems give to outgoing connections, any of which could be taken meanwhile. */
+const [LOWEST_PORT, HIGHEST_PORT] = [20_000, 32_000]
+
+const givenOut = new Set<number>()
+
+/** One that nobody listens on now, and that nobody here was given before. */
+export async function findFreePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(LOWEST_PORT, HIGHEST_PORT)
+    if (givenOut.has(port)) continue
+    givenOut.add(port)
+    const probe = createServer().listen(port, '127.0.0.1')
+    const isFree = await once(probe, 'listening').then(
+      () => true,
+      () => false,
+    )
+    if (!isFree) continue
+    probe.close()
+    await once(probe, 'close')
+    return port
+  }
 }
