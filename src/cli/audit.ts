@@ -1,6 +1,6 @@
 import type { Environment } from '../config.ts'
 import type { AuditedFinding } from '../services/audit-service.ts'
-import { print, showProgress } from './output.ts'
+import { escapeControls, print, showProgress } from './output.ts'
 import { withContext } from './tool.ts'
 
 export interface AuditFlags {
@@ -36,4 +36,4 @@ export async function audit(env: Environment, { fix = false, json = false }: Aud
 }
 
 const describe = ({ kind, key, username, detail, isFixed }: AuditedFinding): string =>
-  `${kind}  ${key}  ${username ?? '-'}  ${detail}${isFixed ? '  (fixed)' : ''}`
+  escapeControls(`${kind}  ${key}  ${username ?? '-'}  ${detail}${isFixed ? '  (fixed)' : ''}`)

@@ -1,10 +1,15 @@
 import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { type Environment, isProduction } from '../config.ts'
+import { ConfigError } from '../config-error.ts'
 import { formatToken, generateToken } from '../domain/token.ts'
-import { findEmbeddedPostgres, openEmbeddedPostgres } from '../lib/embedded-postgres.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
+import { readSecretFile } from '../lib/secret-file.ts'
+import { makeDirectory } from './make-directory.ts'
 import { readOrCreateSecret } from './secret-file.ts'
+
+/** Only its owner may see what is in it. */
+const PRIVATE = 0o700
 
 /** The database that a command runs on. */
 export interface OpenDatabase {
@@ -49,7 +54,10 @@ export const sessionSecretFile = (dataDir: string): string => `${dataDir}/sessio
 export const bootstrapTokenFile = (dataDir: string): string => `${dataDir}/bootstrap-token`
 
 export interface DatabaseOptions {
-  /** Use the embedded database of a Porthor that runs already, instead of refusing to start beside it. */
+  /**
+   * For a command beside a server: use its embedded database if it runs already, instead of refusing to
+   * start, and on a database that is given refuse to make up the secret that its server has.
+   */
   readonly join?: boolean
 }
 
@@ -60,10 +68,33 @@ export async function openDatabase(
   { join = false }: DatabaseOptions = {},
 ): Promise<OpenDatabase> {
   if (isProduction(env) || env.DATABASE_URL) {
+    if (join) await requireSessionSecret(env)
     return { url: env.DATABASE_URL ?? '', isEmbedded: false, close: async () => undefined }
   }
   const dataDir = dataDirOf(env)
+  await makeDataDir(dataDir)
+  const { findEmbeddedPostgres, openEmbeddedPostgres } = await import('../lib/embedded-postgres.ts')
   const running = join ? await findEmbeddedPostgres(dataDir) : undefined
   const { url, close } = running ?? (await openEmbeddedPostgres({ dataDir, log }))
   return { url, isEmbedded: true, close }
+}
+
+/** @throws {ConfigError} None is set, and none is kept. */
+async function requireSessionSecret(env: Environment): Promise<void> {
+  const file = sessionSecretFile(dataDirOf(env))
+  if (env.SESSION_SECRET || (await readSecretFile(file).catch(() => undefined))) return
+  throw new ConfigError([
+    `SESSION_SECRET is required where DATABASE_URL is set: that of the server, for none can be read from ${file}`,
+  ])
+}
+
+async function makeDataDir(dataDir: string): Promise<void> {
+  try {
+    await makeDirectory(dataDir, PRIVATE)
+  } catch (cause) {
+    throw new Error(
+      `Porthor cannot write to ${dataDir}: set DATA_DIR to a directory that it may write to, or set DATABASE_URL.`,
+      { cause },
+    )
+  }
 }

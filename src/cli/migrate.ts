@@ -8,7 +8,8 @@ import { print } from './output.ts'
 /** Applies what is missing of the migrations, and says what it did. */
 export async function migrateDatabase(env: Environment): Promise<void> {
   // A migration needs no secrets: those that are not there are not asked for.
-  const { SESSION_SECRET = generateFernetKey(), BOOTSTRAP_TOKEN = 'none' } = env
+  const SESSION_SECRET = env.SESSION_SECRET || generateFernetKey()
+  const BOOTSTRAP_TOKEN = env.BOOTSTRAP_TOKEN || 'none'
   const { logLevel } = loadConfig(withStandIns({ ...env, SESSION_SECRET, BOOTSTRAP_TOKEN }))
   const log = createLogger(logLevel)
   const database = await openDatabase(env, log)

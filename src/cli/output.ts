@@ -3,6 +3,13 @@ export const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
 
+/** Controls, breaks of lines, and what turns the direction of writing. */
+const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
+
+/** `text` with the characters escaped that a terminal would obey: clients choose names, and may choose these. */
+export const escapeControls = (text: string): string =>
+  text.replace(CONTROLS, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
 /** How often progress is shown, in milliseconds. */
 const INTERVAL_MS = 500
 
@@ -26,8 +33,9 @@ export function showProgress(noun: string): { update: (done: number) => void; en
   }
 }
 
-/** Rows in columns as wide as their widest cell. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+/** Rows in columns as wide as their widest cell, with no control character. */
+export function formatTable(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(escapeControls))
   const widths: number[] = []
   for (const row of rows)
     row.forEach((cell, column) => {

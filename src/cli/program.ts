@@ -1,12 +1,10 @@
 import { Command, CommanderError } from 'commander'
-import { ConfigError, type Environment } from '../config.ts'
-import { formatToken, generateToken } from '../domain/token.ts'
+import type { Environment } from '../config.ts'
+import { ConfigError } from '../config-error.ts'
+import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
-import { type AuditFlags, audit } from './audit.ts'
-import { maintain } from './maintenance.ts'
-import { migrateDatabase } from './migrate.ts'
+import type { AuditFlags } from './audit.ts'
 import { print } from './output.ts'
-import { serve } from './serve.ts'
 import { addTokenCommands } from './token.ts'
 import { packageVersion } from './version.ts'
 
@@ -23,7 +21,7 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
     return outcome.code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_FAULT
-    process.stderr.write(`porthor: ${tell(error)}\n`)
+    process.stderr.write(`porthor: ${redact(tell(error))}\n`)
     return outcome.codeOfFailure
   }
 }
@@ -45,27 +43,30 @@ const USAGE_FAULT = 2
 /** Exit code of an audit that could not run; 1 says that it ran and has findings left. */
 const COULD_NOT_AUDIT = 2
 
+/** The commands. Each loads what it needs when it is run: much of it takes its time. */
 function createProgram(env: Environment, outcome: Outcome): Command {
   const program = new Command('porthor')
     .description('Issues, caches and reuses delegated tokens, over GraphQL.')
     .version(packageVersion())
     .exitOverride()
+    .enablePositionalOptions()
     .showHelpAfterError()
+    .configureOutput({ outputError: (text, write) => write(redact(text)) })
     .addHelpText('after', '\nEvery setting is an environment variable: see the table in the README.')
 
   program
     .command('serve')
     .description('run the server; without DATABASE_URL, on an embedded PostgreSQL under DATA_DIR')
-    .action(() => serve(env))
+    .action(async () => (await import('./serve.ts')).serve(env))
   program
     .command('migrate')
     .description('bring the database of DATABASE_URL up to date; safe to run anywhere at any time')
-    .action(() => migrateDatabase(env))
+    .action(async () => (await import('./migrate.ts')).migrateDatabase(env))
   program
     .command('maintenance')
     .description('remove expired tokens and old history; safe to run anywhere at any time')
     .option('--json', 'print the counts as JSON')
-    .action((flags: { json?: boolean }) => maintain(env, flags))
+    .action(async (flags: { json?: boolean }) => (await import('./maintenance.ts')).maintain(env, flags))
   program
     .command('audit')
     .description(
@@ -75,6 +76,7 @@ function createProgram(env: Environment, outcome: Outcome): Command {
     .option('--json', 'print a JSON object for each finding')
     .action(async (flags: AuditFlags) => {
       outcome.codeOfFailure = COULD_NOT_AUDIT
+      const { audit } = await import('./audit.ts')
       outcome.code = await audit(env, flags)
     })
   addTokenCommands(program, env)

@@ -1,24 +1,22 @@
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { keepSecretFile, readSecretFile } from '../lib/secret-file.ts'
+import { makeDirectory } from './make-directory.ts'
 
-/** Only its owner may read it. */
-const PRIVATE = 0o600
-
-/** The text kept in `path`; generated and written there, for its owner's eyes only, where there is none. */
+/**
+ * The text kept in `path`; generated and written there, for its owner's eyes only, where there is none. Of
+ * several that do so at once all get the same one.
+ */
 export async function readOrCreateSecret(path: string, generate: () => string): Promise<string> {
-  const kept = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
-  if (kept?.trim()) {
-    await chmod(path, PRIVATE)
-    return kept.trim()
+  try {
+    const kept = await readSecretFile(path)
+    if (kept) return kept
+    await makeDirectory(dirname(path))
+    return await keepSecretFile(path, generate())
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause)) throw cause
+    throw new Error(
+      `Porthor cannot keep ${path}: set DATA_DIR to a directory that it may write to, or set SESSION_SECRET and BOOTSTRAP_TOKEN.`,
+      { cause },
+    )
   }
-  const secret = generate()
-  await mkdir(dirname(path), { recursive: true })
-  // Renamed into place, so that a crash leaves no half of it.
-  const draft = `${path}.${process.pid}`
-  await writeFile(draft, `${secret}\n`, { mode: PRIVATE })
-  await rename(draft, path)
-  return secret
 }

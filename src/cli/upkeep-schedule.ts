@@ -1,32 +1,54 @@
 import type { ProcessContext } from '../context.ts'
 
-/** Upkeep runs this often, in milliseconds. Of many processes, one does it. */
-const UPKEEP_INTERVAL_MS = 60 * 60 * 1000
+/** Upkeep pauses this long between two runs, in milliseconds. Of many processes, one does it at a time. */
+const UPKEEP_PAUSE_MS = 60 * 60 * 1000
+
+/** The first upkeep begins within this time, in milliseconds: at random, as many processes may start at once. */
+const FIRST_UPKEEP_MS = 60 * 1000
 
 /** How often it is written when tokens were last used, in milliseconds. */
-const USAGE_INTERVAL_MS = 10_000
+const USAGE_PAUSE_MS = 10_000
+
+/** Does `work` once, after `delayMs`. Answers with a way to call it off. */
+export type Later = (work: () => void, delayMs: number) => () => void
+
+const systemLater: Later = (work, delayMs) => {
+  const timer = setTimeout(work, delayMs).unref()
+  return () => clearTimeout(timer)
+}
 
 /** Does in the background what no request should wait for. Answers with a way to stop, once nothing is under way. */
-export function startUpkeep({ services, log }: ProcessContext): () => Promise<void> {
+export function startUpkeep({ services, log }: ProcessContext, later = systemLater): () => Promise<void> {
+  const upkeep = async () => {
+    await services.upkeep.run().catch((error: unknown) => log.warn({ err: error }, 'upkeep did not finish'))
+  }
   const stops = [
-    repeat(UPKEEP_INTERVAL_MS, async () => {
-      await services.upkeep.run().catch((error: unknown) => log.warn({ err: error }, 'upkeep did not finish'))
-    }),
-    repeat(USAGE_INTERVAL_MS, () => services.usage.flush()),
+    repeat(upkeep, Math.random() * FIRST_UPKEEP_MS, UPKEEP_PAUSE_MS, later),
+    repeat(() => services.usage.flush(), USAGE_PAUSE_MS, USAGE_PAUSE_MS, later),
   ]
   return async () => {
     await Promise.all(stops.map((stop) => stop()))
   }
 }
 
-/** Runs `task` again and again, with a pause in between. It must not throw. */
-function repeat(pauseMs: number, task: () => Promise<void>): () => Promise<void> {
+/** Runs `task` after `firstMs`, and again whenever `pauseMs` have passed since it ended. It must not throw. */
+function repeat(
+  task: () => Promise<void>,
+  firstMs: number,
+  pauseMs: number,
+  later: Later,
+): () => Promise<void> {
   let underWay = Promise.resolve()
-  const timer = setInterval(() => {
-    underWay = underWay.then(task)
-  }, pauseMs).unref()
+  let isStopped = false
+  const run = () => {
+    underWay = task().then(() => {
+      if (!isStopped) callOff = later(run, pauseMs)
+    })
+  }
+  let callOff = later(run, firstMs)
   return async () => {
-    clearInterval(timer)
+    isStopped = true
+    callOff()
     await underWay
   }
 }

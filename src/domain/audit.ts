@@ -38,8 +38,8 @@ export interface AuditedRow {
   readonly parentExpiresAt: Date | null
 }
 
-/** What the token store has under the key of a row. */
-export type AuditedEntry = { readonly data: TokenData } | { readonly fault: string } | undefined
+/** An entry of the token store as it is: readable, or damaged, and then how; never with its contents. */
+export type StoredEntry = { readonly data: TokenData } | { readonly fault: string }
 
 /**
  * Redis counts the life of an entry in whole seconds from when it was written, and so may drop it up to
@@ -48,7 +48,12 @@ export type AuditedEntry = { readonly data: TokenData } | { readonly fault: stri
 const EARLIEST_DROP_MS = 1_000
 
 /** What is wrong with a row and its entry, judged at `now`, a whole second. */
-export function auditRow(row: AuditedRow, entry: AuditedEntry, known: KnownScopes, now: Date): Finding[] {
+export function auditRow(
+  row: AuditedRow,
+  entry: StoredEntry | undefined,
+  known: KnownScopes,
+  now: Date,
+): Finding[] {
   const found = (kind: FindingKind, detail: string): Finding => ({
     kind,
     key: row.key,
@@ -70,8 +75,7 @@ export function auditRow(row: AuditedRow, entry: AuditedEntry, known: KnownScope
 }
 
 /** What is wrong with an entry that has no row. */
-export function auditStray(key: TokenKey, entry: AuditedEntry, known: KnownScopes): Finding[] {
-  if (!entry) return []
+export function auditStray(key: TokenKey, entry: StoredEntry, known: KnownScopes): Finding[] {
   if ('fault' in entry) return [{ kind: 'malformed', key, username: null, detail: entry.fault }]
   const { username } = entry.data
   return [

@@ -30,6 +30,9 @@ export interface AuditedFinding extends Finding {
   readonly isFixed: boolean
 }
 
+/** How a record is at fault that was sealed with some other key, in the words of `Fernet`. */
+const SEALED_BY_ANOTHER = 'signed by none of the keys'
+
 /** Rows and entries looked at together: the audit's memory does not grow with their number. */
 const BATCH = 1_000
 
@@ -37,8 +40,8 @@ const BATCH = 1_000
 const HELD_AT_ONCE = 100
 
 /**
- * Age below which an entry without a row may belong to a transaction that has yet to commit, in
- * milliseconds; several times what one may take.
+ * Age below which an entry without a row may belong to a transaction that has yet to commit, and an edit may
+ * have yet to reach its entry, in milliseconds; several times what either may take.
  */
 const SETTLED_MS = 60_000
 
@@ -69,9 +72,15 @@ export class AuditService {
     this.#deps = deps
   }
 
-  /** Goes through all rows, and then through the entries that have none. @throws {UnavailableError} */
+  /**
+   * Goes through all rows, and then through the entries that have none.
+   *
+   * @throws {Error} Nothing is mended, for the keys are those of another store.
+   * @throws {UnavailableError}
+   */
   async *run({ fix, onProgress = () => undefined }: AuditOptions): AsyncGenerator<AuditedFinding> {
     const { audit, tokens } = this.#deps
+    if (fix) await this.#requireRightKeys()
     let done = 0
     for await (const rows of audit.rows(BATCH)) {
       const suspects = await this.#suspectRows(rows)
@@ -90,6 +99,23 @@ export class AuditService {
     }
   }
 
+  /** What cannot be opened is deleted: where that is all there is, the keys are to blame, and not the records. */
+  async #requireRightKeys(): Promise<void> {
+    const { tokens } = this.#deps
+    let areForeign = false
+    for await (const keys of tokens.scan()) {
+      for (const entry of (await tokens.inspect(keys)).values()) {
+        if ('data' in entry) return
+        areForeign ||= entry.fault === SEALED_BY_ANOTHER
+      }
+    }
+    if (areForeign) {
+      throw new Error(
+        'No record of the token store can be opened with a key of SESSION_SECRET, so nothing was mended: set the key of the server.',
+      )
+    }
+  }
+
   async #suspectRows(rows: readonly AuditedRow[]): Promise<TokenKey[]> {
     const keys = rows.map(({ key }) => key)
     const entries = await this.#deps.tokens.inspect(keys)
@@ -102,9 +128,15 @@ export class AuditService {
       const held = new Map((await tx.lockAll(keys)).map((token) => [token.key, token]))
       const rows = await this.#deps.audit.find([...held.keys()])
       const entries = await this.#deps.tokens.inspect([...held.keys()])
+      // What an edit gives reaches the token store after the commit, when its row is no longer held.
+      const settled = new Date(this.#now().getTime() - SETTLED_MS)
+      const edited = await this.#deps.audit.editedSince([...held.keys()], settled)
       const suspects = rows.flatMap((row) => {
         const [token, entry] = [held.get(row.key), entries.get(row.key)]
-        return token ? [{ token, entry, findings: this.#audit(row, entry) }] : []
+        const findings = this.#audit(row, entry).filter(
+          ({ kind }) => kind !== 'mismatch' || !edited.has(row.key),
+        )
+        return token ? [{ token, entry, findings }] : []
       })
       const ended = fix ? await this.#mend(tx, suspects) : new Set<TokenKey>()
       return suspects.flatMap(({ token, findings }) =>

@@ -1,7 +1,9 @@
 import type { AuditedRow } from '../domain/audit.ts'
+import { INTERNAL_ACTOR } from '../domain/history.ts'
 import { parseScopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import { Prisma, type PrismaClient } from '../generated/prisma/client.ts'
+import { formatTimestamp } from './timestamp.ts'
 import { asking } from './unavailable.ts'
 
 type Row = Omit<AuditedRow, 'scopes'> & { readonly scopes: string }
@@ -28,6 +30,19 @@ export class AuditDatabase {
   /** The rows that there are of `keys`, as they are now. */
   find(keys: readonly TokenKey[]): Promise<AuditedRow[]> {
     return this.#query(Prisma.sql`WHERE token.token = ANY (${keys}) ORDER BY token.token`)
+  }
+
+  /** Which of `keys` have been edited later than `since`; what an audit itself has mended does not count. */
+  async editedSince(keys: readonly TokenKey[], since: Date): Promise<ReadonlySet<TokenKey>> {
+    const rows = await asking(
+      'postgres',
+      () =>
+        this.#prisma.$queryRaw<{ token: TokenKey }[]>`
+        SELECT DISTINCT token FROM token_change_history
+        WHERE token = ANY (${keys}) AND action = 'edit' AND actor <> ${INTERNAL_ACTOR}
+          AND event_time > ${formatTimestamp(since)}::timestamp`,
+    )
+    return new Set(rows.map(({ token }) => token))
   }
 
   async #query(rest: Prisma.Sql): Promise<AuditedRow[]> {

@@ -1,7 +1,7 @@
+import type { StoredEntry } from '../domain/audit.ts'
 import type { TokenData, TokenKey } from '../domain/token.ts'
 
-/** An entry as it is: readable, or damaged, and then how; never with its contents. */
-export type StoredEntry = { readonly data: TokenData } | { readonly fault: string }
+export type { StoredEntry } from '../domain/audit.ts'
 
 /**
  * What decides whether a token is valid. Every method may throw `UnavailableError`: no answer in time

@@ -1,5 +1,8 @@
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { runPorthor } from '../support/cli.ts'
+import { generateFernetKey } from '../../src/lib/fernet.ts'
+import { runPorthor, temporaryDirectory } from '../support/cli.ts'
 import { faultsIn, runHere } from '../support/command.ts'
 import { type Harness, openHarness } from '../support/harness.ts'
 import { TestClock } from '../support/test-clock.ts'
@@ -106,6 +109,40 @@ describe('porthor audit', () => {
       ['mismatch', false],
     ])
     expect((await rowsOf(h, [renamed]))[keyOf(renamed)]).toMatchObject({ username: 'robin' })
+  })
+
+  it('escapes in its lines, and not in JSON, what would control the terminal', async () => {
+    const root = await makeRoot(h)
+    const username = '\x1b[2Kwren\nThe stores agree.'
+    await h.sql('UPDATE token SET username = $2 WHERE token = $1', [keyOf(root), username])
+    const [text, json] = [await audit(), await audit(['--json'])]
+    expect(text.stdout).toBe(
+      `mismatch  ${keyOf(root)}  \\u001b[2Kwren\\u000aThe stores agree.  username\n1 findings, 0 fixed.\n`,
+    )
+    expect(JSON.parse(json.stdout)).toMatchObject({ username })
+  })
+
+  it('--fix with the key of another store mends nothing, and exits with 2', async () => {
+    const root = await makeRoot(h)
+    const before = await rowsOf(h, [root])
+    const { code, stdout, stderr } = await audit(['--fix'], { SESSION_SECRET: generateFernetKey() })
+    expect([code, stdout]).toEqual([2, ''])
+    expect(faultsIn(stderr)).toEqual([expect.stringMatching(/^porthor: No record .* SESSION_SECRET/)])
+    expect(await storedOf(h, 'redis', [root])).toEqual([root])
+    expect(await rowsOf(h, [root])).toEqual(before)
+  })
+
+  it('in development makes up no key for a database that it is given, but takes the one that a server keeps', async () => {
+    const dataDir = await temporaryDirectory()
+    const changed = { NODE_ENV: undefined, SESSION_SECRET: '', DATA_DIR: dataDir }
+    await makeRoot(h)
+    const { code, stdout, stderr } = await audit(['--fix'], changed)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toMatch(/^ {2}- SESSION_SECRET is required where DATABASE_URL is set: .*session-secret$/m)
+    expect(await readdir(dataDir)).toEqual([])
+
+    await writeFile(join(dataDir, 'session-secret'), `${h.env.SESSION_SECRET}\n`)
+    expect(await audit(['--fix'], changed)).toMatchObject({ code: 0, stdout: 'The stores agree.\n' })
   })
 
   it('that could not run says why, in one line, and exits with 2', async () => {

@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { isAlive, runPorthor, temporaryDirectory } from '../support/cli.ts'
+import { runHere } from '../support/command.ts'
 import { emptyDatabase } from '../support/stores.ts'
 
 const LAST_MIGRATION = (await readdir(new URL('../../prisma/migrations', import.meta.url)))
@@ -55,6 +56,12 @@ describe('porthor migrate', () => {
       /^porthor: Cannot connect to PostgreSQL at 127\.0\.0\.1:1\/porthor as porthor: .+\n$/,
     )
     expect(stderr).not.toContain('Sesame')
+  })
+
+  it.each([undefined, ''])('in production asks for no secrets, be they %o', async (none) => {
+    const env = production('postgresql://127.0.0.1:1/porthor')
+    const { stderr } = await runHere(['migrate'], { ...env, SESSION_SECRET: none, BOOTSTRAP_TOKEN: none })
+    expect(stderr).toMatch(/^porthor: Cannot connect to PostgreSQL/)
   })
 
   it('prepares the embedded database too, and leaves no server behind', async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { formatTable, showProgress } from '../../src/cli/output.ts'
+import { escapeControls, formatTable, showProgress } from '../../src/cli/output.ts'
 
 describe('progress', () => {
   const wasTerminal = process.stderr.isTTY
@@ -54,4 +54,24 @@ it('a table has columns as wide as their widest cell, and no space at the ends o
     ['longer', '', ''],
   ]
   expect(formatTable(rows)).toBe('KEY     NAME  END\na       wren  -\nlonger')
+})
+
+it('a table has no control character of its cells, and columns as wide as what stands for it', () => {
+  expect(
+    formatTable([
+      ['a\nb', 'c'],
+      ['d', 'e'],
+    ]),
+  ).toBe('a\\u000ab  c\nd         e')
+})
+
+it.each([
+  ['an escape sequence', '\x1b[31mred', '\\u001b[31mred'],
+  ['a line feed and a tab', 'a\n\tb', 'a\\u000a\\u0009b'],
+  ['delete and an 8-bit control', '\x7f\x9b2J', '\\u007f\\u009b2J'],
+  ['a line separator', 'a\u2028b', 'a\\u2028b'],
+  ['a turn of direction', 'a\u202eb', 'a\\u202eb'],
+  ['nothing to obey', 'Ünï ☃ 👩‍🔬 "q"', 'Ünï ☃ 👩‍🔬 "q"'],
+])('text with %s is escaped for a terminal', (_what, text, escaped) => {
+  expect(escapeControls(text)).toBe(escaped)
 })

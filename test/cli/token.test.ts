@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it, vi } from 'vitest'
-import { parseToken } from '../../src/domain/token.ts'
+import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
 import { useApi } from '../support/api.ts'
 import { runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { type CommandResult, faultsIn, runHere } from '../support/command.ts'
 import { askGraphQL } from '../support/harness.ts'
+import { PORTHOR } from '../support/program.ts'
 import { historyOf, keyOf, keysOf, makeRoot, makeTree, rowsOf, storedOf } from '../support/trees.ts'
 
 // A command in a process of its own takes its time on a busy machine.
@@ -124,8 +124,7 @@ describe('porthor token', () => {
 
   it('list whose reader has seen enough, such as head, is no fault', async () => {
     await makeRoot(t.h)
-    const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), main, 'token', 'list'], {
+    const child = spawn(process.execPath, [PORTHOR, 'token', 'list'], {
       env: { PATH: process.env.PATH, ...environment() },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -218,6 +217,41 @@ describe('porthor token', () => {
     )
     expect(outcomes.map(({ stdout }) => JSON.parse(stdout).count)).toEqual([0, 0, 1, 1, 1, 0])
   })
+
+  it('refuses a bearer string for a key and says what to give, and shows none wherever it was given', async () => {
+    const made = generateToken()
+    const bearer = formatToken(made)
+    const asKeys = await inTurn(['show', bearer], ['revoke', bearer], ['revoke', '--ancestor', bearer])
+    for (const { code, stderr } of asKeys) {
+      expect(code).toBe(2)
+      expect(stderr).toContain('Give its key: the 22 characters between gt- and the dot.')
+    }
+    const elsewhere = await inTurn([bearer], ['create', 'session', 'wren', '--scope', bearer])
+    for (const { code, stdout, stderr } of [...asKeys, ...elsewhere]) {
+      expect([code === 0, stdout]).toEqual([false, ''])
+      expect(stderr).toContain('gt-…')
+      expect(stderr).not.toContain(made.secret)
+    }
+  })
+
+  it.each(['-', '--', '-V', '-h'])(
+    'takes a key that begins with %s, and no option for one',
+    async (start) => {
+      const root = await makeRoot(t.h)
+      const key = start.padEnd(22, 'x')
+      await t.h.sql('UPDATE token SET token = $2 WHERE token = $1', [keyOf(root), key])
+      const [shown, counted, misspelt, revoked] = await inTurn(
+        ['show', key, '--json'],
+        ['revoke', '--ancestor', key, '--dry-run', '--json'],
+        ['revoke', '--dry-rn', '--username', root.username],
+        ['revoke', key],
+      )
+      expect(JSON.parse(shown?.stdout ?? '')).toMatchObject({ key, username: root.username })
+      expect(JSON.parse(counted?.stdout ?? '')).toMatchObject({ count: 0 })
+      expect(misspelt).toMatchObject({ code: 2, stdout: '' })
+      expect(revoked).toMatchObject({ code: 0, stdout: 'Revoked 1 tokens.\n' })
+    },
+  )
 
   it('--help tells every command and option', async () => {
     const [all, revoke] = await inTurn(['--help'], ['revoke', '--help'])

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { addSeconds } from '../../src/domain/lifetime.ts'
 import type { TokenData } from '../../src/domain/token.ts'
+import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { type AuditedFinding, AuditService } from '../../src/services/audit-service.ts'
 import { AuditDatabase } from '../../src/stores/audit-database.ts'
 import { TokenDatabase } from '../../src/stores/token-database.ts'
@@ -265,6 +266,30 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found(true)).toEqual(left)
     await t.h.context.services.upkeep.run()
     expect(await found()).toEqual(left)
+  })
+
+  it('mends nothing where every record was sealed with another key, until one was with its own', async () => {
+    const tree = await makeTree(t.h, { endsIn: 86_400 })
+    const tokens = Object.values(tree)
+    settle()
+    await writeEntry(t.h, store, tree.notebook, 'rubbish')
+    const rows = await rowsOf(t.h, tokens)
+    await t.h.restart({ SESSION_SECRET: generateFernetKey() })
+
+    await expect(run(true)).rejects.toThrow(/^No record .* SESSION_SECRET, so nothing was mended/)
+    expect(await rowsOf(t.h, tokens)).toEqual(rows)
+    expect(await storedOf(t.h, store, [tree.root, tree.child, tree.grandchild])).toHaveLength(3)
+    const foreign = `malformed ${keyOf(tree.root)} signed by none of the keys`
+    expect(await found()).toContain(foreign)
+    await makeRoot(t.h)
+    expect(await found(true)).toContain(`${foreign} (fixed)`)
+    await t.h.restart()
+  })
+
+  it('mends a damaged record that is the only one', async () => {
+    const root = await makeRoot(t.h)
+    await writeEntry(t.h, store, root, 'rubbish')
+    expect(await found(true)).toContain(`malformed ${keyOf(root)} ${RUBBISH} (fixed)`)
   })
 
   it('tells whose token it is, but for a damaged entry without a row, and no secret', async () => {

@@ -3,12 +3,9 @@ import { once } from 'node:events'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config.ts'
-
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
-const TSX = import.meta.resolve('tsx')
+import { PORTHOR } from './program.ts'
 
 /** How long a server may take until it listens, in milliseconds: the machine may be busy. */
 const START_TIMEOUT_MS = 60_000
@@ -45,7 +42,7 @@ export function startPorthor(
   env: Environment = {},
   { cwd }: CliOptions = {},
 ): CliProcess {
-  const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
+  const child = spawn(process.execPath, [PORTHOR, ...args], {
     cwd,
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -6,6 +6,7 @@ import pg from 'pg'
 import type { TestProject } from 'vitest/node'
 import { openEmbeddedPostgres } from '../../src/lib/embedded-postgres.ts'
 import { migrate } from '../../src/stores/migrations.ts'
+import { buildProgram } from './program.ts'
 import { startRedis } from './redis.ts'
 
 declare module 'vitest' {
@@ -26,8 +27,9 @@ const log = {
   warn: (facts: object, message: string) => process.stderr.write(`${message} ${JSON.stringify(facts)}\n`),
 }
 
-/** Starts real stores for the whole run. Nothing of them outlives it. */
+/** Builds the program, and starts real stores for the whole run. Nothing of these outlives it. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  await buildProgram()
   const dataDir = await mkdtemp(join(tmpdir(), 'porthor-test-'))
   const undo: (() => Promise<unknown>)[] = [() => rm(dataDir, { recursive: true, force: true })]
   const teardown = async () => {

@@ -1,13 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { Environment } from '../../src/config.ts'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { type AskOptions, askGraphQL, type GraphQLAnswer, type LogLine } from './harness.ts'
-
-const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+import { PORTHOR, PROJECT } from './program.ts'
 
 /** How long a server may take until it listens, in milliseconds. */
 const START_TIMEOUT_MS = 60_000
@@ -32,7 +30,7 @@ export const serverSecrets = (): Record<'SESSION_SECRET' | 'BOOTSTRAP_TOKEN', st
 
 /** Starts `porthor serve` on a free port, with `env` and nothing else of the environment. */
 export async function startServer(env: Environment): Promise<ServerProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'serve'], {
+  const child = spawn(process.execPath, [PORTHOR, 'serve'], {
     cwd: PROJECT,
     env: { PATH: process.env.PATH, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

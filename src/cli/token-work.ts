@@ -1,0 +1,144 @@
+import type { Environment } from '../config.ts'
+import { parsePage } from '../domain/page.ts'
+import { parseScopes } from '../domain/scope.ts'
+import { formatToken, type TokenData, type TokenType, toTokenKey } from '../domain/token.ts'
+import type { TokenView } from '../services/token-view.ts'
+import type { TokenRow } from '../stores/token-database.ts'
+import { formatTable, print } from './output.ts'
+import { OPERATOR, withContext } from './tool.ts'
+
+export type CreatableType = Extract<TokenType, 'session' | 'user' | 'service'>
+
+export interface JsonFlag {
+  readonly json?: boolean
+}
+
+export interface CreateFlags extends JsonFlag {
+  readonly scope: readonly string[]
+  readonly name?: string
+  readonly expires?: Date
+}
+
+export interface ListFlags extends JsonFlag {
+  readonly username?: string
+  readonly type?: TokenType
+  readonly limit: number
+}
+
+export interface RevokeFlags extends JsonFlag {
+  readonly username?: string
+  readonly service?: string
+  readonly type?: TokenType
+  readonly ancestor?: string
+  readonly createdBefore?: Date
+  readonly dryRun?: boolean
+}
+
+/** Makes a token, and prints its bearer string. */
+export async function create(
+  env: Environment,
+  type: CreatableType,
+  username: string,
+  { scope: scopes, name, expires, json }: CreateFlags,
+): Promise<void> {
+  if (type !== 'user' && name !== undefined)
+    throw new Error('--name is for user tokens: no other has a name.')
+  if (type === 'session' && expires) {
+    throw new Error('--expires is not for sessions: they live for the token lifetime.')
+  }
+  const expiresAt = expires ?? null
+  await withContext(env, async ({ services: { tokens } }) => {
+    const make: Record<typeof type, () => Promise<TokenData>> = {
+      session: () => tokens.createSession(OPERATOR, { username, scopes }),
+      service: () => tokens.createService(OPERATOR, { username, scopes, expiresAt }),
+      user: () => tokens.createUser(OPERATOR, { username, scopes, expiresAt, tokenName: name ?? '' }),
+    }
+    const { token, ...data } = await make[type]()
+    print(json ? JSON.stringify({ token: formatToken(token), key: token.key, ...data }) : formatToken(token))
+  })
+}
+
+/** Lists tokens, newest first. */
+export async function list(env: Environment, { username, type, limit, json }: ListFlags): Promise<void> {
+  const { rows } = await withView(env, (view) =>
+    view.tokens({ username, type }, parsePage('token', { first: limit })),
+  )
+  if (json) for (const row of rows) print(JSON.stringify(withScopes(row)))
+  else print(tableOf(rows))
+}
+
+/** Shows a token, its parent, its children and its history. */
+export async function show(env: Environment, key: string, { json }: JsonFlag): Promise<void> {
+  const { token, parent, children, changes } = await withView(env, async (view) => {
+    const token = await view.get(key, {})
+    const [parent, children, changes] = await Promise.all([
+      view.parentOf(key),
+      view.childrenOf(key, parsePage('token', { first: 500 })),
+      view.changesOf(key, parsePage('change', { first: 500 })),
+    ])
+    return { token, parent, children, changes }
+  })
+  if (json) {
+    const rows = {
+      parent: parent && withScopes(parent),
+      children: children.rows.map(withScopes),
+      changes: changes.rows.map(withScopes),
+    }
+    return print(JSON.stringify({ ...withScopes(token), ...rows }))
+  }
+  print(formatTable(Object.entries(token).map(([name, value]) => [name, formatCell(value)])))
+  print(`\nParent\n${parent ? tableOf([parent]) : 'none'}`)
+  print(`\nChildren\n${children.rows.length > 0 ? tableOf(children.rows) : 'none'}`)
+  const history = changes.rows.map(({ eventTime, action, actor, ipAddress, scopes, expiresAt }) =>
+    [eventTime, action, actor, ipAddress, scopes, expiresAt].map(formatCell),
+  )
+  print(
+    `\nHistory\n${formatTable([['TIME', 'ACTION', 'ACTOR', 'ADDRESS', 'SCOPES', 'EXPIRES'], ...history])}`,
+  )
+}
+
+/** Revokes a token, or all that match, each with everything below it. */
+export async function revoke(
+  env: Environment,
+  key: string | undefined,
+  { json, dryRun, ancestor, ...filter }: RevokeFlags,
+): Promise<void> {
+  const hasFilter = ancestor !== undefined || Object.values(filter).some((value) => value !== undefined)
+  if (key !== undefined && (hasFilter || dryRun)) {
+    throw new Error('Give a key, or options that say which tokens to revoke, not both.')
+  }
+  const criteria = { ...filter, ancestor: ancestor === undefined ? undefined : toTokenKey(ancestor) }
+  await withContext(env, async ({ services: { revocation } }) => {
+    if (key !== undefined) {
+      const keys = await revocation.revoke(OPERATOR, toTokenKey(key))
+      return print(json ? JSON.stringify({ count: keys.length, keys }) : `Revoked ${keys.length} tokens.`)
+    }
+    const { count, keys } = dryRun
+      ? await revocation.findMatching(OPERATOR, criteria, 100)
+      : await revocation.revokeMatching(OPERATOR, criteria)
+    print(json ? JSON.stringify({ count, keys }) : `${dryRun ? 'Would revoke' : 'Revoked'} ${count} tokens.`)
+  })
+}
+
+const withView = <T>(env: Environment, work: (view: TokenView) => Promise<T>): Promise<T> =>
+  withContext(env, ({ services }) => work(services.directory.viewFor(OPERATOR.actor)))
+
+/** A row as a program would read it: scopes as a list, as the API has them. */
+const withScopes = <Row extends { readonly scopes: string; readonly oldScopes?: string | null }>(
+  row: Row,
+) => ({
+  ...row,
+  scopes: parseScopes(row.scopes),
+  ...(row.oldScopes != null && { oldScopes: parseScopes(row.oldScopes) }),
+})
+
+const tableOf = (rows: readonly TokenRow[]): string =>
+  formatTable([
+    ['KEY', 'USERNAME', 'TYPE', 'NAME', 'SERVICE', 'SCOPES', 'CREATED', 'EXPIRES'],
+    ...rows.map(({ key, username, type, tokenName, service, scopes, createdAt, expiresAt }) =>
+      [key, username, type, tokenName, service, scopes, createdAt, expiresAt].map(formatCell),
+    ),
+  ])
+
+const formatCell = (value: unknown): string =>
+  value instanceof Date ? value.toISOString() : value === null || value === '' ? '-' : String(value)

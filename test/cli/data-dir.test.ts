@@ -1,0 +1,43 @@
+import { stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { makeDirectory } from '../../src/cli/make-directory.ts'
+import { temporaryDirectory } from '../support/cli.ts'
+import { runHere } from '../support/command.ts'
+
+const NOWHERE = 'postgresql://127.0.0.1:1/porthor'
+
+/** A place below a file. */
+async function belowFile(): Promise<string> {
+  const file = join(await temporaryDirectory(), 'file')
+  await writeFile(file, '')
+  return join(file, 'data')
+}
+
+describe('a data directory that cannot be written to is told in one line, and at once', () => {
+  it.each([
+    ['under /proc, where Node would look for ever', async () => '/proc/porthor'],
+    ['far under /proc', async () => '/proc/porthor/data'],
+    ['below a file', belowFile],
+  ])('%s', async (_what, place) => {
+    const dataDir = await place()
+    expect(await runHere(['token', 'list'], { DATA_DIR: dataDir })).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `porthor: Porthor cannot write to ${dataDir}: set DATA_DIR to a directory that it may write to, or set DATABASE_URL.\n`,
+    })
+    expect(await runHere(['serve'], { DATA_DIR: dataDir, DATABASE_URL: NOWHERE })).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `porthor: Porthor cannot keep ${dataDir}/session-secret: set DATA_DIR to a directory that it may write to, or set SESSION_SECRET and BOOTSTRAP_TOKEN.\n`,
+    })
+  })
+})
+
+it('a directory is made with those above it, and is well if it is there', async () => {
+  const directory = await temporaryDirectory()
+  const wanted = join(directory, 'var', 'lib', 'porthor')
+  await makeDirectory(wanted, 0o700)
+  await makeDirectory(wanted, 0o755)
+  expect(((await stat(wanted)).mode & 0o777).toString(8)).toBe('700')
+})
