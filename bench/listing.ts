@@ -68,7 +68,7 @@ function questions(tokens: TokenListing, history: HistoryListing, samples: Sampl
     { name: 'tokens: totalCount of a type', ask: () => tokens.count({ type: 'user' }) },
     {
       name: 'tokens: children of 50',
-      ask: async () => sumOf(await tokens.childrenOf(tree.parents, null, first)),
+      ask: async () => sumOf(await tokens.childrenOf(tree.parents, null, first, 20_000)),
     },
     { name: 'tokens: parents of 50', ask: async () => (await tokens.parentsOf(tree.children, null)).size },
     { name: 'changes: first page', ask: changes({}) },
@@ -101,7 +101,7 @@ function questions(tokens: TokenListing, history: HistoryListing, samples: Sampl
     { name: 'changes: totalCount of a day', ask: () => history.count(samples.day) },
     {
       name: 'changes: histories of 50 tokens',
-      ask: async () => sumOf(await history.changesOf(tree.parents, null, first)),
+      ask: async () => sumOf(await history.changesOf(tree.parents, null, first, 20_000)),
     },
   ]
 }

@@ -114,4 +114,4 @@ export const serviceOf = (data: TokenData): string | null => (data.type === 'int
 
 /** Whether the token's life is over. It ends at `expiresAt` itself: a token is not valid in that second. */
 export const isExpired = ({ expiresAt }: Pick<TokenData, 'expiresAt'>, now: Date): boolean =>
-  expiresAt !== null && expiresAt <= now
+  expiresAt !== null && expiresAt.getTime() <= now.getTime()

@@ -29,15 +29,17 @@ export function requireBotUsername(username: string): void {
 
 const LONGEST_TOKEN_NAME = 64
 
+/** PostgreSQL keeps no NUL in a text, and UTF-8 has no form for half a surrogate pair. */
+const UNSTORABLE = /[\0\p{Surrogate}]/u
+
 /** @throws {PorthorError} `INVALID_TOKEN_NAME` */
 export function requireTokenName(tokenName: string): void {
   const length = [...tokenName].length
   const isLong = length > LONGEST_TOKEN_NAME
-  // PostgreSQL keeps no NUL in a text.
-  if (length >= 1 && !isLong && !tokenName.includes('\0') && !holdsBearerString(tokenName)) return
+  if (length >= 1 && !isLong && !UNSTORABLE.test(tokenName) && !holdsBearerString(tokenName)) return
   throw new PorthorError(
     'INVALID_TOKEN_NAME',
-    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters, none of them NUL, and not hold a token.`,
+    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters, none of them NUL or half of a surrogate pair, and not hold a token.`,
   )
 }
 
@@ -47,6 +49,14 @@ export const duplicateTokenName = (tokenName: string): PorthorError =>
     'DUPLICATE_TOKEN_NAME',
     `There is a token named ${JSON.stringify(tokenName)} already: choose another name.`,
   )
+
+/** Longest name, e-mail address and group name of a user, in characters: every child carries them all. */
+const LONGEST_INFO = 256
+
+const isInfoText = (text: string): boolean =>
+  text !== '' && [...text].length <= LONGEST_INFO && !UNSTORABLE.test(text)
+
+const INFO_RULE = `must be 1 to ${LONGEST_INFO} characters, none of them NUL or half of a surrogate pair`
 
 const GROUP_NAME = /^[A-Za-z0-9][\w.-]*$/
 const HAS_LETTER = /[A-Za-z]/
@@ -59,15 +69,15 @@ export const isGroupName = (name: string): boolean => GROUP_NAME.test(name) && H
  */
 export function requireUserInfo({ name, email, uid, gid, groups }: UserInfo): void {
   const faults = [
-    ...(name === '' ? ['name must not be empty'] : []),
-    ...(email === '' ? ['email must not be empty'] : []),
+    ...(name !== null && !isInfoText(name) ? [`name ${INFO_RULE}`] : []),
+    ...(email !== null && !isInfoText(email) ? [`email ${INFO_RULE}`] : []),
     ...(uid !== null && uid < 1 ? ['uid must be at least 1'] : []),
     ...(gid !== null && gid < 1 ? ['gid must be at least 1'] : []),
     ...(groups ?? []).flatMap((group, index) =>
-      isGroupName(group.name)
+      isGroupName(group.name) && group.name.length <= LONGEST_INFO
         ? []
         : [
-            `groups.${index}.name must begin with a letter or digit, hold only A-Z a-z 0-9 . _ - and at least one letter`,
+            `groups.${index}.name must begin with a letter or digit, hold only A-Z a-z 0-9 . _ - and at least one letter, and be ${LONGEST_INFO} characters at most`,
           ],
     ),
   ]

@@ -1,20 +1,37 @@
-import { formatToken, type TokenData } from '../domain/token.ts'
+import { formatScopes } from '../domain/scope.ts'
+import { formatToken, serviceOf, type TokenData } from '../domain/token.ts'
 import { builder } from './builder.ts'
 import { callerOf } from './context.ts'
 import { DateTime } from './scalars.ts'
 import { toUserInfo, UserInfoInput } from './user-info.ts'
 
-const CreatedToken = builder.objectRef<TokenData>('CreatedToken').implement({
+interface Created {
+  readonly data: TokenData
+  readonly tokenName: string | null
+}
+
+const CreatedToken = builder.objectRef<Created>('CreatedToken').implement({
   description: 'A token that was just made.',
   fields: (t) => ({
     token: t.string({
       description: 'The bearer string. Shown this once: nobody can ask for it again.',
-      resolve: ({ token }) => formatToken(token),
+      resolve: ({ data }) => formatToken(data.token),
     }),
     info: t.prismaField({
       type: 'Token',
       description: 'What is on record about it.',
-      resolve: (query, { token }, _args, { services }) => services.directory.getOwn(token.key, query),
+      // Not asked for: the database may be gone by now, and the string with it.
+      resolve: (_query, { data, tokenName }) => ({
+        key: data.token.key,
+        username: data.username,
+        type: data.type,
+        tokenName,
+        service: serviceOf(data),
+        scopes: formatScopes(data.scopes),
+        createdAt: data.createdAt,
+        expiresAt: data.expiresAt,
+        lastUsedAt: null,
+      }),
     }),
   }),
 })
@@ -69,34 +86,40 @@ builder.mutationFields((t) => ({
     type: CreatedToken,
     description: 'Makes a session, as after a log-in; it lives for the token lifetime. Needs admin:token.',
     args: { input: t.arg({ type: CreateSessionTokenInput, required: true, description: 'What to make.' }) },
-    resolve: async (_root, { input }, ctx) =>
-      ctx.services.tokens.createSession(await callerOf(ctx), {
+    resolve: async (_root, { input }, ctx) => ({
+      data: await ctx.services.tokens.createSession(await callerOf(ctx), {
         ...input,
         userInfo: toUserInfo(input.userInfo),
       }),
+      tokenName: null,
+    }),
   }),
   createServiceToken: t.field({
     type: CreatedToken,
     description: 'Makes a token for a bot. Needs admin:token.',
     args: { input: t.arg({ type: CreateServiceTokenInput, required: true, description: 'What to make.' }) },
-    resolve: async (_root, { input }, ctx) =>
-      ctx.services.tokens.createService(await callerOf(ctx), {
+    resolve: async (_root, { input }, ctx) => ({
+      data: await ctx.services.tokens.createService(await callerOf(ctx), {
         ...input,
         expiresAt: input.expiresAt ?? null,
         userInfo: toUserInfo(input.userInfo),
       }),
+      tokenName: null,
+    }),
   }),
   createUserToken: t.field({
     type: CreatedToken,
     description:
       'Makes a token for a user to carry about. Needs user:token for oneself, admin:token for others.',
     args: { input: t.arg({ type: CreateUserTokenInput, required: true, description: 'What to make.' }) },
-    resolve: async (_root, { input }, ctx) =>
-      ctx.services.tokens.createUser(await callerOf(ctx), {
+    resolve: async (_root, { input }, ctx) => ({
+      data: await ctx.services.tokens.createUser(await callerOf(ctx), {
         ...input,
         username: input.username ?? undefined,
         expiresAt: input.expiresAt ?? null,
         userInfo: toUserInfo(input.userInfo),
       }),
+      tokenName: input.tokenName,
+    }),
   }),
 }))

@@ -4,10 +4,16 @@ import type { Revoked } from '../services/token-revocation-service.ts'
 import { builder } from './builder.ts'
 import { callerOf } from './context.ts'
 import { DateTime } from './scalars.ts'
+import { argumentsBelow } from './selection.ts'
 import { TokenType } from './token-type.ts'
 
 /** Keys that one answer may hold. */
 const MOST_KEYS = 10_000
+
+function requireKeyCount(first: number): void {
+  if (first >= 0 && first <= MOST_KEYS) return
+  throw new PorthorError('INVALID_PAGE_SIZE', `first must be 0 to ${MOST_KEYS}.`)
+}
 
 const RevokeTokenPayload = builder
   .objectRef<{ readonly keys: readonly TokenKey[] }>('RevokeTokenPayload')
@@ -30,10 +36,7 @@ const RevokeTokensPayload = builder.objectRef<Revoked>('RevokeTokensPayload').im
       args: {
         first: t.arg.int({ required: true, defaultValue: 100, description: `How many: 0 to ${MOST_KEYS}.` }),
       },
-      resolve: ({ keys }, { first }) => {
-        if (first >= 0 && first <= MOST_KEYS) return keys.slice(0, first)
-        throw new PorthorError('INVALID_PAGE_SIZE', `first must be 0 to ${MOST_KEYS}.`)
-      },
+      resolve: ({ keys }, { first }) => keys.slice(0, first),
     }),
   }),
 })
@@ -70,7 +73,7 @@ builder.mutationFields((t) => ({
         description: 'Only counts what would be revoked.',
       }),
     },
-    resolve: async (_root, { filter, dryRun }, ctx) => {
+    resolve: async (_root, { filter, dryRun }, ctx, info) => {
       const { revocation } = ctx.services
       const criteria = {
         username: filter.username ?? undefined,
@@ -80,6 +83,8 @@ builder.mutationFields((t) => ({
         createdBefore: filter.createdBefore ?? undefined,
       }
       const caller = await callerOf(ctx)
+      // Before anything is revoked: the field itself would refuse it too late.
+      for (const { first } of argumentsBelow(info, 'keys')) requireKeyCount(Number(first))
       return dryRun
         ? revocation.findMatching(caller, criteria, MOST_KEYS)
         : revocation.revokeMatching(caller, criteria)

@@ -17,7 +17,7 @@ import {
 } from '../domain/delegation.ts'
 import { UnauthenticatedError } from '../domain/errors.ts'
 import { earlier, floorToSecond } from '../domain/lifetime.ts'
-import { type KnownScopes, requireHeld, requireKnown, toScopes } from '../domain/scope.ts'
+import { intersect, type KnownScopes, requireHeld, requireKnown, toScopes } from '../domain/scope.ts'
 import { type DelegatedTokenData, generateToken, type Token, type TokenData } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
@@ -142,13 +142,14 @@ export class TokenCacheService {
     { minimumLifetime }: DelegationOptions,
   ): Promise<DelegatedToken> {
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
-    requireParentLifetime(parent, minimumLifetime, this.#now())
     const wish: Wish = { parent, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
     const cached = this.#caches[request.type].get(wish.cacheKey)
     const data = cached && (await this.#deps.tokens.get(cached.key))
+    const now = this.#now()
+    requireParentLifetime(parent, minimumLifetime, now)
     // Neither secret is a stranger's guess: there is nothing to learn from how long they take to compare.
     const isSame = data !== undefined && data.token.secret === cached?.secret
-    return isSame && isReusable(data, parent, request, minimumLifetime, this.#now())
+    return isSame && isReusable(data, parent, request, minimumLifetime, now)
       ? { data, source: 'cache' }
       : await this.#shared(wish)
   }
@@ -209,7 +210,8 @@ export class TokenCacheService {
 
   /**
    * Holds the parent, and returns it as it is now: while this transaction waited, it may have been
-   * revoked, or have lost some of its life or scopes.
+   * revoked, or have lost some of its life or scopes. It has what both stores say: an edit may have
+   * reached one of them alone.
    */
   async #lockParent(tx: TokenTransaction, { parent, request }: Wish): Promise<TokenData> {
     const row = await tx.lockForDelegation(shapeOf(parent, request))
@@ -224,8 +226,9 @@ export class TokenCacheService {
       )
       throw new UnauthenticatedError('desynchronised')
     }
-    if (request.type === 'internal') requireHeld(request.scopes, data.scopes)
-    return { ...data, expiresAt: earlier(data.expiresAt, row.expiresAt) }
+    const scopes = intersect(data.scopes, row.scopes)
+    if (request.type === 'internal') requireHeld(request.scopes, scopes)
+    return { ...data, scopes, expiresAt: earlier(data.expiresAt, row.expiresAt) }
   }
 
   #newChild({ parent, request }: Wish): DelegatedTokenData {

@@ -3,7 +3,7 @@ import { actorName, requireAdmin } from '../domain/actor.ts'
 import { notFound, PorthorError } from '../domain/errors.ts'
 import { requireFindable } from '../domain/filter.ts'
 import type { Origin } from '../domain/history.ts'
-import { earlier, floorToSecond, requireExpiry } from '../domain/lifetime.ts'
+import { earlier, floorToSecond, requireExpiry, secondsUntil } from '../domain/lifetime.ts'
 import {
   intersect,
   isSameScopes,
@@ -12,9 +12,10 @@ import {
   type Scopes,
   toScopes,
 } from '../domain/scope.ts'
-import { isExpired, type TokenData, type TokenKey } from '../domain/token.ts'
+import type { TokenData, TokenKey } from '../domain/token.ts'
 import { requireTokenName } from '../domain/user.ts'
 import type { Clock } from '../lib/clock.ts'
+import { slicesOf } from '../lib/slices.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
@@ -67,12 +68,14 @@ export class TokenModificationService {
 
   /**
    * Changes the name, the scopes or the expiry of a user token, for admins. A shorter life or fewer
-   * scopes reach every descendant in the same transaction.
+   * scopes reach every descendant in the same transaction. The token store has what the edit adds when
+   * this resolves, and never before the commit.
    *
    * @throws {PorthorError} `PERMISSION_DENIED` (not an admin, not a user token), `INVALID_TOKEN_NAME`,
    *   `INVALID_SCOPES`, `INVALID_EXPIRES`, `NOT_FOUND` (also for a token that has ended),
    *   `DUPLICATE_TOKEN_NAME`.
-   * @throws {UnavailableError} Nothing was changed, or where not even that could be told, the call can be repeated.
+   * @throws {UnavailableError} Nothing was changed, or not all that was asked for was given, or not even that can be
+   *   told: the call can be repeated.
    */
   async modify({ actor, ipAddress }: Caller, key: TokenKey, modification: TokenModification): Promise<void> {
     requireAdmin(actor)
@@ -80,31 +83,85 @@ export class TokenModificationService {
     const wanted = this.#require(modification)
     const origin: Origin = { actor: actorName(actor), ipAddress }
     if (Object.values(wanted).every((value) => value === undefined)) return this.#requireUserToken(key)
+    const isToBeGiven = await this.#change(key, (tx, overwritten) =>
+      this.#take(tx, key, wanted, origin, overwritten),
+    )
+    this.#deps.log.info({ tokenKey: key, actor: origin.actor, ...wanted }, 'modified token')
+    if (isToBeGiven) await this.#change(key, (tx, overwritten) => this.#give(tx, key, wanted, overwritten))
+  }
+
+  /** Runs `work` in one transaction, and undoes what it wrote to the token store where that fails. */
+  async #change<T>(
+    key: TokenKey,
+    work: (tx: TreeTransaction, overwritten: Overwritten[]) => Promise<T>,
+  ): Promise<T> {
     const overwritten: Overwritten[] = []
     try {
-      await this.#deps.database.changeTrees(async (tx) => {
-        const token = requireUserToken(key, await tx.lock(key))
-        if (wanted.tokenName !== undefined)
-          await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
-        // A token that has ended in the store is not brought back by changing its row.
-        if (!(await this.#deps.tokens.get(key, { isFresh: true }))) throw notFound(key)
-        const [, ...descendants] = await lockTrees(tx, [token])
-        const levels = descendants.map((level) => level.filter((child) => loses(child, wanted)))
-        const narrowings = levels.flat().map((child) => narrowingOf(child, wanted))
-        await tx.edit([editOf(token, wanted), ...narrowings], origin, this.#now())
-        // Deepest first: should this process die in between, still no child has more than its parent.
-        for (const level of levels.toReversed()) {
-          await inBatches(tx, level, (child) =>
-            this.#rewrite(child, (data) => narrowed(data, wanted), overwritten),
-          )
-        }
-        await this.#rewrite(token, (data) => replaced(data, wanted), overwritten)
-      })
+      return await this.#deps.database.changeTrees((tx) => work(tx, overwritten))
     } catch (error) {
       if (overwritten.length > 0) await this.#restore(key, overwritten)
       throw error
     }
-    this.#deps.log.info({ tokenKey: key, actor: origin.actor, ...wanted }, 'modified token')
+  }
+
+  /**
+   * Changes the rows, and takes from the entries of the token store what the edit takes away: should this
+   * process die before the commit, they have less than their rows, and never more.
+   *
+   * @returns Whether the token is to be given something, once that is committed.
+   */
+  async #take(
+    tx: TreeTransaction,
+    key: TokenKey,
+    wanted: Wanted,
+    origin: Origin,
+    overwritten: Overwritten[],
+  ): Promise<boolean> {
+    const token = requireUserToken(key, await tx.lock(key))
+    if (wanted.tokenName !== undefined) await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
+    const data = await this.#deps.tokens.get(key, { isFresh: true })
+    // A token that has ended in the store is not brought back by changing its row.
+    if (!data || this.#isEnding(data)) throw notFound(key)
+    const [, ...descendants] = await lockTrees(tx, [token])
+    const losing = descendants.map((level) => level.filter((child) => loses(child, wanted)))
+    const narrowings = losing.flat().map((child) => narrowingOf(child, wanted))
+    await tx.edit([editOf(token, wanted), ...narrowings], origin, this.#now())
+    // Deepest first: should this process die in between, still no child has more than its parent.
+    for (const level of [[token], ...losing].toReversed()) {
+      await inBatches(tx, level, (row) => this.#narrow(row, wanted, overwritten))
+    }
+    return !isSameReach(narrowed(data, wanted), replaced(data, wanted))
+  }
+
+  /** Takes from an entry of the token store, where there is one, and notes what it was. */
+  async #narrow(row: LockedToken, wanted: Wanted, overwritten: Overwritten[]): Promise<void> {
+    const data = await this.#deps.tokens.get(row.key, { isFresh: true })
+    if (!data) return
+    const kept = narrowed(data, wanted)
+    if (isSameReach(kept, data)) return
+    overwritten.push({ row, data })
+    await this.#write({ ...data, ...kept })
+  }
+
+  /**
+   * Gives the token what the edit was about as its row has it by now: since the commit, it may have been
+   * edited again, or revoked.
+   */
+  async #give(
+    tx: TreeTransaction,
+    key: TokenKey,
+    { scopes, expiresAt }: Wanted,
+    overwritten: Overwritten[],
+  ): Promise<void> {
+    const row = await tx.lock(key)
+    const data = await this.#deps.tokens.get(key, { isFresh: true })
+    if (!row || !data) throw notFound(key)
+    overwritten.push({ row, data })
+    await this.#write({
+      ...data,
+      scopes: scopes ? row.scopes : data.scopes,
+      expiresAt: expiresAt === undefined ? data.expiresAt : row.expiresAt,
+    })
   }
 
   #require({ tokenName, scopes, expiresAt }: TokenModification): Wanted {
@@ -123,16 +180,14 @@ export class TokenModificationService {
     await this.#deps.database.changeTrees(async (tx) => requireUserToken(key, await tx.lock(key)))
   }
 
-  /** Changes an entry of the token store where there is one, and notes what it was. */
-  async #rewrite(
-    row: LockedToken,
-    change: (data: TokenData) => Reach,
-    overwritten: Overwritten[],
-  ): Promise<void> {
-    const data = await this.#deps.tokens.get(row.key, { isFresh: true })
-    if (!data) return
-    overwritten.push({ row, data })
-    await this.#deps.tokens.put({ ...data, ...change(data) })
+  /** Replaces an entry of the token store: in its last second it has ended, as the store does not take it any more. */
+  async #write(data: TokenData): Promise<void> {
+    if (this.#isEnding(data)) await this.#deps.tokens.delete([data.token.key])
+    else await this.#deps.tokens.put(data)
+  }
+
+  #isEnding({ expiresAt }: TokenData): boolean {
+    return secondsUntil(expiresAt, this.#deps.clock.now()) < 1
   }
 
   /**
@@ -147,12 +202,9 @@ export class TokenModificationService {
         await tx.lock(key)
         const rows = new Map((await tx.lockAll(keys)).map((row) => [row.key, row]))
         await this.#deps.tokens.delete(keys.filter((each) => !rows.has(each)))
-        const now = this.#deps.clock.now()
-        const due = overwritten.filter(
-          ({ row, data }) => isSameReach(rows.get(row.key), row) && !isExpired(data, now),
-        )
+        const due = overwritten.filter(({ row }) => isSameReach(rows.get(row.key), row))
         // The edited token was written last, and comes first: a child never has more than its parent.
-        await inBatches(tx, due.toReversed(), ({ data }) => this.#deps.tokens.put(data))
+        await inBatches(tx, due.toReversed(), ({ data }) => this.#write(data))
       })
     } catch (error) {
       this.#deps.log.error(
@@ -181,7 +233,7 @@ const replaced = (data: Reach, { scopes, expiresAt }: Wanted): Reach => ({
   expiresAt: expiresAt === undefined ? data.expiresAt : expiresAt,
 })
 
-/** What a descendant keeps: no more than the edited token has now, and only of what the edit was about. */
+/** What is left of what a token has: no more than the edit says, and only of what it was about. */
 const narrowed = (data: Reach, { scopes, expiresAt }: Wanted): Reach => ({
   scopes: scopes ? intersect(data.scopes, scopes) : data.scopes,
   expiresAt: expiresAt === undefined ? data.expiresAt : earlier(data.expiresAt, expiresAt),
@@ -222,8 +274,8 @@ async function inBatches<T>(
   items: readonly T[],
   work: (item: T) => Promise<unknown>,
 ): Promise<void> {
-  for (let start = 0; start < items.length; start += ENTRIES_AT_ONCE) {
-    const settled = await Promise.allSettled(items.slice(start, start + ENTRIES_AT_ONCE).map(work))
+  for (const slice of slicesOf(items, ENTRIES_AT_ONCE)) {
+    const settled = await Promise.allSettled(slice.map(work))
     const failed = settled.find((each) => each.status === 'rejected')
     if (failed) throw failed.reason
     await tx.stay()

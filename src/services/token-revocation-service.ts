@@ -11,6 +11,7 @@ import type { Origin } from '../domain/history.ts'
 import { floorToSecond } from '../domain/lifetime.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
+import { slicesOf } from '../lib/slices.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import type { LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
@@ -32,6 +33,9 @@ export interface Revoked {
 
 /** Matching tokens that one transaction takes on, with all that hangs below them. */
 const ROOTS_AT_ONCE = 10_000
+
+/** Store entries deleted between two words to the database, which ends a transaction that is silent for long. */
+const ENTRIES_AT_ONCE = 1_000
 
 /**
  * Ends tokens, each with the whole tree below it. The answer goes out when both stores are done. Where
@@ -109,12 +113,18 @@ export class TokenRevocationService {
       .flat()
       .map((token) => token.key)
       .reverse()
-    await this.#deps.tokens.delete(keys)
+    for (const slice of slicesOf(keys, ENTRIES_AT_ONCE)) {
+      await this.#deps.tokens.delete(slice)
+      await tx.stay()
+    }
     await tx.revoke(keys, origin, this.#now())
     return keys
   }
 
-  /** Ends a token that only the token store has: nothing hangs below it, as it never could be a parent. */
+  /**
+   * Ends a token that only the token store has. On record nothing hangs below it: a lineage whose parent's row
+   * is gone names no parent any more, and its child is an orphan, which the audit finds.
+   */
   async #revokeStrayEntry(
     tx: TreeTransaction,
     key: TokenKey,

@@ -39,16 +39,17 @@ export class TokenView {
   readonly #childCounts: DataLoader<string, number>
   readonly #changes: DataLoader<EdgeRequest, Page<ChangeRow>>
   readonly #changeCounts: DataLoader<string, number>
-  #edgeRows = 0
   readonly #expiryChanges: DataLoader<number, boolean>
+  #edgeRowsLeft = MOST_EDGE_ROWS
+  #lastTurn: Promise<unknown> = Promise.resolve()
 
   constructor(deps: TokenViewDeps) {
     this.#deps = deps
     const { tokens, history, username } = deps
     this.#parents = batched((keys) => tokens.parentsOf(keys, username), null)
-    this.#children = batchedPages((keys, page) => tokens.childrenOf(keys, username, page))
+    this.#children = this.#paged((keys, page, most) => tokens.childrenOf(keys, username, page, most))
     this.#childCounts = batched((keys) => tokens.countChildrenOf(keys, username), 0)
-    this.#changes = batchedPages((keys, page) => history.changesOf(keys, username, page))
+    this.#changes = this.#paged((keys, page, most) => history.changesOf(keys, username, page, most))
     this.#changeCounts = batched((keys) => history.countChangesOf(keys, username), 0)
     this.#expiryChanges = batched((ids) => history.expiryChangesOf(ids), false)
   }
@@ -85,8 +86,8 @@ export class TokenView {
   }
 
   /** @throws {PorthorError} `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows. */
-  async childrenOf(key: string, page: PageRequest): Promise<Page<TokenRow>> {
-    return this.#counted(await this.#children.load({ key, page }))
+  childrenOf(key: string, page: PageRequest): Promise<Page<TokenRow>> {
+    return this.#children.load({ key, page })
   }
 
   countChildrenOf(key: string): Promise<number> {
@@ -94,8 +95,8 @@ export class TokenView {
   }
 
   /** @throws {PorthorError} `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows. */
-  async changesOf(key: string, page: PageRequest): Promise<Page<ChangeRow>> {
-    return this.#counted(await this.#changes.load({ key, page }))
+  changesOf(key: string, page: PageRequest): Promise<Page<ChangeRow>> {
+    return this.#changes.load({ key, page })
   }
 
   countChangesOf(key: string): Promise<number> {
@@ -109,9 +110,46 @@ export class TokenView {
     return this.#expiryChanges.load(id)
   }
 
-  #counted<Row>(page: Page<Row>): Page<Row> {
-    this.#edgeRows += page.rows.length
-    if (this.#edgeRows <= MOST_EDGE_ROWS) return page
+  /**
+   * A loader of pages: one query for each page that is asked for; a level without aliases asks for one. The
+   * queries of a request go in turn, so that none reads more rows than those before it have left.
+   */
+  #paged<Row>(
+    query: (
+      keys: readonly string[],
+      page: PageRequest,
+      mostRows: number,
+    ) => Promise<ReadonlyMap<string, Page<Row>>>,
+  ): DataLoader<EdgeRequest, Page<Row>> {
+    const load = async (requests: readonly EdgeRequest[]) => {
+      const pages = new Map<EdgeRequest, Page<Row>>()
+      for (const group of groupByPage(requests)) {
+        this.#spendEdgeRows(0)
+        const keys = [...new Set(group.map(({ key }) => key))]
+        // A row more for each key may tell that its list goes on, and one more that these are too many.
+        const found = await query(keys, group[0].page, this.#edgeRowsLeft + keys.length + 1)
+        for (const request of group) {
+          const page = found.get(request.key) ?? EMPTY_PAGE
+          this.#spendEdgeRows(page.rows.length)
+          pages.set(request, page)
+        }
+      }
+      return requests.map((request) => pages.get(request) ?? EMPTY_PAGE)
+    }
+    return new DataLoader((requests: readonly EdgeRequest[]) => this.#inTurn(() => load(requests)), {
+      cache: false,
+    })
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#lastTurn.then(work)
+    this.#lastTurn = turn.catch(() => undefined)
+    return turn
+  }
+
+  #spendEdgeRows(count: number): void {
+    this.#edgeRowsLeft -= count
+    if (this.#edgeRowsLeft >= 0) return
     throw new PorthorError(
       'INVALID_PAGE_SIZE',
       `The pages of one request may hold ${MOST_EDGE_ROWS} rows in all: ask for smaller pages or fewer levels.`,
@@ -145,25 +183,14 @@ function batched<K, V, A>(
   return new DataLoader(load, { cache: false })
 }
 
-/** The same for pages: one query for each page that is asked for; a level without aliases asks for one. */
-function batchedPages<Row>(
-  query: (keys: readonly string[], page: PageRequest) => Promise<ReadonlyMap<string, Page<Row>>>,
-): DataLoader<EdgeRequest, Page<Row>> {
-  const load = async (requests: readonly EdgeRequest[]) => {
-    const keysByPage = new Map<string, Set<string>>()
-    for (const { key, page } of requests) {
-      const id = JSON.stringify(page)
-      keysByPage.set(id, (keysByPage.get(id) ?? new Set()).add(key))
-    }
-    const answers = new Map<string, Promise<ReadonlyMap<string, Page<Row>>>>()
-    return Promise.all(
-      requests.map(async ({ key, page }) => {
-        const id = JSON.stringify(page)
-        const answer = answers.get(id) ?? query([...(keysByPage.get(id) ?? [])], page)
-        answers.set(id, answer)
-        return (await answer).get(key) ?? EMPTY_PAGE
-      }),
-    )
+/** Requests for the same page, together. */
+function groupByPage(requests: readonly EdgeRequest[]): Iterable<readonly [EdgeRequest, ...EdgeRequest[]]> {
+  const groups = new Map<string, [EdgeRequest, ...EdgeRequest[]]>()
+  for (const request of requests) {
+    const id = JSON.stringify(request.page)
+    const group = groups.get(id)
+    if (group) group.push(request)
+    else groups.set(id, [request])
   }
-  return new DataLoader(load, { cache: false })
+  return groups.values()
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { floorToSecond } from '../domain/lifetime.ts'
 import type { TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
+import { slicesOf } from '../lib/slices.ts'
 import type { UpkeepDatabase } from '../stores/upkeep-database.ts'
 
 /** A token's last use is noted at most this often, in milliseconds: people look at it by the day. */
@@ -43,10 +44,9 @@ export class UsageRecorder {
     const uses = [...this.#pending]
     this.#pending.clear()
     try {
-      for (let start = 0; start < uses.length; start += BATCH) {
-        await this.#deps.database.recordUse(uses.slice(start, start + BATCH))
-      }
+      for (const slice of slicesOf(uses, BATCH)) await this.#deps.database.recordUse(slice)
     } catch (error) {
+      for (const [key] of uses) this.#notedAt.delete(key)
       this.#deps.log.warn({ err: error, tokens: uses.length }, 'could not note when tokens were last used')
     }
   }

@@ -41,18 +41,22 @@ export class HistoryListing {
     return Number(row?.count ?? 0)
   }
 
-  /** The same page of the history of each token, its children's not included. */
+  /**
+   * The same page of the history of each token, its children's not included; of all pages together `mostRows`
+   * at the most, the rest is left out.
+   */
   async changesOf(
     tokens: readonly string[],
     username: Visibility,
     page: PageRequest,
+    mostRows: number,
   ): Promise<Map<string, Page<ChangeRow>>> {
     const own = Prisma.sql`change.token = owner.key`
     const rows = await this.#query<ChangeRow & { readonly of: string }>(Prisma.sql`
       SELECT owner.key AS of, change.* FROM unnest(${tokens}::text[]) AS owner (key) CROSS JOIN LATERAL (
         SELECT ${CHANGE_COLUMNS} FROM token_change_history AS change
         ${where([own, ...visible(username), ...pageBounds(CHANGE_ORDER, page)])} ${pageOrder(CHANGE_ORDER, page)}
-      ) AS change`)
+      ) AS change LIMIT ${mostRows}`)
     return mapValues(groupByOwner(rows), (group) => toPage(group, page))
   }
 

@@ -1,6 +1,5 @@
 import type { Pool } from 'pg'
-import { secondsUntil } from '../domain/lifetime.ts'
-import type { TokenData, TokenKey } from '../domain/token.ts'
+import { isExpired, type TokenData, type TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { SealedRecords } from './sealed-record.ts'
 import { formatTimestamp } from './timestamp.ts'
@@ -39,7 +38,7 @@ export class PostgresTokenStore implements TokenStore {
 
   async put(data: TokenData): Promise<void> {
     const { key } = data.token
-    if (secondsUntil(data.expiresAt, this.#clock.now()) <= 0) {
+    if (isExpired(data, this.#clock.now())) {
       throw new RangeError(`token ${key} has expired and cannot be stored`)
     }
     await asking('postgres', () =>

@@ -28,6 +28,8 @@ export const poolConfig = (databaseUrl: string, size = POOL_SIZE): pg.PoolConfig
   query_timeout: QUERY_TIMEOUT_MS,
   idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
   keepAlive: true,
+  // Whoever has waited for a lock must see what was committed meanwhile, whatever is the default of the role.
+  options: '-c default_transaction_isolation=read\\ committed',
   application_name: 'porthor',
 })
 

@@ -1,7 +1,7 @@
 import type { ChildRecord, DelegationShape } from '../domain/delegation.ts'
 import { shapeLockId } from '../domain/delegation.ts'
 import type { Origin, TokenRecord } from '../domain/history.ts'
-import { formatScopes } from '../domain/scope.ts'
+import { formatScopes, parseScopes, type Scopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import type { Prisma, PrismaClient, Token as TokenRow } from '../generated/prisma/client.ts'
@@ -24,6 +24,7 @@ const TREE_TIMEOUT_MS = 120_000
 
 /** What the parent's row says while the transaction holds it. */
 export interface LockedParent {
+  readonly scopes: Scopes
   readonly expiresAt: Date | null
 }
 
@@ -88,13 +89,13 @@ export class TokenTransaction {
    */
   async lockForDelegation(shape: DelegationShape): Promise<LockedParent | undefined> {
     // MATERIALIZED fixes the order: the row first, then the advisory lock.
-    const rows = await this.#tx.$queryRaw<{ expires: Date | null }[]>`
+    const rows = await this.#tx.$queryRaw<{ scopes: string; expires: Date | null }[]>`
       WITH parent AS MATERIALIZED (
-        SELECT expires FROM token WHERE token = ${shape.parentKey} FOR KEY SHARE
+        SELECT scopes, expires FROM token WHERE token = ${shape.parentKey} FOR KEY SHARE
       )
-      SELECT expires, pg_advisory_xact_lock(${shapeLockId(shape)})::text FROM parent`
+      SELECT scopes, expires, pg_advisory_xact_lock(${shapeLockId(shape)})::text FROM parent`
     const [row] = rows
-    return row && { expiresAt: row.expires }
+    return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires }
   }
 
   /** As `TokenDatabase.findChildren`, with all that was committed until now. */
@@ -142,12 +143,17 @@ async function findChildren(
   earliestEnd: Date,
 ): Promise<ChildRecord[]> {
   const { parentKey, username, type, service, scopes } = shape
+  // OFFSET 0 has the planner begin with the lineage: of a small table it would rather read every row.
   const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
-    SELECT token.token, token.expires
-    FROM subtoken JOIN token ON token.token = subtoken.child
-    WHERE subtoken.parent = ${parentKey} AND token.username = ${username} AND token.token_type = ${type}::tokentype
-      AND token.service IS NOT DISTINCT FROM ${service}
-      AND token.scopes = ${formatScopes(scopes)} AND token.expires >= ${formatTimestamp(earliestEnd)}::timestamp
-    ORDER BY token.expires DESC, token.created DESC, token.token`
+    SELECT match.token, match.expires
+    FROM subtoken CROSS JOIN LATERAL (
+      SELECT token, expires, created FROM token
+      WHERE token = subtoken.child AND username = ${username} AND token_type = ${type}::tokentype
+        AND service IS NOT DISTINCT FROM ${service} AND scopes = ${formatScopes(scopes)}
+        AND expires >= ${formatTimestamp(earliestEnd)}::timestamp
+      OFFSET 0
+    ) AS match
+    WHERE subtoken.parent = ${parentKey}
+    ORDER BY match.expires DESC, match.created DESC, match.token`
   return rows.map((row) => ({ ...shape, key: row.token, expiresAt: row.expires }))
 }

@@ -59,18 +59,19 @@ export class TokenListing {
     return new Map(rows.map(({ of, ...row }) => [of, row]))
   }
 
-  /** The same page of each parent's children. */
+  /** The same page of each parent's children; of all pages together `mostRows` at the most, the rest is left out. */
   async childrenOf(
     parents: readonly string[],
     username: Visibility,
     page: PageRequest,
+    mostRows: number,
   ): Promise<Map<string, Page<TokenRow>>> {
     const own = Prisma.sql`subtoken.parent = owner.key`
     const rows = await this.#query<Owned<TokenRow>>(Prisma.sql`
       SELECT owner.key AS of, token.* FROM unnest(${parents}::text[]) AS owner (key) CROSS JOIN LATERAL (
         SELECT ${TOKEN_COLUMNS} FROM subtoken JOIN token ON token.token = subtoken.child
         ${where([own, ...visible(username), ...pageBounds(TOKEN_ORDER, page)])} ${pageOrder(TOKEN_ORDER, page)}
-      ) AS token`)
+      ) AS token LIMIT ${mostRows}`)
     return mapValues(groupByOwner(rows), (group) => toPage(group, page))
   }
 

@@ -4,10 +4,14 @@ import { formatScopes, parseScopes, type Scopes } from '../domain/scope.ts'
 import type { TokenKey, TokenType } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma } from '../generated/prisma/client.ts'
+import { slicesOf } from '../lib/slices.ts'
 import { expireNamed } from './expiry.ts'
 import { where } from './listing.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { isUniqueViolation } from './unique-violation.ts'
+
+/** Rows that one statement changes: PostgreSQL ends a statement that takes long, however large its tree is. */
+const ROWS_AT_ONCE = 1_000
 
 /** A row that the transaction holds: nobody changes it, removes it or makes a child of it meanwhile. */
 export interface LockedToken {
@@ -43,7 +47,7 @@ export interface Edit {
   }
 }
 
-/** The steps that change or end whole trees of tokens, each one statement however many there are. */
+/** The steps that change or end whole trees of tokens, set-based: a statement takes on many rows. */
 export class TreeTransaction {
   readonly #tx: Prisma.TransactionClient
 
@@ -89,8 +93,12 @@ export class TreeTransaction {
     return { count: Number(rows[0]?.count ?? 0), keys: rows.slice(0, first).map(({ token }) => token) }
   }
 
-  /** Removes the rows, and writes a `revoke` entry for each, in the order given. */
-  async revoke(keys: readonly TokenKey[], { actor, ipAddress }: Origin, now: Date): Promise<void> {
+  /** Removes the rows, and writes a `revoke` entry for each, in the order given: children before their parents. */
+  async revoke(keys: readonly TokenKey[], origin: Origin, now: Date): Promise<void> {
+    for (const slice of slicesOf(keys, ROWS_AT_ONCE)) await this.#revoke(slice, origin, now)
+  }
+
+  async #revoke(keys: readonly TokenKey[], { actor, ipAddress }: Origin, now: Date): Promise<void> {
     await this.#tx.$executeRaw`
       WITH doomed AS (
         SELECT * FROM unnest(${keys}::text[]) WITH ORDINALITY AS doomed (key, place)
@@ -127,7 +135,11 @@ export class TreeTransaction {
    *
    * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`
    */
-  async edit(edits: readonly Edit[], { actor, ipAddress }: Origin, now: Date): Promise<void> {
+  async edit(edits: readonly Edit[], origin: Origin, now: Date): Promise<void> {
+    for (const slice of slicesOf(edits, ROWS_AT_ONCE)) await this.#edit(slice, origin, now)
+  }
+
+  async #edit(edits: readonly Edit[], { actor, ipAddress }: Origin, now: Date): Promise<void> {
     const rows = edits.map(({ key, tokenName, scopes, expiresAt, old }) => ({
       key,
       name: tokenName,

@@ -123,6 +123,10 @@ describe('user information', () => {
   it.each([
     ['an empty name', { name: '' }, 'name'],
     ['an empty e-mail address', { email: '' }, 'email'],
+    ['a name that is too long', { name: 'x'.repeat(257) }, 'name'],
+    ['an e-mail address with a NUL', { email: 'a\0b' }, 'email'],
+    ['a name with half of a surrogate pair', { name: 'wr\ud800en' }, 'name'],
+    ['a group name that is too long', { groups: [{ name: 'x'.repeat(257), id: 1 }] }, 'groups.0.name'],
     ['a uid of 0', { uid: 0 }, 'uid'],
     ['a negative uid', { uid: -1 }, 'uid'],
     ['a gid of 0', { gid: 0 }, 'gid'],

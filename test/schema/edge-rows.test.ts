@@ -1,3 +1,4 @@
+import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
 import { useHarness } from '../support/harness.ts'
@@ -8,28 +9,96 @@ const CHILDREN = 30
 const nested = (levels: number): string =>
   levels === 0 ? 'key' : `key children { nodes { parent { ${nested(levels - 1)} } } }`
 
+/** Rows that each statement about edges has read. */
+async function rowsRead(work: () => Promise<unknown>): Promise<number[]> {
+  const { query } = pg.Client.prototype
+  const counts: number[] = []
+  const counting = function (this: pg.Client, ...args: unknown[]): unknown {
+    const [{ text = '' }, done] = [args[0] as { text?: string }, args.at(-1)]
+    if (!text.includes('LATERAL') || typeof done !== 'function') return Reflect.apply(query, this, args)
+    const noting = (error: unknown, result?: pg.QueryResult) => {
+      counts.push(result?.rows.length ?? 0)
+      done(error, result)
+    }
+    return Reflect.apply(query, this, [...args.slice(0, -1), noting])
+  }
+  pg.Client.prototype.query = counting as typeof query
+  try {
+    await work()
+  } finally {
+    pg.Client.prototype.query = query
+  }
+  return counts
+}
+
 describe('edges that lead back and forth', () => {
   const t = useHarness('redis')
 
-  it('are followed until the pages of the request hold 20,000 rows, and then refused', async () => {
+  /** A session, and `breadth` children of it, each of which has as many. */
+  const plant = async (breadth: number, levels: number) => {
     const session = await t.h.session()
     const { key } = parseToken(session)
-    await t.h.sql(
-      `WITH child AS (
-         INSERT INTO token (token, username, token_type, scopes, service, created, expires)
-         SELECT lpad(n::text, 22, 'c'), 'wren', 'internal', '', 'tap', now(), now() + interval '1 day'
-         FROM generate_series(1, $2) AS n RETURNING token
-       )
-       INSERT INTO subtoken SELECT token, $1 FROM child`,
-      [key, CHILDREN],
-    )
-    const ask = (levels: number) =>
-      t.h.ask(`query ($key: ID!) { token(key: $key) { ${nested(levels)} } }`, {
-        token: session,
-        variables: { key },
-      })
+    let parents = [key as string]
+    for (let level = 0; level < levels; level += 1) {
+      const rows = await t.h.sql<{ child: string }>(
+        `WITH child AS (
+           INSERT INTO token (token, username, token_type, scopes, service, created, expires)
+           SELECT left(md5(parent || n), 22), 'wren', 'internal', '', 'tap', now(), now() + interval '1 day'
+           FROM unnest($1::text[]) AS parent, generate_series(1, $2) AS n RETURNING token
+         )
+         INSERT INTO subtoken
+         SELECT left(md5(parent || n), 22), parent FROM unnest($1::text[]) AS parent, generate_series(1, $2) AS n
+         RETURNING child`,
+        [parents, breadth],
+      )
+      parents = rows.map(({ child }) => child)
+    }
+    return (fields: string) =>
+      t.h.ask(`query ($key: ID!) { token(key: $key) { ${fields} } }`, { token: session, variables: { key } })
+  }
 
-    expect((await ask(2)).errors).toEqual([])
-    expect(await ask(4)).toMatchObject({ status: 200, code: 'INVALID_PAGE_SIZE' })
+  it('are followed until the pages of the request hold 20,000 rows, and then refused', async () => {
+    const ask = await plant(CHILDREN, 1)
+    expect((await ask(nested(2))).errors).toEqual([])
+    expect(await ask(nested(4))).toMatchObject({ status: 200, code: 'INVALID_PAGE_SIZE' })
+  })
+
+  it('are no longer followed when one page of many was too much', async () => {
+    const ask = await plant(CHILDREN, 1)
+    const pages = Array.from(
+      { length: CHILDREN },
+      (_, n) => `p${n}: children(first: ${CHILDREN + n}) { nodes { key } }`,
+    )
+    const counts = await rowsRead(async () => {
+      const answer = await ask(`children { nodes { parent { ${pages.join(' ')} } } }`)
+      expect(answer).toMatchObject({ code: 'INVALID_PAGE_SIZE' })
+    })
+    // The parent's 30 rows are given to each of 30 children: 900 for a page, of which 22 fit, after the first 30 rows.
+    expect(counts).toEqual(Array(1 + 23).fill(CHILDREN))
+  })
+
+  it('are not read beyond what the request may be given', async () => {
+    const ask = await plant(150, 2)
+    const counts = await rowsRead(async () => {
+      const answer = await ask(
+        'children(first: 150) { nodes { children(first: 150) { nodes { key } } changes { nodes { token } } } }',
+      )
+      expect(answer).toMatchObject({ code: 'INVALID_PAGE_SIZE' })
+    })
+    expect(counts).toEqual([150, 20_001])
+  })
+
+  it('of histories are not read beyond that either', async () => {
+    const ask = await plant(150, 1)
+    await t.h.sql(
+      `INSERT INTO token_change_history (token, username, token_type, scopes, actor, action, event_time)
+       SELECT token, 'wren', 'internal', '', 'wren', 'create', now() FROM token, generate_series(1, 150)
+       WHERE token_type = 'internal'`,
+    )
+    const counts = await rowsRead(async () => {
+      const answer = await ask('children(first: 150) { nodes { changes(first: 150) { nodes { token } } } }')
+      expect(answer).toMatchObject({ code: 'INVALID_PAGE_SIZE' })
+    })
+    expect(counts).toEqual([150, 20_001])
   })
 })

@@ -242,9 +242,17 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect([count, keys.length]).toEqual([4, 1])
     })
 
-    it.each([-1, 10_001])('refuses %i keys with INVALID_PAGE_SIZE', async (first) => {
-      const variables = { filter: { username: aUsername() }, dryRun: true, first }
-      expect(await refusalOf(t.h, REVOKE_ALL, { variables })).toEqual(['INVALID_PAGE_SIZE', 200])
+    it.each([-1, 10_001])('refuses %i keys with INVALID_PAGE_SIZE, and revokes nothing', async (first) => {
+      const root = await makeRoot(t.h)
+      const { username } = root
+      for (const dryRun of [true, false]) {
+        const variables = { filter: { username }, dryRun, first }
+        expect(await refusalOf(t.h, REVOKE_ALL, { variables })).toEqual(['INVALID_PAGE_SIZE', 200])
+      }
+      const nested = `fragment Keys on RevokeTokensPayload { ... { few: keys many: keys(first: ${first}) } }
+        mutation { revokeTokens(filter: {username: "${username}"}) { count ...Keys } }`
+      expect(await refusalOf(t.h, nested)).toEqual(['INVALID_PAGE_SIZE', 200])
+      expect(await living([root])).toEqual([root])
     })
 
     it('only counts in a dry run', async () => {

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
 import { fieldOf, useApi } from '../support/api.ts'
 import type { GraphQLAnswer } from '../support/harness.ts'
+import { statementsOf } from '../support/trees.ts'
 
 const INFO = 'key username type tokenName service scopes createdAt expiresAt lastUsedAt'
 
@@ -50,6 +51,21 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   const asBootstrap = (name: string, input: object) =>
     api.h.ask(mutation(name), { token: api.h.bootstrapToken, variables: { input } })
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
+
+  it.each([SESSION, SERVICE, USER])(
+    'is answered without another look at the database, which may be gone by then: %s',
+    async (name) => {
+      const cost = async (query: string) => {
+        const variables = { input: complete(name, {}) }
+        const statements = await statementsOf(async () =>
+          createdBy(await api.h.ask(query, { token: api.h.bootstrapToken, variables })),
+        )
+        return statements.filter((text) => !text.startsWith('LISTEN')).length
+      }
+      const bare = mutation(name).replace(/info {.*?}/, '')
+      expect(await cost(mutation(name))).toBe(await cost(bare))
+    },
+  )
 
   it('createSessionToken makes a session that lives for the token lifetime', async () => {
     const { token, info } = createdBy(

@@ -1,13 +1,16 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { UnavailableError } from '../../src/domain/errors.ts'
 import type { TokenKey } from '../../src/domain/token.ts'
+import type { AuditedFinding } from '../../src/services/audit-service.ts'
 import { TokenModificationService } from '../../src/services/token-modification-service.ts'
 import { TokenDatabase } from '../../src/stores/token-database.ts'
 import type { TokenStore } from '../../src/stores/token-store.ts'
 import { useApi } from '../support/api.ts'
 import { failure } from '../support/failures.ts'
-import { useHeart } from '../support/heart.ts'
+import { useHeart, waitForLocks } from '../support/heart.ts'
 import {
   aUsername,
+  connect,
   documentOf,
   dropEntry,
   historyOf,
@@ -96,6 +99,49 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     expect(await historyOf(t.h, tokens, 'edit')).toHaveLength(4)
   })
 
+  it('W50: takes from the token store before the commit, and gives to it only afterwards', async () => {
+    const { root, child } = await makeTree(t.h, { endsIn: 86_400 })
+    const holding = await connect(t.h)
+    await holding.query('SELECT pg_advisory_lock(50)')
+    onTestFinished(async () => void (await t.h.sql('DROP FUNCTION stop CASCADE')))
+    await t.h.sql(
+      `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN PERFORM pg_advisory_xact_lock_shared(50); RETURN NULL; END $$;
+       CREATE CONSTRAINT TRIGGER stop AFTER UPDATE ON token DEFERRABLE INITIALLY DEFERRED
+       FOR EACH ROW EXECUTE FUNCTION stop()`,
+    )
+    const wanted = { scopes: ['admin:token', 'read:tap'], expiresAt: inSeconds(172_800) }
+    const modified = service().modify(OPERATOR, keyOf(root), wanted)
+    await waitForLocks(t.h, 1)
+    const expires = (root.expiresAt?.getTime() ?? 0) / 1000
+    const read = async () => (await documentsOf([root, child])).map((text) => JSON.parse(text ?? ''))
+    expect(await read()).toMatchObject([
+      { scopes: ['read:tap'], expires },
+      { scopes: ['read:tap'], expires },
+    ])
+
+    await holding.query('SELECT pg_advisory_unlock(50)')
+    await modified
+    expect(await read()).toMatchObject([
+      { scopes: wanted.scopes, expires: wanted.expiresAt.getTime() / 1000 },
+      { scopes: ['read:tap'], expires },
+    ])
+  })
+
+  it('what is in its last second has ended: nothing is given to it, and it is in the way of nothing', async () => {
+    const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 301 })
+    const ending = await makeRoot(t.h, { endsIn: 301 })
+    await service().modify(OPERATOR, keyOf(root), { expiresAt: null })
+    t.h.clock.advance(300.5)
+    await expect(service().modify(OPERATOR, keyOf(ending), { expiresAt: null })).rejects.toThrow(
+      failure('NOT_FOUND'),
+    )
+    await service().modify(OPERATOR, keyOf(root), { scopes: [] })
+    t.h.clock.advance(0.5)
+    expect(await storedOf(t.h, store, [root, child, notebook, grandchild])).toEqual([root])
+    expect(await historyOf(t.h, [root, child, notebook, grandchild], 'edit')).toHaveLength(5)
+  })
+
   describe('W44', () => {
     it('when two want the same name at once, one gets it, and the other DUPLICATE_TOKEN_NAME', async () => {
       const username = aUsername()
@@ -156,8 +202,11 @@ describe('modifying while others are at it', () => {
   const t = useHeart('redis')
   const inSeconds = (seconds: number) => new Date(t.clock.now().getTime() + seconds * 1000)
 
-  /** Another process, whose token store goes through `wrap`. */
-  const serviceOver = (wrap: (tokens: TokenStore) => Partial<TokenStore>): TokenModificationService => {
+  /** Another process, whose token store goes through `wrap`; `between` its first transaction and the second one. */
+  const serviceOver = (
+    wrap: (tokens: TokenStore) => Partial<TokenStore>,
+    between = async (): Promise<unknown> => undefined,
+  ): TokenModificationService => {
     const { config, prisma, clock, log } = t.h.context
     const changed = wrap(t.tokens)
     const tokens: TokenStore = {
@@ -170,6 +219,13 @@ describe('modifying while others are at it', () => {
       ping: () => t.tokens.ping(),
     }
     const database = new TokenDatabase(prisma)
+    const changeTrees = database.changeTrees.bind(database)
+    let transactions = 0
+    database.changeTrees = async (work) => {
+      transactions += 1
+      if (transactions === 2) await between()
+      return changeTrees(work)
+    }
     return new TokenModificationService({ tokens, database, clock, log, knownScopes: config.knownScopes })
   }
 
@@ -259,6 +315,79 @@ describe('modifying while others are at it', () => {
     }
   })
 
+  it('what an edit adds, and the token store does not take, is UNAVAILABLE, and given when it is repeated', async () => {
+    const root = await makeRoot(t.h, { scopes: ['read:tap'], endsIn: 86_400 })
+    const wanted = { scopes: ['read:all', 'read:tap'], expiresAt: null }
+    let isFirst = true
+    const failing = serviceOver((tokens) => ({
+      put: async (data) => {
+        if (!isFirst) return tokens.put(data)
+        isFirst = false
+        throw new UnavailableError('redis', new Error('gone'))
+      },
+    }))
+    await expect(failing.modify(OPERATOR, keyOf(root), wanted)).rejects.toThrow(failure('UNAVAILABLE'))
+    expect(await t.tokens.get(keyOf(root))).toEqual(root)
+
+    await t.h.context.services.modification.modify(OPERATOR, keyOf(root), wanted)
+    expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, ...wanted })
+  })
+
+  it('what an edit adds is not given to a token that was revoked before it could be', async () => {
+    const root = await makeRoot(t.h, { endsIn: 86_400 })
+    const revoke = () => t.h.context.services.revocation.revoke(OPERATOR, keyOf(root))
+    const late = serviceOver(() => ({}), revoke)
+    await expect(late.modify(OPERATOR, keyOf(root), { expiresAt: null })).rejects.toThrow(
+      failure('NOT_FOUND'),
+    )
+    expect(await storedOf(t.h, 'redis', [root])).toEqual([])
+  })
+
+  it('what an edit adds is not given to a token that was edited again before it could be', async () => {
+    const root = await makeRoot(t.h, { scopes: ['read:tap'], endsIn: 86_400 })
+    const again = { scopes: ['exec:notebook'], expiresAt: inSeconds(3_600) }
+    const late = serviceOver(
+      () => ({}),
+      () => t.h.context.services.modification.modify(OPERATOR, keyOf(root), again),
+    )
+    await late.modify(OPERATOR, keyOf(root), { scopes: ['read:all', 'read:tap'], expiresAt: null })
+    expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, ...again })
+  })
+
+  it('what an edit adds, and the token store is yet to have, is nothing for an audit to mend', async () => {
+    const root = await makeRoot(t.h, { scopes: ['read:tap'], endsIn: 86_400 })
+    const wanted = { scopes: ['read:all', 'read:tap'], expiresAt: null }
+    const findings: AuditedFinding[] = []
+    const late = serviceOver(
+      () => ({}),
+      async () => {
+        for await (const found of t.h.context.services.audit.run({ fix: true })) findings.push(found)
+      },
+    )
+    const caller = { actor: { kind: 'bootstrap' }, ipAddress: IP } as const
+    await late.modify(caller, keyOf(root), wanted)
+    expect(findings.filter(({ key }) => key === keyOf(root))).toEqual([])
+    expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, ...wanted })
+  })
+
+  it('what an edit adds brings back no token that was revoked when its row was not held any more', async () => {
+    const root = await makeRoot(t.h, { endsIn: 86_400 })
+    const failing = serviceOver((tokens) => ({
+      put: async (data) => {
+        await t.h.sql(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+           WHERE datname = current_database() AND state = 'idle in transaction'`,
+        )
+        await t.h.context.services.revocation.revoke(OPERATOR, keyOf(root))
+        return tokens.put(data)
+      },
+    }))
+    await expect(failing.modify(OPERATOR, keyOf(root), { expiresAt: null })).rejects.toThrow(
+      failure('UNAVAILABLE'),
+    )
+    expect(await storedOf(t.h, 'redis', [root])).toEqual([])
+  })
+
   it('says something to the database for every hundred store entries, lest it ends the transaction', async () => {
     const costOf = async (children: number) => {
       const root = await makeRoot(t.h, { endsIn: 86_400 })
@@ -275,6 +404,8 @@ describe('modifying while others are at it', () => {
       return statements.length
     }
     expect((await costOf(250)) - (await costOf(50))).toBe(2)
+    // A thousand rows more are a statement more, besides.
+    expect((await costOf(1_150)) - (await costOf(150))).toBe(11)
   })
 
   it('W50: an edit whose store entries cannot all be written is undone in both stores', async () => {

@@ -19,6 +19,7 @@ import {
   refusalOf,
   refuseCommits,
   rowsOf,
+  statementsOf,
   storedOf,
 } from '../support/trees.ts'
 
@@ -115,6 +116,23 @@ describe.each(['redis', 'postgres'] as const)('revoking, with the token store in
       [username],
     )
     expect(left).toEqual({ rows: 0, tokens: 10_001, changes: 10_001 })
+  })
+
+  it('goes in steps of a thousand in both stores, so that no step of a large tree takes too long', async () => {
+    const costOf = async (children: number) => {
+      const root = await makeRoot(t.h)
+      await t.h.sql(
+        `WITH child AS (
+           INSERT INTO token (token, username, token_type, scopes, created)
+           SELECT substr(md5($1 || n), 1, 22), $2, 'notebook', '', '2026-01-01' FROM generate_series(1, $3) AS n
+           RETURNING token)
+         INSERT INTO subtoken SELECT token, $1 FROM child`,
+        [keyOf(root), root.username, children],
+      )
+      const statements = await statementsOf(() => revoke(keyOf(root)))
+      return statements.filter((text) => !text.includes('porthor_token_store')).length
+    }
+    expect((await costOf(2_500)) - (await costOf(500))).toBe(4)
   })
 
   it('logs each key, and no secret', async () => {

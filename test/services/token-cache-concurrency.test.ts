@@ -361,11 +361,13 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
       }
       const inSeconds = (seconds: number) => new Date(t.clock.now().getTime() + seconds * 1000)
 
-      it.each([
+      const WHERE = [
         ['both stores', { row: true, entry: true }],
         ['the database only', { row: true, entry: false }],
         ['the token store only', { row: false, entry: true }],
-      ])('the child of a parent that was shortened ends with it: in %s', async (_what, where) => {
+      ] as const
+
+      it.each(WHERE)('the child of a parent that was shortened ends with it: in %s', async (_what, where) => {
         const parent = await t.parent()
         const edit = { expiresAt: inSeconds(1_000) }
         const { data } = await duringEdit(parent, edit, () => tap(t.cache, parent), where)
@@ -383,16 +385,17 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
         expect(await t.children(parent)).toEqual([])
       })
 
-      it('a scope that the parent has lost is not lent', async () => {
+      it.each(WHERE)('a scope that the parent has lost is not lent: in %s', async (_what, where) => {
         const parent = await t.parent()
-        const asked = duringEdit(parent, { scopes: ['read:tap'] }, () => tap(t.cache, parent))
+        const asked = duringEdit(parent, { scopes: ['read:tap'] }, () => tap(t.cache, parent), where)
         await expect(asked).rejects.toMatchObject({ code: 'INVALID_SCOPES' })
         expect(await t.children(parent)).toEqual([])
       })
 
-      it('a notebook token has the scopes that are left', async () => {
+      it.each(WHERE)('a notebook token has the scopes that are left: in %s', async (_what, where) => {
         const parent = await t.parent()
-        const { data } = await duringEdit(parent, { scopes: ['read:tap'] }, () => notebook(t.cache, parent))
+        const ask = () => notebook(t.cache, parent)
+        const { data } = await duringEdit(parent, { scopes: ['read:tap'] }, ask, where)
         expect(data.scopes).toEqual(['read:tap'])
       })
     })

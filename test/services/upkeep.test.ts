@@ -1,5 +1,5 @@
-import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { startUpkeep } from '../../src/cli/upkeep-schedule.ts'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { type Later, startUpkeep } from '../../src/cli/upkeep-schedule.ts'
 import { loadConfig } from '../../src/config.ts'
 import { openProcess } from '../../src/context.ts'
 import { addSeconds } from '../../src/domain/lifetime.ts'
@@ -229,49 +229,86 @@ describe('upkeep', () => {
     await proxy.pass()
   })
 
-  it('is done by the server every hour, and what was used is written every ten seconds, until it stops', async () => {
-    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
-    onTestFinished(() => void vi.useRealTimers())
-    const stop = startUpkeep(t.h.context)
+  it('is done by the server in its first minute and every hour, what was used is written every ten seconds, until it stops', async () => {
+    const timers = testTimers()
+    const stop = startUpkeep(t.h.context, timers.later)
     const [dying, used] = [await makeRoot(t.h, { endsIn: 300 }), await makeRoot(t.h)]
     await t.h.stored(bearerOf(used))
     t.h.clock.advance(300)
-
-    vi.advanceTimersByTime(10_000)
+    timers.advance(60_000)
     await expect
       .poll(() => rowsOf(t.h, [used]))
       .toMatchObject({ [keyOf(used)]: { last_used: expect.any(String) } })
-    expect(Object.keys(await rowsOf(t.h, [dying]))).toEqual([keyOf(dying)])
-    vi.advanceTimersByTime(60 * 60 * 1000)
-    await stop()
-    expect(await rowsOf(t.h, [dying])).toEqual({})
+    await expect.poll(() => rowsOf(t.h, [dying])).toEqual({})
+    await expect.poll(timers.pending).toBe(2)
 
-    const late = await makeRoot(t.h, { endsIn: 300 })
+    const next = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
-    vi.advanceTimersByTime(2 * 60 * 60 * 1000)
-    await t.h.context.ping()
-    expect(Object.keys(await rowsOf(t.h, [late]))).toEqual([keyOf(late)])
+    timers.advance(60 * 60 * 1000)
+    await stop()
+    expect(await rowsOf(t.h, [next])).toEqual({})
+    expect(timers.pending()).toBe(0)
+  })
+
+  it('that takes long in the server is not done again before it has ended, and an hour later', async () => {
+    const holding = await connect(t.h)
+    await holding.query('SELECT pg_advisory_lock(64)')
+    onTestFinished(async () => void (await t.h.sql('DROP FUNCTION stop CASCADE')))
+    await t.h.sql(
+      `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN PERFORM pg_advisory_xact_lock_shared(64); RETURN NULL; END $$;
+       CREATE TRIGGER stop AFTER DELETE ON token FOR EACH ROW EXECUTE FUNCTION stop()`,
+    )
+    const timers = testTimers()
+    const stop = startUpkeep(t.h.context, timers.later)
+    onTestFinished(stop)
+    await makeRoot(t.h, { endsIn: 300 })
+    t.h.clock.advance(300)
+    timers.advance(60_000)
+    await waitForLocks(t.h, 1)
+    await expect.poll(timers.pending).toBe(1)
+    await holding.query('SELECT pg_advisory_unlock(64)')
+    await expect.poll(timers.pending).toBe(2)
   })
 
   it('that fails in the server is logged, and tried again an hour later', async () => {
-    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
-    onTestFinished(() => void vi.useRealTimers())
     const proxy = await openTcpProxy(t.h.env.DATABASE_URL ?? '')
     onTestFinished(() => proxy.close())
     const { clock, log } = t.h.context
     const env = { ...t.h.env, DATABASE_URL: proxy.through(t.h.env.DATABASE_URL ?? '') }
     const cut = openProcess(loadConfig(env), { clock, log })
     onTestFinished(cut.close)
-    const stop = startUpkeep(cut)
+    const timers = testTimers()
+    const stop = startUpkeep(cut, timers.later)
     onTestFinished(stop)
     const root = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
     await proxy.refuse()
 
-    vi.advanceTimersByTime(60 * 60 * 1000)
+    timers.advance(60_000)
     await expect.poll(() => t.h.logLines.map(({ msg }) => msg)).toContain('upkeep did not finish')
+    await expect.poll(timers.pending).toBe(2)
     await proxy.pass()
-    vi.advanceTimersByTime(60 * 60 * 1000)
+    timers.advance(60 * 60 * 1000)
     await expect.poll(() => rowsOf(t.h, [root])).toEqual({})
   })
 })
+
+/** Timers that a test moves on. */
+function testTimers() {
+  let now = 0
+  const timers = new Set<{ readonly at: number; readonly work: () => void }>()
+  const later: Later = (work, delayMs) => {
+    const timer = { at: now + delayMs, work }
+    timers.add(timer)
+    return () => void timers.delete(timer)
+  }
+  const advance = (ms: number) => {
+    now += ms
+    for (const timer of [...timers].filter(({ at }) => at <= now)) {
+      timers.delete(timer)
+      timer.work()
+    }
+  }
+  return { later, advance, pending: () => timers.size }
+}

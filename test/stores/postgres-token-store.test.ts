@@ -52,6 +52,13 @@ describe('the PostgreSQL token store', () => {
     ])
   })
 
+  it('takes a token in the last part of its last second', async () => {
+    const data = aSession({ expiresAt: at(86_400) })
+    opened().clock.advance(86_399.7)
+    await opened().store.put(data)
+    expect(await opened().store.get(data.token.key)).toEqual(data)
+  })
+
   it('sweeps away what has ended, to the second, and says how many', async () => {
     for (const [name, end] of [
       ['a', at(99)],

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { openPool, openPrisma } from '../../src/stores/prisma.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/stores.ts'
@@ -62,6 +62,19 @@ describe.each(connections)('%s', (_name, open) => {
     )
 
     expect(shown.flat().map(({ value }) => value)).toEqual(['5s', '8s', '10s', 'porthor'])
+  })
+
+  it('sees after each wait what was committed meanwhile, whatever is the default of the role', async () => {
+    const { pathname } = new URL(database.url)
+    const isolate = (level: string) =>
+      observer.query(
+        `ALTER DATABASE ${pg.escapeIdentifier(pathname.slice(1))} SET default_transaction_isolation = '${level}'`,
+      )
+    await isolate('repeatable read')
+    onTestFinished(async () => void (await isolate('read committed')))
+    expect(await connection.query('SHOW transaction_isolation')).toEqual([
+      { transaction_isolation: 'read committed' },
+    ])
   })
 
   it('survives the loss of an idle connection, says so, and opens another', async () => {

@@ -170,6 +170,7 @@ describe('inserting a token', () => {
       expect(await away.findChildren(SHAPE, at(86_400))).toMatchObject([{ expiresAt: at(86_400) }])
       expect(await away.findChildren(SHAPE, at(86_401))).toEqual([])
       expect(await away.transaction((tx) => tx.lockForDelegation(SHAPE))).toEqual({
+        scopes: session().scopes,
         expiresAt: at(30 * 86_400),
       })
     } finally {
@@ -418,9 +419,10 @@ describe('locking for a delegation', () => {
     ['no end', null],
   ])('answers with what the row of the parent says: %s', async (_what, expiresAt) => {
     const key = aToken('another').key
+    const { scopes } = session()
     await insert(session({ key, expiresAt }))
 
-    expect(await lock({ ...SHAPE, parentKey: key })).toEqual({ expiresAt })
+    expect(await lock({ ...SHAPE, parentKey: key })).toEqual({ scopes, expiresAt })
   })
 
   it('answers with nothing, and locks nothing, where there is no such parent', async () => {
@@ -502,17 +504,20 @@ describe('locking for a delegation', () => {
     }
   })
 
-  it('answers with the end that a parent has after the change that it waited for', async () => {
+  it('answers with the scopes and the end that a parent has after the change that it waited for', async () => {
     const revoker = await sql.connect()
     try {
       await revoker.query('BEGIN')
       await revoker.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [PARENT])
       const locked = lock(SHAPE)
       await untilWaiting(1, 'transactionid')
-      await revoker.query(`UPDATE token SET expires = '2026-01-01 01:00:00' WHERE token = $1`, [PARENT])
+      await revoker.query(
+        `UPDATE token SET scopes = 'read:image', expires = '2026-01-01 01:00:00' WHERE token = $1`,
+        [PARENT],
+      )
       await revoker.query('COMMIT')
 
-      expect(await locked).toEqual({ expiresAt: at(3_600) })
+      expect(await locked).toEqual({ scopes: ['read:image'], expiresAt: at(3_600) })
     } finally {
       revoker.release()
     }
