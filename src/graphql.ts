@@ -100,6 +100,8 @@ function openYoga(
     logging: false,
     cors: false,
     multipart: false,
+    // It is without a bound on what it keeps; documents worth keeping are kept by the short way.
+    parserAndValidationCache: false,
     maxRequestBodySize: MOST_BODY_BYTES,
     graphiql: config.graphiql && graphiqlOptions,
     renderGraphiQL: renderGraphiQLPage,

@@ -5,9 +5,11 @@ import {
   execute,
   type GraphQLError,
   type GraphQLSchema,
+  getOperationAST,
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
-import { type Finisher, finish, type Operation } from './plugins/operation.ts'
+import { type FlatOperation, flatten } from './flat-operation.ts'
+import { type Finisher, finish } from './plugins/operation.ts'
 import type { RequestContext } from './schema/context.ts'
 
 /**
@@ -31,11 +33,16 @@ export interface PlainAnswer {
   readonly body: string
 }
 
-/** Documents kept after parsing and validating: many times the operations that any client has. */
-const MOST_DOCUMENTS = 1_000
-
-/** Longest query whose document is kept, in characters: nobody shall fill the memory with blanks. */
+/**
+ * Queries whose documents are kept after parsing and validating, in characters, in all and each: a document
+ * takes up to a hundred times the memory of its query, and anybody may send one.
+ */
+const MOST_QUERY_CHARS = 250_000
 const LONGEST_KEPT_QUERY = 10_000
+
+/** Requests that are kept ready to be executed again, and their longest body, in bytes. */
+const MOST_FLAT_OPERATIONS = 2_000
+const LONGEST_FLAT_BODY = 2_000
 
 const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
@@ -57,10 +64,22 @@ export function plainAnswerType({ method, url, headers }: IncomingMessage): stri
   return isPlain ? ACCEPTED_TYPES[headers.accept ?? '*/*'] : undefined
 }
 
+/** A request as it can be executed, again and again. */
+interface Ready {
+  readonly name: string | null
+  readonly execute: FlatOperation<RequestContext>
+}
+
 /** Executes plain operations. */
 export class PlainPost {
   readonly #deps: PlainPostDeps
-  readonly #documents = new LRUCache<string, DocumentNode>({ max: MOST_DOCUMENTS })
+  readonly #documents = new LRUCache<string, DocumentNode>({
+    maxSize: MOST_QUERY_CHARS,
+    maxEntrySize: LONGEST_KEPT_QUERY,
+    sizeCalculation: (_document, query) => query.length,
+  })
+  /** By their bodies: what asks for a token asks for the same one all day. */
+  readonly #flatOperations = new LRUCache<string, Ready>({ max: MOST_FLAT_OPERATIONS })
 
   constructor(deps: PlainPostDeps) {
     this.#deps = deps
@@ -68,28 +87,49 @@ export class PlainPost {
 
   /** The answer to `body`; `undefined` where it is for Yoga to say what is wrong with it. Nothing was executed then. */
   async answer(body: Buffer, context: RequestContext, type: string): Promise<PlainAnswer | undefined> {
-    const params = parseParams(body)
-    const document = params && this.#document(params)
-    if (!document) return undefined
-    const { variables, operationName } = params
-    const operation: Operation = { document, operationName, context, startedAt: performance.now() }
-    const result = await execute({
-      schema: this.#deps.schema,
-      document,
-      contextValue: context,
-      variableValues: variables ?? null,
-      operationName: operationName ?? null,
-    })
+    const ready = this.#ready(body)
+    if (!ready) return undefined
+    const startedAt = performance.now()
+    const result = await ready.execute(context)
     // Without data nothing was executed: the variables or the name did not fit.
     if (result.data === undefined) return undefined
-    return toAnswer(finish(this.#deps.finishers, operation, result), type)
+    return toAnswer(finish(this.#deps.finishers, { name: ready.name, context, startedAt }, result), type)
+  }
+
+  #ready(body: Buffer): Ready | undefined {
+    const text = body.toString('utf8')
+    const known = this.#flatOperations.get(text)
+    if (known) return known
+    const params = parseParams(text)
+    const document = params && this.#document(params)
+    if (!document) return undefined
+    const { schema } = this.#deps
+    const { operationName, variables } = params
+    const name = getOperationAST(document, operationName)?.name?.value ?? null
+    const flat = flatten<RequestContext>(schema, document, operationName, variables ?? {})
+    if (flat) {
+      const ready: Ready = { name, execute: flat }
+      if (body.length <= LONGEST_FLAT_BODY) this.#flatOperations.set(text, ready)
+      return ready
+    }
+    return {
+      name,
+      execute: async (contextValue) =>
+        execute({
+          schema,
+          document,
+          contextValue,
+          variableValues: variables ?? null,
+          operationName: operationName ?? null,
+        }),
+    }
   }
 
   #document({ query, operationName }: PlainParams): DocumentNode | undefined {
     const known = this.#documents.get(query)
     if (known) return known
     const document = this.#deps.prepare(query, operationName ?? undefined)
-    if (document && query.length <= LONGEST_KEPT_QUERY) this.#documents.set(query, document)
+    if (document) this.#documents.set(query, document)
     return document
   }
 }
@@ -102,10 +142,10 @@ interface PlainParams {
 
 const PARAM_NAMES: ReadonlySet<string> = new Set(['query', 'variables', 'operationName', 'extensions'])
 
-function parseParams(body: Buffer): PlainParams | undefined {
+function parseParams(body: string): PlainParams | undefined {
   let params: unknown
   try {
-    params = JSON.parse(body.toString('utf8'))
+    params = JSON.parse(body)
   } catch {
     return undefined
   }
@@ -133,28 +173,30 @@ interface HttpExtension {
 
 /** As Yoga does: the gravest status of all errors, the headers of each, and neither in the body. */
 function toAnswer({ data, errors }: ExecutionResult, type: string): PlainAnswer {
+  const body = JSON.stringify(errors ? { errors: errors.map(withoutHttp), data } : { data })
   const https = errors?.map(({ extensions }) => extensions.http as HttpExtension | undefined) ?? []
-  const body = JSON.stringify({ ...(errors && { errors: errors.map(withoutHttp) }), data })
   return {
     status: Math.max(200, ...https.map((http) => http?.status ?? 200)),
-    headers: Object.assign(
-      {
-        'Content-Type': type,
-        'Content-Length': String(Buffer.byteLength(body)),
-        'Cache-Control': 'no-store',
-      },
-      ...https.map((http) => http?.headers),
-    ),
+    headers: Object.assign(headersOf(type, body), ...https.map((http) => http?.headers)),
     body,
   }
 }
+
+const headersOf = (type: string, body: string): Record<string, string> => ({
+  'Content-Type': type,
+  'Content-Length': String(Buffer.byteLength(body)),
+  'Cache-Control': 'no-store',
+})
 
 function withoutHttp(error: GraphQLError): object {
   const { http: _http, ...extensions } = error.extensions
   return { ...error.toJSON(), extensions }
 }
 
-/** Writes an answer. */
+/**
+ * Writes an answer, once all requests that arrived together were looked at: a client or proxy of many
+ * connections is then woken for all of its answers at once, and not for each.
+ */
 export function writeAnswer(response: ServerResponse, { status, headers, body }: PlainAnswer): void {
-  response.writeHead(status, headers).end(body)
+  setImmediate(() => response.writeHead(status, headers).end(body))
 }

@@ -1,22 +1,27 @@
-import { getOperationAST } from 'graphql'
+import type { ExecutionResult } from 'graphql'
 import type { Logger } from 'pino'
 import type { Finisher } from './operation.ts'
 
 /** One line per operation: who asked for what, how it ended, and how long it took. Never a token. */
 export const logOperation =
   (log: Logger): Finisher =>
-  ({ document, operationName, context, startedAt }, result) => {
-    const { trace, ipAddress } = context
-    const codes = result.errors?.map(({ extensions }) => String(extensions.code)) ?? []
+  ({ name, context: { trace, ipAddress }, startedAt }, result) => {
     log.info(
       {
-        ...trace,
-        operationName: getOperationAST(document, operationName)?.name?.value ?? null,
+        requestId: trace.requestId,
+        username: trace.username,
+        tokenKey: trace.tokenKey,
+        source: trace.source,
+        operationName: name,
         ipAddress,
-        outcome: codes.length === 0 ? 'ok' : [...new Set(codes)].join(','),
+        outcome: outcomeOf(result),
         durationMs: Math.round((performance.now() - startedAt) * 1000) / 1000,
       },
       'operation',
     )
     return result
   }
+
+/** `ok`, or the codes of what went wrong. */
+const outcomeOf = ({ errors }: ExecutionResult): string =>
+  errors ? [...new Set(errors.map(({ extensions }) => String(extensions.code)))].join(',') : 'ok'

@@ -1,11 +1,11 @@
-import type { DocumentNode, ExecutionResult } from 'graphql'
+import { type ExecutionResult, getOperationAST } from 'graphql'
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
 import type { RequestContext } from '../schema/context.ts'
 
 /** An operation that is being executed. */
 export interface Operation {
-  readonly document: DocumentNode
-  readonly operationName: string | null | undefined
+  /** As its author named it; `null` for an anonymous one. */
+  readonly name: string | null
   readonly context: RequestContext
   /** By `performance.now()`, in milliseconds. */
   readonly startedAt: number
@@ -25,7 +25,8 @@ export const finish = (
 export const useFinishers = (finishers: readonly Finisher[]): Plugin<RequestContext> => ({
   onExecute: ({ args }) => {
     const { document, operationName, contextValue: context } = args
-    const operation: Operation = { document, operationName, context, startedAt: performance.now() }
+    const name = getOperationAST(document, operationName)?.name?.value ?? null
+    const operation: Operation = { name, context, startedAt: performance.now() }
     return {
       onExecuteDone: ({ result, setResult }) => {
         if (!isAsyncIterable(result)) setResult(finish(finishers, operation, result))

@@ -1,0 +1,203 @@
+import {
+  type DocumentNode,
+  defaultFieldResolver,
+  type ExecutionResult,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLError,
+  type GraphQLField,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+  getArgumentValues,
+  getNullableType,
+  getOperationAST,
+  getVariableValues,
+  isLeafType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  Kind,
+  locatedError,
+  type SelectionSetNode,
+  TypeNameMetaFieldDef,
+} from 'graphql'
+
+// biome-ignore lint/suspicious/noExplicitAny: graphql-js types the source and the context of a field so
+type Field = GraphQLField<any, any>
+type Fragments = Readonly<Record<string, FragmentDefinitionNode>>
+type Path = GraphQLResolveInfo['path']
+type Variables = Readonly<Record<string, unknown>>
+
+/** A field of a selection, under the name that its value has in the answer. */
+interface Selected {
+  readonly name: string
+  readonly node: FieldNode
+  readonly field: Field
+}
+
+/** A value of the answer. */
+interface Leaf extends Selected {
+  readonly info: GraphQLResolveInfo
+  /** From what the resolver gives to what the client gets. Throws on what the type does not allow. */
+  readonly complete: (value: unknown) => unknown
+}
+
+/** Executes an operation that was made ready. */
+export type FlatOperation<Context> = (context: Context) => Promise<ExecutionResult>
+
+/**
+ * Makes an operation ready that asks for one object of plain values, as every delegation does. Most of what
+ * graphql-js does for such a request comes out the same each time: what is selected, what the variables
+ * mean. That is done here, once; to resolve and to serialize is left for each request.
+ *
+ * The result is that of `execute` in graphql-js, but that the path of an error in a list does not tell the item.
+ *
+ * @param document Has been validated against the schema.
+ * @returns `undefined` for any other operation, and where the variables do not fit: both are for `execute`.
+ * @see https://spec.graphql.org/October2021/#sec-Execution
+ */
+export function flatten<Context>(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operationName: string | null | undefined,
+  variables: Variables,
+): FlatOperation<Context> | undefined {
+  const operation = getOperationAST(document, operationName)
+  const parentType = operation && schema.getRootType(operation.operation)
+  if (!operation || !parentType || operation.operation === 'subscription') return undefined
+  const fragments: Record<string, FragmentDefinitionNode> = {}
+  for (const definition of document.definitions) {
+    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments[definition.name.value] = definition
+  }
+  const [root, ...others] = select(operation.selectionSet, parentType, fragments) ?? []
+  const objectType = root && getNullableType(root.field.type)
+  if (!isObjectType(objectType) || objectType.isTypeOf || others.length > 0) return undefined
+  const selected = root?.node.selectionSet && select(root.node.selectionSet, objectType, fragments)
+  const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variables)
+  if (!selected || !coerced) return undefined
+
+  const common = { schema, fragments, operation, variableValues: coerced, rootValue: undefined }
+  const infoOf = ({ name, node, field }: Selected, type: GraphQLObjectType, prev?: Path) => ({
+    ...common,
+    fieldName: field.name,
+    fieldNodes: [node],
+    returnType: field.type,
+    parentType: type,
+    path: { prev, key: name, typename: type.name },
+  })
+  const info = infoOf(root, parentType)
+  const leaves: Leaf[] = []
+  for (const leaf of selected) {
+    const complete = completer(leaf.field.type, `${objectType.name}.${leaf.field.name}`)
+    // Arguments of a leaf, which none has here, would have to be coerced.
+    if (!complete || leaf.field.args.length > 0) return undefined
+    leaves.push({ ...leaf, complete, info: infoOf(leaf, objectType, info.path) })
+  }
+  try {
+    return executor(root, getArgumentValues(root.field, root.node, coerced), info, leaves)
+  } catch {
+    return undefined
+  }
+}
+
+/** The fields of a selection, fragments included; `undefined` if some depend on more than the type. */
+function select(
+  { selections }: SelectionSetNode,
+  type: GraphQLObjectType,
+  fragments: Fragments,
+): Selected[] | undefined {
+  const found = new Map<string, Selected>()
+  for (const selection of selections) {
+    const selected = selection.directives?.length ? undefined : expand(selection, type, fragments)
+    for (const each of selected ?? [undefined]) {
+      if (!each || found.has(each.name)) return undefined
+      found.set(each.name, each)
+    }
+  }
+  return [...found.values()]
+}
+
+function expand(
+  selection: SelectionSetNode['selections'][number],
+  type: GraphQLObjectType,
+  fragments: Fragments,
+): Selected[] | undefined {
+  if (selection.kind === Kind.FIELD) {
+    const { name, alias } = selection
+    const field =
+      name.value === TypeNameMetaFieldDef.name ? TypeNameMetaFieldDef : type.getFields()[name.value]
+    return field && [{ name: (alias ?? name).value, node: selection, field }]
+  }
+  const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value] : selection
+  const condition = fragment?.typeCondition?.name.value ?? type.name
+  return fragment && !fragment.directives?.length && condition === type.name
+    ? select(fragment.selectionSet, type, fragments)
+    : undefined
+}
+
+/** Completes values of a leaf type, or lists of them where no item may be null; `undefined` for other types. */
+function completer(type: GraphQLOutputType, field: string): ((value: unknown) => unknown) | undefined {
+  if (isNonNullType(type)) {
+    const complete = completer(type.ofType, field)
+    return (
+      complete &&
+      ((value) => {
+        const completed = complete(value)
+        if (completed === null) throw new Error(`Cannot return null for non-nullable field ${field}.`)
+        return completed
+      })
+    )
+  }
+  if (isListType(type)) {
+    const complete = isNonNullType(type.ofType) ? completer(type.ofType, field) : undefined
+    return complete && ((value) => (value == null ? null : Array.from(value as Iterable<unknown>, complete)))
+  }
+  return isLeafType(type) ? (value) => (value == null ? null : type.serialize(value)) : undefined
+}
+
+function executor<Context>(
+  root: Selected,
+  args: Record<string, unknown>,
+  info: GraphQLResolveInfo,
+  leaves: readonly Leaf[],
+): FlatOperation<Context> {
+  const { resolve = defaultFieldResolver } = root.field
+  const isNullable = !isNonNullType(root.field.type)
+  const failed = (error: GraphQLError): ExecutionResult => ({
+    errors: [error],
+    data: isNullable ? { [root.name]: null } : null,
+  })
+  return async (context) => {
+    let source: unknown
+    try {
+      source = await resolve(undefined, args, context, info)
+      if (source instanceof Error) throw source
+      if (source == null && !isNullable) {
+        throw new Error(
+          `Cannot return null for non-nullable field ${info.parentType.name}.${info.fieldName}.`,
+        )
+      }
+    } catch (error) {
+      return failed(locatedError(error, [root.node], [root.name]))
+    }
+    if (source == null) return { data: { [root.name]: null } }
+    const object: Record<string, unknown> = {}
+    const errors: GraphQLError[] = []
+    for (const leaf of leaves) {
+      try {
+        const { resolve = defaultFieldResolver } = leaf.field
+        const value = resolve(source, {}, context, leaf.info)
+        object[leaf.name] = leaf.complete(value instanceof Promise ? await value : value)
+      } catch (error) {
+        const located = locatedError(error, [leaf.node], [root.name, leaf.name])
+        if (isNonNullType(leaf.field.type)) return failed(located)
+        errors.push(located)
+        object[leaf.name] = null
+      }
+    }
+    const data = { [root.name]: object }
+    return errors.length > 0 ? { errors, data } : { data }
+  }
+}
