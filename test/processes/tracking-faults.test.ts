@@ -1,0 +1,137 @@
+import type { Redis } from 'ioredis'
+import { describe, expect, it } from 'vitest'
+import { parseToken } from '../../src/domain/token.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { openTrackedPair } from '../support/tracked-pair.ts'
+import { openTrackingCable } from '../support/tracking-cable.ts'
+import { statementsOf } from '../support/trees.ts'
+
+/** How long a process may act, at the most, on what has changed elsewhere, in milliseconds: the contract says so. */
+const BOUND_MS = 2_000
+
+const keyOf = (bearer: string): string => parseToken(bearer).key
+
+/** The connections of the one process that tracks changes. */
+async function trackingLink(
+  control: Redis,
+): Promise<{ readonly tracker: number; readonly subscriber: number }> {
+  const [, tracker, subscriber] =
+    /^id=(\d+) .* flags=\S*t\S* .* redir=(\d+) /m.exec(String(await control.client('LIST'))) ?? []
+  return { tracker: Number(tracker), subscriber: Number(subscriber) }
+}
+
+// Each test has stores of its own, and some wait for a bound to pass.
+describe.concurrent('a process that keeps tracked copies', { timeout: 60_000 }, () => {
+  it.for(['subscriber', 'tracker'] as const)(
+    'obeys a revocation though its %s is killed just before, and keeps copies again afterwards',
+    async (which, { expect, onTestFinished }) => {
+      const p = await openTrackedPair(onTestFinished, openTcpProxy)
+      const session = await p.session()
+      const child = await p.warm(session)
+      const link = await trackingLink(p.control)
+      expect(await p.control.client('KILL', 'ID', link[which])).toBe(1)
+      const revokedAt = await p.revoke(child)
+      const { key, lastLent } = await p.untilNotLent(session, child)
+      expect(key).toEqual(expect.any(String))
+      expect(lastLent - revokedAt).toBeLessThan(BOUND_MS)
+
+      expect(await p.warm(session)).toBe(key)
+      await p.revoke(keyOf(session))
+      expect(await p.untilNotLent(session, key ?? '')).toMatchObject({ code: 'UNAUTHENTICATED' })
+    },
+  )
+
+  it('obeys a revocation though all its connections to Redis are cut just before, and keeps copies again afterwards', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const session = await p.session()
+    const child = await p.warm(session)
+    p.cable.cut()
+    const revokedAt = await p.revoke(child)
+    const { key, lastLent } = await p.untilNotLent(session, child)
+    expect(lastLent - revokedAt).toBeLessThan(BOUND_MS)
+    expect(await p.warm(session)).toBe(key)
+  })
+
+  it('obeys a revocation within two seconds though the network swallowed word of it, and asks Redis each time until it hears again', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTrackingCable)
+    const [session, asleep, other] = [await p.session(), await p.session(), await p.session()]
+    const child = await p.warm(session)
+    await p.warm(asleep)
+    const kept = await p.warm(other)
+    p.cable.silence()
+    const revokedAt = await p.revoke(keyOf(session))
+    const { code, lastLent } = await p.untilNotLent(session, child)
+    expect(code).toBe('UNAUTHENTICATED')
+    expect(lastLent - revokedAt).toBeLessThan(BOUND_MS)
+    expect(p.cable.lost()).toContain(`token:${keyOf(session)}`)
+
+    await p.revoke(keyOf(asleep))
+    const commands = await p.commandsOf(async () => {
+      for (let time = 0; time < 10; time += 1)
+        expect(await p.lend(p.near, other)).toMatchObject({ key: kept })
+    })
+    expect(commands).toMatchObject({ get: 2 * 10 })
+    p.cable.speak()
+    expect(await p.warm(other)).toBe(kept)
+    // Of which it was not asked, and heard nothing, while it was deaf.
+    expect(await p.lend(p.near, asleep)).toMatchObject({ code: 'UNAUTHENTICATED' })
+  })
+
+  it('uses no copy older than two seconds while Redis is stopped, says UNAVAILABLE, and lends again once it goes on', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const session = await p.session()
+    const child = await p.warm(session)
+    p.redis.pause()
+    const pausedAt = performance.now()
+    const { code, lastLent } = await p.untilNotLent(session, child)
+    expect(code).toBe('UNAVAILABLE')
+    expect(lastLent - pausedAt).toBeLessThan(BOUND_MS)
+    p.redis.resume()
+    expect(await p.warm(session)).toBe(child)
+  })
+
+  it('uses no copy from before a restart of Redis, and keeps copies again without a restart of its own', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const [session, asleep] = [await p.session(), await p.session()]
+    await p.warm(session)
+    await p.warm(asleep)
+    await p.restartRedis()
+    expect(await p.lend(p.near, session)).toMatchObject({ code: 'UNAUTHENTICATED' })
+    await p.warm(await p.session())
+    expect(await p.lend(p.near, asleep)).toMatchObject({ code: 'UNAUTHENTICATED' })
+  })
+})
+
+describe('what a reuse asks the stores', () => {
+  const REUSES = 200
+
+  // Not at the same time as others: statements are counted at the driver, for the whole of this process.
+  it('a warm reuse sends no statement to PostgreSQL and no command to Redis; without tracked copies, Redis is asked each time', async ({
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const session = await p.session()
+    const child = await p.warm(session)
+    const reuse = (porthor: typeof p.near) => async () => {
+      for (let time = 0; time < REUSES; time += 1) {
+        expect(await p.lend(porthor, session)).toMatchObject({ key: child })
+      }
+    }
+    expect(await statementsOf(async () => expect(await p.commandsOf(reuse(p.near))).toEqual({}))).toEqual([])
+
+    await p.lend(p.far, session)
+    expect(await p.commandsOf(reuse(p.far))).toEqual({ get: 2 * REUSES })
+  })
+})
