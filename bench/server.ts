@@ -1,7 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
-import { createInterface } from 'node:readline'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import pg from 'pg'
@@ -21,34 +24,87 @@ export const newSecrets = (): Record<'SESSION_SECRET' | 'BOOTSTRAP_TOKEN', strin
   BOOTSTRAP_TOKEN: formatToken(generateToken()),
 })
 
+/** A GraphQL answer with errors: its text, and the code of the first. */
+export class AskError extends Error {
+  readonly code: unknown
+
+  constructor(text: string, code: unknown) {
+    super(text)
+    this.code = code
+  }
+}
+
 export interface Server {
-  /** The data of a GraphQL answer. */
+  readonly pid: number
+  /** The data of a GraphQL answer. @throws {AskError} */
   ask<T>(query: string, token: string, variables?: object): Promise<T>
+  /** What it tells at `path`, such as `/metrics`. */
+  read(path: string): Promise<string>
   stop(): Promise<void>
 }
 
-/** Starts `porthor serve` in a process of its own. */
-export async function startServer(env: Environment): Promise<Server> {
-  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'serve'], {
+/** A server in a process of its own. */
+export interface Program {
+  readonly pid: number
+  readonly url: string
+  /** From the start of the process until it listened, in milliseconds. */
+  readonly startMs: number
+  stop(): Promise<void>
+}
+
+/** How often to look whether a server listens by now, in milliseconds. */
+const LOOK_MS = 5
+
+/**
+ * Starts `node` with these arguments, from the top of the project, and waits until it says that it listens. What it
+ * prints goes to a file: to read along would cost the one who measures.
+ */
+export async function startProgram(args: readonly string[], env: Environment = {}): Promise<Program> {
+  const directory = await mkdtemp(join(tmpdir(), 'porthor-bench-log-'))
+  const output = await open(join(directory, 'output'), 'a+')
+  const startedAt = performance.now()
+  const child = spawn(process.execPath, args, {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
-    env: { PATH: process.env.PATH, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', output.fd, 'inherit'],
   })
-  const exited = once(child, 'exit')
-  const url = await new Promise<string>((resolve, reject) => {
-    exited.then(() => reject(new Error('the server ended')))
-    if (!child.stdout) return reject(new Error('the server has no output'))
-    createInterface(child.stdout).on('line', (line) => {
-      if (line.includes('"msg":"listening"')) resolve(JSON.parse(line).url)
-    })
+  const atExit = () => child.kill()
+  process.once('exit', atExit)
+  const exited = once(child, 'exit').finally(async () => {
+    process.off('exit', atExit)
+    await output.close()
+    await rm(directory, { recursive: true })
   })
-  const agent = new Agent({ keepAlive: true })
+  let line: string | undefined
+  while (line === undefined) {
+    if (child.exitCode !== null) throw new Error(`${args.join(' ')}: the server ended`)
+    await delay(LOOK_MS)
+    const printed = await readFile(join(directory, 'output'), 'utf8').catch(() => '')
+    line = printed.split('\n').find((each) => each.endsWith('}') && each.includes('"msg":"listening"'))
+  }
   return {
-    ask: (query, token, variables) => ask(url, agent, token, JSON.stringify({ query, variables })),
+    pid: child.pid ?? 0,
+    url: JSON.parse(line).url,
+    startMs: performance.now() - startedAt,
     stop: async () => {
-      agent.destroy()
       child.kill('SIGTERM')
       await exited
+    },
+  }
+}
+
+/** Starts `porthor serve`, as it was built by `npm run build`. */
+export async function startServer(env: Environment): Promise<Server & Program> {
+  const production = { NODE_ENV: 'production', HOST: '127.0.0.1', PORT: '0', ...env }
+  const program = await startProgram(['dist/main.js', 'serve'], production)
+  const agent = new Agent({ keepAlive: true })
+  return {
+    ...program,
+    read: async (path) => (await fetch(new URL(path, program.url))).text(),
+    ask: (query, token, variables) => ask(program.url, agent, token, JSON.stringify({ query, variables })),
+    stop: async () => {
+      agent.destroy()
+      await program.stop()
     },
   }
 }
@@ -64,7 +120,7 @@ async function ask<T>(url: string, agent: Agent, token: string, body: string): P
   let text = ''
   for await (const chunk of response) text += chunk
   const { data, errors } = JSON.parse(text)
-  if (errors) throw new Error(text)
+  if (errors) throw new AskError(text, errors[0]?.extensions?.code)
   return data
 }
 

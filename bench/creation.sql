@@ -1,0 +1,40 @@
+-- The statements by which Porthor makes an internal token (src/stores/token-database.ts), for pgbench.
+\set i random(1, 1000000000000)
+\set p random(0, 199)
+SELECT match.token, match.expires
+FROM subtoken CROSS JOIN LATERAL (
+  SELECT token, expires, created FROM token
+  WHERE token = subtoken.child AND username = 'wren' AND token_type = 'internal'::tokentype
+    AND service IS NOT DISTINCT FROM 's' || :i::text AND scopes = 'read:all' AND expires >= '2026-01-01'::timestamp
+  OFFSET 0
+) AS match
+WHERE subtoken.parent = 'pgbench-parent-' || lpad(:p::text, 7, '0')
+ORDER BY match.expires DESC, match.created DESC, match.token;
+BEGIN;
+WITH parent AS MATERIALIZED (
+  SELECT scopes, expires FROM token WHERE token = 'pgbench-parent-' || lpad(:p::text, 7, '0') FOR KEY SHARE
+)
+SELECT scopes, expires, pg_advisory_xact_lock(:i)::text FROM parent;
+SELECT match.token, match.expires
+FROM subtoken CROSS JOIN LATERAL (
+  SELECT token, expires, created FROM token
+  WHERE token = subtoken.child AND username = 'wren' AND token_type = 'internal'::tokentype
+    AND service IS NOT DISTINCT FROM 's' || :i::text AND scopes = 'read:all' AND expires >= '2026-01-01'::timestamp
+  OFFSET 0
+) AS match
+WHERE subtoken.parent = 'pgbench-parent-' || lpad(:p::text, 7, '0')
+ORDER BY match.expires DESC, match.created DESC, match.token;
+WITH new_token AS (
+  INSERT INTO token (token, username, token_type, token_name, scopes, service, created, expires)
+  VALUES ('pgbench-' || lpad(:i::text, 14, '0'), 'wren', 'internal', NULL, 'read:all', 's' || :i::text,
+          '2026-11-22', '2036-11-22')
+), lineage AS (
+  INSERT INTO subtoken (child, parent)
+  SELECT 'pgbench-' || lpad(:i::text, 14, '0'), 'pgbench-parent-' || lpad(:p::text, 7, '0')
+)
+INSERT INTO token_change_history
+  (token, username, token_type, token_name, parent, scopes, service, expires, actor, action, ip_address, event_time)
+VALUES ('pgbench-' || lpad(:i::text, 14, '0'), 'wren', 'internal', NULL,
+        'pgbench-parent-' || lpad(:p::text, 7, '0'), 'read:all', 's' || :i::text, '2036-11-22', 'wren', 'create',
+        '127.0.0.1', '2026-11-22');
+COMMIT;

@@ -1,0 +1,13 @@
+import { createServer } from 'node:http'
+import { announce } from './announce.ts'
+
+/** The least that an HTTP server in Node does: it reads a body and sends it back. */
+const server = createServer((request, response) => {
+  const chunks: Buffer[] = []
+  request.on('data', (chunk: Buffer) => chunks.push(chunk))
+  request.on('end', () => {
+    const body = Buffer.concat(chunks)
+    response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': body.length }).end(body)
+  })
+})
+announce(server)

@@ -1,0 +1,55 @@
+import autocannon from 'autocannon'
+import { percentile } from './support.ts'
+
+export interface HttpRequest {
+  readonly body: string
+  readonly token?: string
+}
+
+export interface HttpLoad {
+  readonly url: string
+  readonly connections: number
+  /** Asked in turn, again and again; or made anew for each question. */
+  readonly requests: readonly HttpRequest[] | (() => HttpRequest)
+  /** For so long, or so often. */
+  readonly until: { readonly seconds: number } | { readonly amount: number }
+}
+
+export interface HttpResult {
+  /** Answers a second. */
+  readonly rate: number
+  /** Median and 99th percentile of the time to an answer, in milliseconds. */
+  readonly p50: number
+  readonly p99: number
+}
+
+const toAutocannon = ({ body, token }: HttpRequest) => ({
+  method: 'POST' as const,
+  headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
+  body,
+})
+
+const limitOf = (until: HttpLoad['until']) =>
+  'seconds' in until ? { duration: until.seconds } : { amount: until.amount }
+
+/**
+ * Keeps each connection busy with one request after the other.
+ *
+ * @throws {Error} when an answer is not a success.
+ */
+export async function loadHttp({ url, connections, requests, until }: HttpLoad): Promise<HttpResult> {
+  const times: number[] = []
+  const options =
+    typeof requests === 'function'
+      ? [{ setupRequest: (request: object) => ({ ...request, ...toAutocannon(requests()) }) }]
+      : requests.map(toAutocannon)
+  const result = await new Promise<autocannon.Result>((resolve, reject) => {
+    const run = autocannon({ url, connections, requests: options, ...limitOf(until) }, (error, done) =>
+      error ? reject(error) : resolve(done),
+    )
+    run.on('response', (_client, _status, _bytes, ms) => times.push(ms))
+  })
+  const { non2xx, errors, duration, requests: answers } = result
+  if (non2xx + errors > 0) throw new Error(`${non2xx + errors} of ${answers.total} requests failed`)
+  return { rate: answers.total / duration, p50: percentile(times, 0.5), p99: percentile(times, 0.99) }
+}

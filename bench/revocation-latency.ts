@@ -1,0 +1,202 @@
+import { parseToken } from '../src/domain/token.ts'
+import { startRedis } from '../test/support/redis.ts'
+import { meanwhile, PAUSE_MS } from './load.ts'
+import { AskError, newSecrets, type Server, startServer } from './server.ts'
+import {
+  format,
+  formatTable,
+  machineFacts,
+  percentile,
+  report,
+  say,
+  timed,
+  withClient,
+  withDatabase,
+} from './support.ts'
+
+/** How long a revoked token is still taken by the processes that did not revoke it. */
+const REVOCATIONS = 2_000
+
+/** Trees that are made at the same time, before anything is measured. */
+const MADE_AT_ONCE = 8
+
+/** Clients of each server that reuse other tokens meanwhile: load, but not all that two cores can bear. */
+const CLIENTS = 1
+
+/** What the design promises, in milliseconds. */
+const BUDGET_P99_MS = 50
+const BOUND_MS = 2_000
+
+const SESSION =
+  'mutation ($name: String!) { made: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }'
+const LEND = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { token } }'
+const VIEWER = '{ viewer { user { username } } }'
+const REVOKE = 'mutation ($key: ID!) { revokeToken(key: $key) { keys } }'
+
+/** Bearer strings. */
+interface Family {
+  readonly parent: string
+  readonly child: string
+}
+
+/** One other process, one revocation. */
+interface Sample {
+  /** From the answer of the revocation until the first right answer had come, in milliseconds. */
+  readonly ms: number
+  /** Until the last wrong answer had come, in milliseconds; `undefined` where the first was right. */
+  readonly wrongUntil: number | undefined
+}
+
+const lend = async (server: Server, parent: string): Promise<string> =>
+  (await server.ask<{ lent: { token: string } }>(LEND, parent)).lent.token
+
+/** A session and its child, of both of which every one of `others` has copies. */
+async function makeFamily(
+  maker: Server,
+  others: readonly Server[],
+  admin: string,
+  name: string,
+): Promise<Family> {
+  const { made } = await maker.ask<{ made: { token: string } }>(SESSION, admin, { name })
+  const parent = made.token
+  let child = ''
+  // The first time finds or makes the child, the second keeps a copy of it.
+  for (const server of [...others, ...others]) child = await lend(server, parent)
+  return { parent, child }
+}
+
+/** `count` of what `make` makes, some at a time. */
+async function makeMany<T>(count: number, make: (index: number) => Promise<T>): Promise<T[]> {
+  const made: T[] = []
+  let next = 0
+  const worker = async () => {
+    while (next < count) made.push(await make(next++))
+  }
+  await Promise.all(Array.from({ length: MADE_AT_ONCE }, worker))
+  return made
+}
+
+/** Asks again and again until the answer is right. */
+async function watch(isRight: () => Promise<boolean>): Promise<Sample> {
+  const start = performance.now()
+  let wrongUntil: number | undefined
+  for (;;) {
+    const isOver = await isRight()
+    const ms = performance.now() - start
+    if (isOver) return { ms, wrongUntil }
+    wrongUntil = ms
+  }
+}
+
+/** Whether `server` refuses who holds `token`. */
+async function refuses(server: Server, query: string, token: string): Promise<boolean> {
+  try {
+    await server.ask(query, token)
+    return false
+  } catch (error) {
+    if (error instanceof AskError && error.code === 'UNAUTHENTICATED') return true
+    throw error
+  }
+}
+
+const KINDS = [
+  'revoked parent, until refused',
+  'child of a revoked parent, until refused',
+  'revoked child, until another is handed out',
+] as const
+
+type Samples = Readonly<Record<(typeof KINDS)[number], Sample[]>>
+
+async function measure(databaseUrl: string, redisUrl: string): Promise<Samples> {
+  const secrets = newSecrets()
+  const admin = secrets.BOOTSTRAP_TOKEN
+  const env = { ...secrets, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl }
+  const servers = await Promise.all([1, 2, 3].map(() => startServer(env)))
+  const [revoker, ...others] = servers
+  if (!revoker) throw new Error('there are three servers')
+  try {
+    const { value: families, ms } = await timed(() =>
+      makeMany(REVOCATIONS, (index) => makeFamily(revoker, others, admin, `user${index}`)),
+    )
+    const sessions = await makeMany(CLIENTS, (index) => makeFamily(revoker, others, admin, `client${index}`))
+    say(families.length, 'families made in', format(ms / 1000), 's')
+
+    const samples: Samples = {
+      'revoked parent, until refused': [],
+      'child of a revoked parent, until refused': [],
+      'revoked child, until another is handed out': [],
+    }
+    const note = async (kind: (typeof KINDS)[number], isRight: (server: Server) => Promise<boolean>) => {
+      samples[kind].push(...(await Promise.all(others.map((server) => watch(() => isRight(server))))))
+    }
+    const revoke = (token: string) => revoker.ask(REVOKE, admin, { key: parseToken(token).key })
+    const revokeAll = async () => {
+      for (const [index, { parent, child }] of families.entries()) {
+        if (index % 2 === 0) {
+          await revoke(parent)
+          await Promise.all([
+            note('revoked parent, until refused', (server) => refuses(server, LEND, parent)),
+            note('child of a revoked parent, until refused', (server) => refuses(server, VIEWER, child)),
+          ])
+        } else {
+          await revoke(child)
+          await note(
+            'revoked child, until another is handed out',
+            async (server) => (await lend(server, parent)) !== child,
+          )
+        }
+      }
+    }
+    const underLoad = servers.reduce<() => Promise<unknown>>(
+      (work, server) => () =>
+        meanwhile(
+          server,
+          sessions.map(({ parent }) => parent),
+          work,
+        ),
+      revokeAll,
+    )
+    say('revoked in', format((await timed(underLoad)).ms / 1000), 's')
+    return samples
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()))
+  }
+}
+
+const row = (kind: string, samples: readonly Sample[]): string[] => {
+  const times = samples.map(({ ms }) => ms)
+  const wrong = samples.flatMap(({ wrongUntil }) => wrongUntil ?? [])
+  const figures = [times.length, percentile(times, 0.5), percentile(times, 0.99), Math.max(...times)]
+  return [kind, ...[...figures, wrong.length, Math.max(0, ...wrong)].map(format)]
+}
+
+await withDatabase(async (url) => {
+  const redis = await startRedis()
+  const samples = await measure(url, redis.url).finally(() => redis.stop())
+  const all = Object.values(samples).flat()
+  const times = all.map(({ ms }) => ms)
+  const isKept = percentile(times, 0.99) <= BUDGET_P99_MS && Math.max(...times) <= BOUND_MS
+  const facts = await withClient(url, machineFacts)
+  await report(
+    'revocation-latency',
+    `# How long a revoked token lives on elsewhere
+
+Three processes on one PostgreSQL and one Redis, with tracked copies. One of them revokes ${format(REVOCATIONS)} tokens in a row, every other time
+a child alone; the two others hold copies of each and of its parent, and are asked again and again from the moment that the answer of
+\`revokeToken\` has come. A time ends when the first right answer has come: it holds that request's way there and back, and for a revoked child
+the finding or making of the next. \`wrong\` counts how often the first answer was not right yet, and \`last wrong\` is the latest
+that such an answer came. Milliseconds. Meanwhile ${CLIENTS} client of each process reuses another token, ${PAUSE_MS} ms between answer and
+question; all of it on the same cores. Made by \`node --import tsx bench/revocation-latency.ts\`.
+
+${facts}
+
+${formatTable([
+  ['what', 'samples', 'median', 'p99', 'slowest', 'wrong', 'last wrong'],
+  ...KINDS.map((kind) => row(kind, samples[kind])),
+  row('all', all),
+])}
+
+Budget: p99 at most ${BUDGET_P99_MS} ms, none later than ${format(BOUND_MS)} ms: ${isKept ? 'kept' : 'NOT kept'}.
+`,
+  )
+})

@@ -1,0 +1,184 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import type { Environment } from '../src/config.ts'
+import { startRedis } from '../test/support/redis.ts'
+import { newSecrets, type Server, startServer } from './server.ts'
+import { Population, SHARES } from './soak-load.ts'
+import { type Minute, Recorder } from './soak-samples.ts'
+import { format, formatTable, machineFacts, report, say, withClient, withDatabase } from './support.ts'
+
+/** Whether two servers under a mixed load stay as they are: memory, rows, keys. */
+const MINUTES = Number(process.env.SOAK_MINUTES || 30)
+
+/** Requests per second, to both servers together. */
+const RATE = 200
+
+/** Sends so many at a time, so that timers need not be precise. */
+const TICKS_PER_SECOND = 20
+
+/** Requests under way at which no more are sent, but counted as left out: the servers do not keep up. */
+const MOST_UNDER_WAY = 1_000
+
+/** Life of delegated tokens, in seconds, and age at which history is deleted: after it, as many end as begin. */
+const LIFE = 600
+
+/** What may have grown, as a share, from the middle third of the run to the last. */
+const FLAT = 0.1
+
+const settings = {
+  DELEGATED_TOKEN_LIFETIME: `${LIFE}s`,
+  HISTORY_RETENTION: `${LIFE}s`,
+  // As many as there are parents, so that the caches are full early.
+  TOKEN_CACHE_SIZE: '1000',
+}
+
+/** `porthor maintenance`, which the servers do by themselves only once an hour. */
+async function maintain(env: Environment): Promise<void> {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'maintenance'], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    env: { PATH: process.env.PATH, NODE_ENV: 'production', ...env, LOG_LEVEL: 'warn' },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const [code] = await once(child, 'exit')
+  if (code !== 0) throw new Error(`porthor maintenance ended with ${code}`)
+}
+
+/** Sends at the rate, however long the answers take, until it is told to stop. */
+async function load(population: Population, recorder: Recorder, { signal }: AbortController): Promise<void> {
+  const underWay = new Set<Promise<void>>()
+  const start = performance.now()
+  for (let sent = 0; !signal.aborted; ) {
+    const due = Math.floor(((performance.now() - start) / 1000) * RATE)
+    for (; sent < due; sent += 1) {
+      if (underWay.size >= MOST_UNDER_WAY) {
+        recorder.count('left out')
+        continue
+      }
+      const request: Promise<void> = population
+        .step()
+        .then(recorder.count)
+        .finally(() => underWay.delete(request))
+      underWay.add(request)
+    }
+    await delay(1000 / TICKS_PER_SECOND)
+  }
+  await Promise.all(underWay)
+}
+
+async function soak(env: Environment, admin: string, pool: pg.Pool, redis: Redis): Promise<Minute[]> {
+  const servers: Server[] = await Promise.all([startServer(env), startServer(env)])
+  const recorder = new Recorder({ servers, pool, redis })
+  const stop = new AbortController()
+  try {
+    const population = new Population(servers, admin)
+    await population.fill()
+    recorder.start()
+    const loading = load(population, recorder, stop)
+    const start = performance.now()
+    for (let minute = 1; minute <= MINUTES; minute += 1) {
+      await delay(start + minute * 60_000 - performance.now())
+      say(await recorder.minute(minute))
+      await maintain(env)
+    }
+    stop.abort()
+    await loading
+    return recorder.minutes
+  } finally {
+    stop.abort()
+    recorder.stop()
+    await Promise.all(servers.map((server) => server.stop()))
+  }
+}
+
+const SERIES: Readonly<Record<string, (minute: Minute) => number>> = {
+  'RSS 1, MB': ({ rss }) => rss[0] ?? 0,
+  'RSS 2, MB': ({ rss }) => rss[1] ?? 0,
+  'heap 1, MB': ({ heap }) => heap[0] ?? 0,
+  'heap 2, MB': ({ heap }) => heap[1] ?? 0,
+  tokens: ({ tokens }) => tokens,
+  lineage: ({ lineage }) => lineage,
+  history: ({ history }) => history,
+  'Redis keys': ({ redisKeys }) => redisKeys,
+  'Redis, MB': ({ redisMemory }) => redisMemory,
+}
+
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length
+
+/** How much each series has grown from the middle third to the last. */
+function growth(
+  minutes: readonly Minute[],
+): { readonly name: string; readonly cells: string[]; readonly grown: number }[] {
+  const third = Math.floor(minutes.length / 3)
+  return Object.entries(SERIES).map(([name, value]) => {
+    const last = mean(minutes.slice(-third).map(value))
+    const middle = mean(minutes.slice(-2 * third, -third).map(value))
+    const grown = last / middle - 1
+    return { name, cells: [name, format(middle), format(last), `${(100 * grown).toFixed(1)} %`], grown }
+  })
+}
+
+function verdict(minutes: readonly Minute[]): string {
+  if (minutes.length * 60 < 3 * LIFE)
+    return `Too short to tell whether it is flat: tokens live ${LIFE / 60} minutes, and it takes three times that.`
+  const rows = growth(minutes)
+  const growing = rows.filter(({ grown }) => grown > FLAT).map(({ name }) => name)
+  const table = formatTable([['', 'middle third', 'last third', 'grown'], ...rows.map(({ cells }) => cells)])
+  const words = growing.length > 0 ? `NOT flat: ${growing.join(', ')}` : 'Flat'
+  return `${words}. What counts is growth of more than ${100 * FLAT} % from the middle third of the run to the last.\n\n${table}`
+}
+
+function describe(minutes: readonly Minute[]): string {
+  const step = minutes.length > 10 ? 5 : 1
+  const shown = minutes.filter(({ minute }) => minute % step === 0 || minute === minutes.length)
+  const outcomes = [...new Set(minutes.flatMap(({ outcomes }) => Object.keys(outcomes)))].sort()
+  const total = (outcome: string) => minutes.reduce((sum, minute) => sum + (minute.outcomes[outcome] ?? 0), 0)
+  return `${formatTable([
+    ['minute', 'answers/s', ...Object.keys(SERIES)],
+    ...shown.map((minute) => [
+      String(minute.minute),
+      format(minute.rate),
+      ...Object.values(SERIES).map((value) => format(value(minute))),
+    ]),
+  ])}
+
+How all answers came out:
+
+${formatTable([['outcome', 'answers'], ...outcomes.map((outcome) => [outcome, format(total(outcome))])])}`
+}
+
+await withDatabase(async (url) => {
+  const redisServer = await startRedis()
+  const redis = new Redis(redisServer.url)
+  const pool = new pg.Pool({ connectionString: url, max: 2 })
+  const secrets = newSecrets()
+  const env = { ...secrets, ...settings, DATABASE_URL: url, REDIS_URL: redisServer.url }
+  try {
+    const minutes = await soak(env, secrets.BOOTSTRAP_TOKEN, pool, redis)
+    const facts = await withClient(url, machineFacts)
+    await report(
+      'soak',
+      `# ${MINUTES} minutes of mixed load
+
+Two processes on one PostgreSQL and one Redis, ${RATE} requests per second in all: ${SHARES}.
+Delegated tokens live ${LIFE} s and history is kept as long, so that after ${LIFE / 60} minutes as much ends as begins;
+\`porthor maintenance\` runs each minute. RSS is that of the process; the heap, the least of what \`/metrics\` said in the
+minute, since garbage is not growth. Made by \`SOAK_MINUTES=${MINUTES} node --import tsx bench/soak.ts\`.
+
+${facts}
+
+${describe(minutes)}
+
+${verdict(minutes)}
+`,
+    )
+  } finally {
+    redis.disconnect()
+    await pool.end()
+    await redisServer.stop()
+  }
+})

@@ -1,0 +1,305 @@
+import { execFile } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type pg from 'pg'
+import type { Environment } from '../src/config.ts'
+import { startRedis } from '../test/support/redis.ts'
+import { drawBars } from './chart.ts'
+import { generateData } from './data.ts'
+import { type HttpLoad, type HttpRequest, type HttpResult, loadHttp } from './http-load.ts'
+import { newSecrets, type Program, type Server, startProgram, startServer } from './server.ts'
+import { measureStarts } from './start-up.ts'
+import {
+  format,
+  formatTable,
+  machineFacts,
+  percentile,
+  report,
+  say,
+  withClient,
+  withDatabase,
+} from './support.ts'
+
+/** What each claim about Porthor's speed rests on, side by side: `npm run bench`. */
+const ROUNDS = Number(process.env.ROUNDS ?? 5)
+const SECONDS = Number(process.env.SECONDS ?? 3)
+const MANY_TOKENS = Number(process.env.TOKENS ?? 1e6)
+const FEW_TOKENS = 1_000
+
+/** Tokens on record where it does not matter how many, but PostgreSQL must have seen enough to plan by. */
+const SOME_TOKENS = 100_000
+
+/** Parents and services that fill a token cache: 5,000 children. */
+const PARENTS = 50
+const SERVICES = 100
+
+/** Connections of a server to PostgreSQL, and so of pgbench. */
+const POSTGRES_CLIENTS = 20
+
+const run = promisify(execFile)
+
+const SESSION = `mutation ($name: String!) {
+  made: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }`
+const LEND = `mutation ($service: String!, $scopes: [String!]!) {
+  internalToken(service: $service, scopes: $scopes) { token expiresAt source } }`
+
+const lend = (token: string, service: string) => ({
+  token,
+  body: JSON.stringify({ query: LEND, variables: { service, scopes: ['read:all'] } }),
+})
+
+async function makeSessions(server: Server, admin: string, count: number): Promise<string[]> {
+  const sessions: string[] = []
+  for (let user = 0; user < count; user += 1) {
+    const { made } = await server.ask<{ made: { token: string } }>(SESSION, admin, { name: `user${user}` })
+    sessions.push(made.token)
+  }
+  return sessions
+}
+
+/** A figure of every round, and what they come to. */
+class Rounds {
+  readonly values: number[] = []
+
+  get median(): number {
+    return percentile(this.values, 0.5)
+  }
+
+  /** Median, and from the least to the most. */
+  toString(): string {
+    return `${format(this.median)} (${format(Math.min(...this.values))} to ${format(Math.max(...this.values))})`
+  }
+}
+
+interface Measured {
+  readonly rate: Rounds
+  readonly p50: Rounds
+  readonly p99: Rounds
+}
+
+/** Runs each load in turn, round by round, so that whatever else the machine does meets all of them. */
+async function inTurn<Name extends string>(
+  loads: Readonly<Record<Name, () => Promise<HttpResult>>>,
+): Promise<Record<Name, Measured>> {
+  const names = Object.keys(loads) as Name[]
+  const results = Object.fromEntries(
+    names.map((name) => [name, { rate: new Rounds(), p50: new Rounds(), p99: new Rounds() }]),
+  ) as Record<Name, Measured>
+  for (let round = -1; round < ROUNDS; round += 1) {
+    for (const name of names) {
+      const { rate, p50, p99 } = await loads[name]()
+      // The first round warms up.
+      if (round < 0) continue
+      results[name].rate.values.push(rate)
+      results[name].p50.values.push(p50)
+      results[name].p99.values.push(p99)
+    }
+  }
+  for (const name of names) say(name, String(results[name].rate), 'a second')
+  return results
+}
+
+const load = (options: Omit<HttpLoad, 'until'>) => () => loadHttp({ ...options, until: { seconds: SECONDS } })
+
+/** Transactions a second of the statements of a creation. */
+async function pgbench(databaseUrl: string): Promise<HttpResult> {
+  const script = fileURLToPath(new URL('creation.sql', import.meta.url))
+  const { stdout } = await run('pgbench', [
+    ...['-n', '-M', 'simple', '-c', String(POSTGRES_CLIENTS), '-j', '2', '-T', String(SECONDS)],
+    ...['-f', script, databaseUrl],
+  ])
+  const rate = Number(/tps = ([\d.]+)/.exec(stdout)?.[1])
+  const p50 = Number(/latency average = ([\d.]+)/.exec(stdout)?.[1])
+  return { rate, p50, p99: Number.NaN }
+}
+
+const makePgbenchParents = (client: pg.Client) =>
+  client.query(`
+    INSERT INTO token (token, username, token_type, scopes, created, expires)
+    SELECT 'pgbench-parent-' || lpad(i::text, 7, '0'), 'wren', 'session', 'read:all', now(), now() + interval '10 years'
+    FROM generate_series(0, 199) AS i`)
+
+/** Reuse with thousands of tokens cached, and a number of rows in the tables. */
+async function openFull(databaseUrl: string, redisUrl: string): Promise<Server & Program & FullCache> {
+  const { server, secrets } = await openServer(databaseUrl, redisUrl)
+  const sessions = await makeSessions(server, secrets.BOOTSTRAP_TOKEN, PARENTS)
+  const requests = sessions.flatMap((token) =>
+    Array.from({ length: SERVICES }, (_, index) => lend(token, `service-${index}`)),
+  )
+  const next = inOrder(requests)
+  await loadHttp({ url: server.url, connections: 10, requests: next, until: { amount: requests.length } })
+  return { ...server, next }
+}
+
+interface FullCache {
+  /** The next of the requests for tokens that are cached. */
+  readonly next: () => HttpRequest
+}
+
+/** One after the other, whichever connection asks, and again from the first. */
+function inOrder<T>(values: readonly T[]): () => T {
+  let count = 0
+  return () => {
+    const value = values[count++ % values.length]
+    if (value === undefined) throw new RangeError('there is nothing to take')
+    return value
+  }
+}
+
+async function openServer(databaseUrl: string, redisUrl: string) {
+  const secrets = newSecrets()
+  const env: Environment = { ...secrets, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl }
+  return { server: await startServer(env), secrets, env }
+}
+
+const ratio = (value: number): string => value.toFixed(2)
+
+await withDatabase(async (url) => {
+  await withClient(url, (client) => generateData(client, { tokens: SOME_TOKENS, changes: SOME_TOKENS }))
+  const redis = await startRedis()
+  const [echo, yoga] = [
+    await startProgram(['--import', 'tsx', 'bench/echo.ts']),
+    await startProgram(['--import', 'tsx', 'bench/yoga-defaults.ts']),
+  ]
+  const { server, secrets, env } = await openServer(url, redis.url)
+  const second = await startServer(env)
+  const [session = '', ...parents] = await makeSessions(server, secrets.BOOTSTRAP_TOKEN, 201)
+  const reuse = [lend(session, 'tap')]
+  const body = [{ body: reuse[0]?.body ?? '' }]
+  const typename = [{ body: JSON.stringify({ query: '{ __typename }' }) }]
+
+  const http = await inTurn({
+    'echo, 1 connection': load({ url: echo.url, connections: 1, requests: body }),
+    'echo, 32 connections': load({ url: echo.url, connections: 32, requests: body }),
+    'echo, 256 connections': load({ url: echo.url, connections: 256, requests: body }),
+    'Yoga defaults, { __typename }, 32 connections': load({
+      url: yoga.url,
+      connections: 32,
+      requests: typename,
+    }),
+    'reuse, 1 connection': load({ url: server.url, connections: 1, requests: reuse }),
+    'reuse, 32 connections': load({ url: server.url, connections: 32, requests: reuse }),
+    'reuse, 256 connections': load({ url: server.url, connections: 256, requests: reuse }),
+    'reuse, 32 connections, two processes': async () => {
+      const halves = await Promise.all(
+        [server, second].map((each) => load({ url: each.url, connections: 16, requests: reuse })()),
+      )
+      const [one, two] = halves
+      if (!one || !two) throw new Error('there are two')
+      return { rate: one.rate + two.rate, p50: Math.max(one.p50, two.p50), p99: Math.max(one.p99, two.p99) }
+    },
+  })
+  await withClient(url, makePgbenchParents)
+  const nextParent = inOrder(parents)
+  let made = 0
+  const creation = await inTurn({
+    'pgbench, the statements of a creation': () => pgbench(url),
+    'creation, 32 connections': load({
+      url: server.url,
+      connections: 32,
+      requests: () => lend(nextParent(), `new-${made++}`),
+    }),
+  })
+  for (const program of [echo, yoga, server, second]) await program.stop()
+
+  const inProcess = await run(process.execPath, ['--expose-gc', '--import', 'tsx', 'bench/in-process.ts'], {
+    env: { ...process.env, ...env, NODE_ENV: 'production' },
+  })
+  const { rates, bytesPerEntry } = JSON.parse(inProcess.stdout) as { rates: number[]; bytesPerEntry: number }
+  const service = new Rounds()
+  service.values.push(...rates)
+  say('in-process', String(service))
+  const starts = await measureStarts(env)
+
+  let rows = {} as Record<'few' | 'many', Measured>
+  await withDatabase(async (fewUrl) =>
+    withDatabase(async (manyUrl) => {
+      await withClient(fewUrl, (client) => generateData(client, { tokens: FEW_TOKENS, changes: FEW_TOKENS }))
+      await withClient(manyUrl, (client) =>
+        generateData(client, { tokens: MANY_TOKENS, changes: MANY_TOKENS }),
+      )
+      const [few, many] = [await openFull(fewUrl, redis.url), await openFull(manyUrl, redis.url)]
+      rows = await inTurn({
+        few: load({ url: few.url, connections: 32, requests: few.next }),
+        many: load({ url: many.url, connections: 32, requests: many.next }),
+      })
+      await few.stop()
+      await many.stop()
+    }),
+  )
+  await redis.stop()
+
+  const all = { ...http, ...creation }
+  const echoRate = all['echo, 32 connections'].rate.median
+  const rate = (name: keyof typeof all) => all[name].rate.median
+  const table = [
+    ['case', 'a second: median (least to most)', 'median ms', 'p99 ms', 'of the echo at 32 connections'],
+    ...Object.entries(all).map(([name, { rate, p50, p99 }]) => [
+      name,
+      String(rate),
+      format(p50.median),
+      Number.isNaN(p99.median) ? '' : format(p99.median),
+      ratio(rate.median / echoRate),
+    ]),
+    ['reuse in the process, through the service', String(service), '', '', ratio(service.median / echoRate)],
+  ]
+  const budgets = [
+    ['budget', 'at least or most', 'measured'],
+    ['reuse at 32 connections, of the echo', '≥ 0.30', ratio(rate('reuse, 32 connections') / echoRate)],
+    [
+      "reuse at 32 connections, of Yoga's defaults",
+      '≥ 3.0',
+      ratio(rate('reuse, 32 connections') / rate('Yoga defaults, { __typename }, 32 connections')),
+    ],
+    [
+      'p99 of a reuse at 32 connections, of the echo',
+      '≤ 4.0',
+      ratio(all['reuse, 32 connections'].p99.median / all['echo, 32 connections'].p99.median),
+    ],
+    ['reuse in the process, a second', '≥ 500,000', format(service.median)],
+    [
+      'creation, of pgbench on the same statements',
+      '≥ 0.25',
+      ratio(rate('creation, 32 connections') / rate('pgbench, the statements of a creation')),
+    ],
+    [
+      `reuse of 5,000 with ${format(MANY_TOKENS)} tokens on record, of that with ${format(FEW_TOKENS)}`,
+      '0.90 to 1.10',
+      ratio(rows.many.rate.median / rows.few.rate.median),
+    ],
+  ]
+  const chart = 'speed.svg'
+  await writeFile(
+    new URL(`../docs/benchmarks/${chart}`, import.meta.url),
+    drawBars(
+      'Answers a second at 32 connections',
+      Object.entries(all)
+        .filter(([name]) => !/\b(1|256) connection/.test(name))
+        .map(([label, { rate }]) => ({ label, value: rate.median, text: format(rate.median) })),
+    ),
+  )
+  const { stdout: commit } = await run('git', ['rev-parse', '--short', 'HEAD'])
+  await report(
+    'speed',
+    `# How fast Porthor is
+
+Made by \`npm run bench\` at commit ${commit.trim()}: ${ROUNDS} rounds of ${SECONDS} s for each case, in turn, after one that
+warms up. Server, load (autocannon), Redis and PostgreSQL share the machine, so that only the ratios of one run mean
+anything.
+
+${await withClient(url, machineFacts)}
+
+${formatTable(budgets)}
+
+![Answers a second at 32 connections](${chart})
+
+${formatTable(table)}
+
+- A cached token takes ${format(bytesPerEntry)} bytes of heap: its entry in the token cache and the tracked copy of it.
+- From the start of the process until it listens, in ms: ${starts}.
+- Reuse of 5,000 tokens in turn, 32 connections: ${rows.few.rate} a second with ${format(FEW_TOKENS)} tokens on record, ${rows.many.rate} with ${format(MANY_TOKENS)}.
+- pgbench runs simple statements on ${POSTGRES_CLIENTS} connections, as many as a server of Porthor has.
+`,
+  )
+})

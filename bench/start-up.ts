@@ -1,0 +1,31 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Environment } from '../src/config.ts'
+import { startProgram } from './server.ts'
+import { format, percentile } from './support.ts'
+
+const TIMES = 5
+
+/** How long `porthor serve` takes until it listens, in words: with what is given, and with the embedded database. */
+export async function measureStarts(given: Environment): Promise<string> {
+  const home = await mkdtemp(join(tmpdir(), 'porthor-bench-start-'))
+  const start = async (env: Environment): Promise<number> => {
+    const program = await startProgram(['dist/main.js', 'serve'], { PORT: '0', ...env })
+    await program.stop()
+    return program.startMs
+  }
+  const several = async (one: (time: number) => Promise<number>): Promise<string> => {
+    const times: number[] = []
+    for (let time = 0; time < TIMES; time += 1) times.push(await one(time))
+    return format(percentile(times, 0.5))
+  }
+  try {
+    const withServers = await several(() => start({ ...given, NODE_ENV: 'production', HOST: '127.0.0.1' }))
+    const first = await several((time) => start({ DATA_DIR: join(home, String(time)) }))
+    const later = await several(() => start({ DATA_DIR: join(home, '0') }))
+    return `${withServers} with servers that run, ${first} the first time with the embedded database, ${later} later`
+  } finally {
+    await rm(home, { recursive: true, force: true })
+  }
+}
