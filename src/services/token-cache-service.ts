@@ -17,7 +17,14 @@ import {
 } from '../domain/delegation.ts'
 import { UnauthenticatedError } from '../domain/errors.ts'
 import { earlier, floorToSecond } from '../domain/lifetime.ts'
-import { intersect, type KnownScopes, requireHeld, requireKnown, toScopes } from '../domain/scope.ts'
+import {
+  intersect,
+  type KnownScopes,
+  requireHeld,
+  requireKnown,
+  type Scopes,
+  toScopes,
+} from '../domain/scope.ts'
 import { type DelegatedTokenData, generateToken, type Token, type TokenData } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
@@ -92,27 +99,24 @@ export class TokenCacheService {
    * @throws {UnauthenticatedError} The parent has been revoked, or is not in the database.
    * @throws {UnavailableError} A store did not answer; nothing was made.
    */
-  async getInternalToken(
+  getInternalToken(
     parent: TokenData,
     service: string,
     scopes: readonly string[],
     ipAddress: string | null,
     options: DelegationOptions = {},
   ): Promise<DelegatedToken> {
-    requireService(service)
-    const wanted = toScopes(scopes)
-    requireKnown(wanted, this.#deps.knownScopes)
-    requireHeld(wanted, parent.scopes)
-    return await this.#delegate(parent, { type: 'internal', service, scopes: wanted }, ipAddress, options)
+    const request = () => this.#requireInternal(parent, service, toScopes(scopes))
+    return this.#delegate(parent, request, ipAddress, options)
   }
 
   /** A token for the notebook of the parent's user, with all the parent's scopes. Otherwise as `getInternalToken`. */
-  async getNotebookToken(
+  getNotebookToken(
     parent: TokenData,
     ipAddress: string | null,
     options: DelegationOptions = {},
   ): Promise<DelegatedToken> {
-    return await this.#delegate(parent, { type: 'notebook' }, ipAddress, options)
+    return this.#delegate(parent, () => ({ type: 'notebook' }), ipAddress, options)
   }
 
   /** Empties both caches of this process, and says how many tokens each held. No token is revoked. */
@@ -135,12 +139,21 @@ export class TokenCacheService {
     return dropped
   }
 
+  #requireInternal(parent: TokenData, service: string, scopes: Scopes): DelegationRequest {
+    requireService(service)
+    requireKnown(scopes, this.#deps.knownScopes)
+    requireHeld(scopes, parent.scopes)
+    return { type: 'internal', service, scopes }
+  }
+
+  /** @param toRequest What is asked for; throws where that is not valid. */
   async #delegate(
     parent: TokenData,
-    request: DelegationRequest,
+    toRequest: () => DelegationRequest,
     ipAddress: string | null,
     { minimumLifetime }: DelegationOptions,
   ): Promise<DelegatedToken> {
+    const request = toRequest()
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
     const wish: Wish = { parent, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
     const cached = this.#caches[request.type].get(wish.cacheKey)
