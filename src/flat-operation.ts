@@ -132,9 +132,7 @@ function expand(
   }
   const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? fragments[selection.name.value] : selection
   const condition = fragment?.typeCondition?.name.value ?? type.name
-  return fragment && !fragment.directives?.length && condition === type.name
-    ? select(fragment.selectionSet, type, fragments)
-    : undefined
+  return fragment && condition === type.name ? select(fragment.selectionSet, type, fragments) : undefined
 }
 
 /** Completes values of a leaf type, or lists of them where no item may be null; `undefined` for other types. */
