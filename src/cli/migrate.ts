@@ -12,7 +12,7 @@ export async function migrateDatabase(env: Environment): Promise<void> {
   const BOOTSTRAP_TOKEN = env.BOOTSTRAP_TOKEN || 'none'
   const { logLevel } = loadConfig(withStandIns({ ...env, SESSION_SECRET, BOOTSTRAP_TOKEN }))
   const log = createLogger(logLevel)
-  const database = await openDatabase(env, log)
+  const database = await openDatabase({ ...env, SESSION_SECRET }, log, { join: true })
   try {
     const { applied, baselined } = await migrate(database.url, { log })
     const done = [...baselined.map((name) => `${name} (was there already)`), ...applied]

@@ -111,12 +111,18 @@ export async function revoke(
   await withContext(env, async ({ services: { revocation } }) => {
     if (key !== undefined) {
       const keys = await revocation.revoke(OPERATOR, toTokenKey(key))
-      return print(json ? JSON.stringify({ count: keys.length, keys }) : `Revoked ${keys.length} tokens.`)
+      return print(
+        json ? JSON.stringify({ count: keys.length, keys }) : `Revoked ${formatCount(keys.length)}.`,
+      )
     }
     const { count, keys } = dryRun
       ? await revocation.findMatching(OPERATOR, criteria, 100)
       : await revocation.revokeMatching(OPERATOR, criteria)
-    print(json ? JSON.stringify({ count, keys }) : `${dryRun ? 'Would revoke' : 'Revoked'} ${count} tokens.`)
+    print(
+      json
+        ? JSON.stringify({ count, keys })
+        : `${dryRun ? 'Would revoke' : 'Revoked'} ${formatCount(count)}.`,
+    )
   })
 }
 
@@ -142,3 +148,5 @@ const tableOf = (rows: readonly TokenRow[]): string =>
 
 const formatCell = (value: unknown): string =>
   value instanceof Date ? value.toISOString() : value === null || value === '' ? '-' : String(value)
+
+const formatCount = (tokens: number): string => (tokens === 1 ? '1 token' : `${tokens} tokens`)

@@ -173,7 +173,7 @@ describe('porthor token', () => {
     expect(JSON.parse(byKey.stdout)).toEqual({ count: 4, keys: expect.any(Array) })
     expect(JSON.parse(byKey.stdout).keys.at(-1)).toBe(keyOf(one.root))
     const byFilter = await token('revoke', '--username', username, '--service', 'tap')
-    expect(byFilter).toMatchObject({ code: 0, stdout: 'Revoked 1 tokens.\n' })
+    expect(byFilter).toMatchObject({ code: 0, stdout: 'Revoked 1 token.\n' })
     expect(await rowsOf(t.h, [...Object.values(one), two.grandchild])).toEqual({})
     expect(await storedOf(t.h, 'redis', Object.values(two))).toEqual([two.root, two.child, two.notebook])
     const [revoked] = await historyOf(t.h, [one.root], 'revoke')
@@ -251,7 +251,7 @@ describe('porthor token', () => {
       expect(JSON.parse(shown?.stdout ?? '')).toMatchObject({ key, username: root.username })
       expect(JSON.parse(counted?.stdout ?? '')).toMatchObject({ count: 0 })
       expect(misspelt).toMatchObject({ code: 2, stdout: '' })
-      expect(revoked).toMatchObject({ code: 0, stdout: 'Revoked 1 tokens.\n' })
+      expect(revoked).toMatchObject({ code: 0, stdout: 'Revoked 1 token.\n' })
     },
   )
 
@@ -267,7 +267,7 @@ describe('porthor token', () => {
   })
 })
 
-it('porthor token works beside a server with the embedded database, on the same tokens, and leaves it running', async () => {
+it('token and migrate work beside a server with the embedded database, and leave it running', async () => {
   const env = { DATA_DIR: await temporaryDirectory(), PORT: '0' }
   const server = startPorthor(['serve'], env)
   const [, url = ''] = await server.prints(/Porthor is listening: +(\S+)/)
@@ -281,5 +281,8 @@ it('porthor token works beside a server with the embedded database, on the same 
   const revoked = await runPorthor(['token', 'revoke', parseToken(bearer).key, '--json'], env)
   expect(JSON.parse(revoked.stdout)).toEqual({ count: 1, keys: [parseToken(bearer).key] })
   expect(await askGraphQL(url, viewer, { token: bearer })).toMatchObject({ code: 'UNAUTHENTICATED' })
+  const migrated = await runPorthor(['migrate'], env)
+  expect(migrated).toEqual(expect.objectContaining({ code: 0, stderr: '' }))
+  expect(migrated.stdout).toContain('The database is up to date.\n')
   expect(await server.stop()).toMatchObject({ code: 0 })
 })
