@@ -123,8 +123,8 @@ function growth(
 }
 
 function verdict(minutes: readonly Minute[]): string {
-  if (minutes.length * 60 < 3 * LIFE)
-    return `Too short to tell whether it is flat: tokens live ${LIFE / 60} minutes, and it takes three times that.`
+  if (minutes.length * 60 < 2.5 * LIFE)
+    return `Too short to tell whether it is flat: tokens live ${LIFE / 60} minutes, and it takes two and a half times that.`
   const rows = growth(minutes)
   const growing = rows.filter(({ grown }) => grown > FLAT).map(({ name }) => name)
   const table = formatTable([['', 'middle third', 'last third', 'grown'], ...rows.map(({ cells }) => cells)])

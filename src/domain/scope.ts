@@ -43,8 +43,8 @@ export const intersect = (left: Scopes, right: Scopes): Scopes =>
 
 /** @throws {PorthorError} `INVALID_SCOPES`, naming each scope that the configuration does not know. */
 export function requireKnown(scopes: Scopes, known: KnownScopes): void {
+  if (scopes.every((scope) => known.has(scope))) return
   const unknown = scopes.filter((scope) => !known.has(scope))
-  if (unknown.length === 0) return
   throw new PorthorError(
     'INVALID_SCOPES',
     `Unknown scopes: ${quoteAll(unknown)}. Known are: ${[...known.keys()].sort().join(', ')}.`,
@@ -53,8 +53,8 @@ export function requireKnown(scopes: Scopes, known: KnownScopes): void {
 
 /** @throws {PorthorError} `INVALID_SCOPES`, naming each scope that the acting token does not hold. */
 export function requireHeld(scopes: Scopes, held: Scopes): void {
+  if (isWithin(scopes, held)) return
   const missing = scopes.filter((scope) => !held.includes(scope))
-  if (missing.length === 0) return
   throw new PorthorError(
     'INVALID_SCOPES',
     `The acting token does not hold: ${quoteAll(missing)}. It can hand on: ${held.join(', ') || 'none'}.`,

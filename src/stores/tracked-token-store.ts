@@ -31,14 +31,19 @@ export class TrackedTokenStore implements TokenStore {
     this.#places = new LRUCache({ max: deps.size })
   }
 
-  async get(
+  get(
     key: TokenKey,
     { isFresh = false }: { readonly isFresh?: boolean } = {},
   ): Promise<TokenData | undefined> {
     const { store, clock, isLive } = this.#deps
     if (isFresh || !isLive()) return store.get(key)
     const copy = this.#places.get(key)?.data
-    if (copy) return isExpired(copy, clock.now()) ? undefined : copy
+    if (!copy) return this.#fetch(key)
+    return Promise.resolve(isExpired(copy, clock.now()) ? undefined : copy)
+  }
+
+  async #fetch(key: TokenKey): Promise<TokenData | undefined> {
+    const { store } = this.#deps
     // Word of a change may overtake the reply: it then finds the place and takes it away.
     const place: Place = { data: undefined }
     this.#places.set(key, place)
