@@ -75,8 +75,9 @@ export function flatten<Context>(
   const objectType = root && getNullableType(root.field.type)
   if (!isObjectType(objectType) || objectType.isTypeOf || others.length > 0) return undefined
   const selected = root?.node.selectionSet && select(root.node.selectionSet, objectType, fragments)
+  if (!selected) return undefined
   const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variables)
-  if (!selected || !coerced) return undefined
+  if (!coerced) return undefined
 
   const common = { schema, fragments, operation, variableValues: coerced, rootValue: undefined }
   const infoOf = ({ name, node, field }: Selected, type: GraphQLObjectType, prev?: Path) => ({

@@ -5,11 +5,10 @@ import {
   execute,
   type GraphQLError,
   type GraphQLSchema,
-  getOperationAST,
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import { type FlatOperation, flatten } from './flat-operation.ts'
-import { type Finisher, finish } from './plugins/operation.ts'
+import { type Finisher, finish, operationNameOf } from './plugins/operation.ts'
 import type { RequestContext } from './schema/context.ts'
 
 /**
@@ -105,7 +104,7 @@ export class PlainPost {
     if (!document) return undefined
     const { schema } = this.#deps
     const { operationName, variables } = params
-    const name = getOperationAST(document, operationName)?.name?.value ?? null
+    const name = operationNameOf(document, operationName)
     const flat = flatten<RequestContext>(schema, document, operationName, variables ?? {})
     if (flat) {
       const ready: Ready = { name, execute: flat }

@@ -18,6 +18,9 @@ const HMAC_BYTES = 32
 const SHORTEST_TOKEN_BYTES = CIPHERTEXT_OFFSET + BLOCK_BYTES + HMAC_BYTES
 const KEY_BYTES = 32
 
+/** What `FernetError` says of a token that was sealed with some other key. */
+export const SIGNED_BY_NONE = 'signed by none of the keys'
+
 /** The token cannot be read. Says which rule it breaks, never what it contains. */
 export class FernetError extends Error {
   override readonly name = 'FernetError'
@@ -74,7 +77,7 @@ export class Fernet {
     if (ciphertext.length % BLOCK_BYTES !== 0) throw new FernetError('ciphertext is not whole blocks')
     const signature = bytes.subarray(-HMAC_BYTES)
     const key = this.#keys.find((candidate) => timingSafeEqual(sign(candidate, signed), signature))
-    if (!key) throw new FernetError('signed by none of the keys')
+    if (!key) throw new FernetError(SIGNED_BY_NONE)
     const decipher = createDecipheriv(
       'aes-128-cbc',
       key.encryption,

@@ -1,4 +1,4 @@
-import { type ExecutionResult, getOperationAST } from 'graphql'
+import { type DocumentNode, type ExecutionResult, getOperationAST } from 'graphql'
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
 import type { RequestContext } from '../schema/context.ts'
 
@@ -10,6 +10,12 @@ export interface Operation {
   /** By `performance.now()`, in milliseconds. */
   readonly startedAt: number
 }
+
+/** The name of the operation that `operationName` picks from the document; `null` for an anonymous one. */
+export const operationNameOf = (
+  document: DocumentNode,
+  operationName: string | null | undefined,
+): string | null => getOperationAST(document, operationName)?.name?.value ?? null
 
 /** What is done with every result before it goes out. Answers with the result that goes on to the next. */
 export type Finisher = (operation: Operation, result: ExecutionResult) => ExecutionResult
@@ -25,7 +31,7 @@ export const finish = (
 export const useFinishers = (finishers: readonly Finisher[]): Plugin<RequestContext> => ({
   onExecute: ({ args }) => {
     const { document, operationName, contextValue: context } = args
-    const name = getOperationAST(document, operationName)?.name?.value ?? null
+    const name = operationNameOf(document, operationName)
     const operation: Operation = { name, context, startedAt: performance.now() }
     return {
       onExecuteDone: ({ result, setResult }) => {

@@ -4,6 +4,8 @@ import { floorToSecond } from '../domain/lifetime.ts'
 import type { KnownScopes } from '../domain/scope.ts'
 import type { TokenData, TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
+import { SIGNED_BY_NONE } from '../lib/fernet.ts'
+import { slicesOf } from '../lib/slices.ts'
 import type { AuditDatabase } from '../stores/audit-database.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { StoredEntry, TokenStore } from '../stores/token-store.ts'
@@ -29,9 +31,6 @@ export interface AuditOptions {
 export interface AuditedFinding extends Finding {
   readonly isFixed: boolean
 }
-
-/** How a record is at fault that was sealed with some other key, in the words of `Fernet`. */
-const SEALED_BY_ANOTHER = 'signed by none of the keys'
 
 /** Rows and entries looked at together: the audit's memory does not grow with their number. */
 const BATCH = 1_000
@@ -84,9 +83,7 @@ export class AuditService {
     let done = 0
     for await (const rows of audit.rows(BATCH)) {
       const suspects = await this.#suspectRows(rows)
-      for (let start = 0; start < suspects.length; start += HELD_AT_ONCE) {
-        yield* await this.#confirmRows(suspects.slice(start, start + HELD_AT_ONCE), fix)
-      }
+      for (const slice of slicesOf(suspects, HELD_AT_ONCE)) yield* await this.#confirmRows(slice, fix)
       done += rows.length
       onProgress(done)
     }
@@ -106,7 +103,7 @@ export class AuditService {
     for await (const keys of tokens.scan()) {
       for (const entry of (await tokens.inspect(keys)).values()) {
         if ('data' in entry) return
-        areForeign ||= entry.fault === SEALED_BY_ANOTHER
+        areForeign ||= entry.fault === SIGNED_BY_NONE
       }
     }
     if (areForeign) {

@@ -1,6 +1,7 @@
 import { floorToSecond, secondsUntil } from '../domain/lifetime.ts'
 import { type TokenData, type TokenKey, toTokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
+import { slicesOf } from '../lib/slices.ts'
 import type { RedisClient } from './redis.ts'
 import { openMasters, pingMasters } from './redis-masters.ts'
 import type { SealedRecords } from './sealed-record.ts'
@@ -58,8 +59,7 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {
-    for (let start = 0; start < keys.length; start += BATCH) {
-      const batch = keys.slice(start, start + BATCH)
+    for (const batch of slicesOf(keys, BATCH)) {
       await asking('redis', () => Promise.all(batch.map((key) => this.#redis.del(redisKey(key)))))
     }
   }
