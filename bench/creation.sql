@@ -2,13 +2,10 @@
 \set i random(1, 1000000000000)
 \set p random(0, 199)
 SELECT match.token, match.expires
-FROM subtoken CROSS JOIN LATERAL (
-  SELECT token, expires, created FROM token
-  WHERE token = subtoken.child AND username = 'wren' AND token_type = 'internal'::tokentype
-    AND service IS NOT DISTINCT FROM 's' || :i::text AND scopes = 'read:all' AND expires >= '2026-01-01'::timestamp
-  OFFSET 0
-) AS match
-WHERE subtoken.parent = 'pgbench-parent-' || lpad(:p::text, 7, '0')
+FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
+WHERE subtoken.parent = 'pgbench-parent-' || lpad(:p::text, 7, '0') AND match.username = 'wren'
+  AND match.token_type = 'internal'::tokentype AND match.service IS NOT DISTINCT FROM 's' || :i::text
+  AND match.scopes = 'read:all' AND match.expires >= '2026-01-01'::timestamp
 ORDER BY match.expires DESC, match.created DESC, match.token;
 BEGIN;
 WITH parent AS MATERIALIZED (
@@ -16,13 +13,10 @@ WITH parent AS MATERIALIZED (
 )
 SELECT scopes, expires, pg_advisory_xact_lock(:i)::text FROM parent;
 SELECT match.token, match.expires
-FROM subtoken CROSS JOIN LATERAL (
-  SELECT token, expires, created FROM token
-  WHERE token = subtoken.child AND username = 'wren' AND token_type = 'internal'::tokentype
-    AND service IS NOT DISTINCT FROM 's' || :i::text AND scopes = 'read:all' AND expires >= '2026-01-01'::timestamp
-  OFFSET 0
-) AS match
-WHERE subtoken.parent = 'pgbench-parent-' || lpad(:p::text, 7, '0')
+FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
+WHERE subtoken.parent = 'pgbench-parent-' || lpad(:p::text, 7, '0') AND match.username = 'wren'
+  AND match.token_type = 'internal'::tokentype AND match.service IS NOT DISTINCT FROM 's' || :i::text
+  AND match.scopes = 'read:all' AND match.expires >= '2026-01-01'::timestamp
 ORDER BY match.expires DESC, match.created DESC, match.token;
 WITH new_token AS (
   INSERT INTO token (token, username, token_type, token_name, scopes, service, created, expires)

@@ -143,17 +143,14 @@ async function findChildren(
   earliestEnd: Date,
 ): Promise<ChildRecord[]> {
   const { parentKey, username, type, service, scopes } = shape
-  // OFFSET 0 has the planner begin with the lineage: of a small table it would rather read every row.
+  // OFFSET 0 keeps the conditions out of the look-up, which is then by the primary key. The planner would else
+  // look at every token of the user for each child, while it knows little of the tables, as on a new database.
   const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
     SELECT match.token, match.expires
-    FROM subtoken CROSS JOIN LATERAL (
-      SELECT token, expires, created FROM token
-      WHERE token = subtoken.child AND username = ${username} AND token_type = ${type}::tokentype
-        AND service IS NOT DISTINCT FROM ${service} AND scopes = ${formatScopes(scopes)}
-        AND expires >= ${formatTimestamp(earliestEnd)}::timestamp
-      OFFSET 0
-    ) AS match
-    WHERE subtoken.parent = ${parentKey}
+    FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
+    WHERE subtoken.parent = ${parentKey} AND match.username = ${username} AND match.token_type = ${type}::tokentype
+      AND match.service IS NOT DISTINCT FROM ${service} AND match.scopes = ${formatScopes(scopes)}
+      AND match.expires >= ${formatTimestamp(earliestEnd)}::timestamp
     ORDER BY match.expires DESC, match.created DESC, match.token`
   return rows.map((row) => ({ ...shape, key: row.token, expiresAt: row.expires }))
 }

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import type { DelegationShape } from '../../src/domain/delegation.ts'
 import type { TokenRecord } from '../../src/domain/history.ts'
 import type { TokenKey } from '../../src/domain/token.ts'
-import type { PrismaClient } from '../../src/generated/prisma/client.ts'
+import type { Prisma, PrismaClient } from '../../src/generated/prisma/client.ts'
 import { openPrisma } from '../../src/stores/prisma.ts'
-import { TokenDatabase, type TokenTransaction } from '../../src/stores/token-database.ts'
+import { TokenDatabase, TokenTransaction } from '../../src/stores/token-database.ts'
 import { failure } from '../support/failures.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/stores.ts'
@@ -71,6 +71,14 @@ const insert = (
   token: TokenRecord,
   origin: Parameters<TokenTransaction['insert']>[1] = ORIGIN,
 ): Promise<void> => database.transaction((tx) => tx.insert(token, origin))
+
+/** How many rows of tokens a connection has read, or entries of their indexes. */
+async function rowsReadBy(connection: Prisma.TransactionClient): Promise<number> {
+  const [read] = await connection.$queryRaw<{ count: bigint }[]>`
+    SELECT sum(pg_stat_get_xact_tuples_returned(relation)) AS count
+    FROM unnest('{token, token_pkey, token_by_username, token_username_token_name_key}'::regclass[]) AS relation`
+  return Number(read?.count)
+}
 
 /** All rows of a table as text, but the serial number. */
 async function rowsOf(table: 'token' | 'subtoken' | 'token_change_history'): Promise<unknown[]> {
@@ -376,6 +384,25 @@ describe('finding children', () => {
 
     expect(await rowsOf('subtoken')).toEqual([{ child: KEY, parent: null }])
     expect(await database.findChildren(SHAPE, NOW)).toEqual([])
+  })
+
+  it('reads a row for each child of the parent, on tables that PostgreSQL knows nothing of as well', async () => {
+    await insert(session())
+    await sql.query(
+      `INSERT INTO token (token, username, token_type, scopes, service, created, expires)
+       SELECT 'child-' || i, 'wren', 'internal', 'read:all', 'service-' || i, now(), now() + interval '1 day'
+       FROM generate_series(1, 500) AS i`,
+    )
+    await sql.query(`INSERT INTO subtoken SELECT 'child-' || i, $1 FROM generate_series(1, 500) AS i`, [
+      PARENT,
+    ])
+
+    const rowsRead = await prisma.$transaction(async (tx) => {
+      const before = await rowsReadBy(tx)
+      expect(await new TokenTransaction(tx).findChildren(SHAPE, at(300))).toEqual([])
+      return (await rowsReadBy(tx)) - before
+    })
+    expect(rowsRead).toBe(500)
   })
 
   it('inside of a transaction sees what was committed since it began', async () => {
