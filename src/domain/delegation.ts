@@ -79,15 +79,32 @@ export const shapeOf = (parent: TokenData, request: DelegationRequest): Delegati
 /**
  * What the in-memory caches file a child under: parent, the parent's expiry and, for internal tokens,
  * the service and the scopes. The expiry is part of it because prolonging the parent makes longer
- * children possible. Built from identifiers only, so that no cache key holds a secret.
+ * children possible. Holds identifiers only, and no secret.
  */
-export function cacheKey(parent: TokenData, request: DelegationRequest): string {
-  const end = parent.expiresAt?.getTime() ?? 'never'
-  // A line feed occurs in no key, service or scope name, so that no two requests share a key.
-  return request.type === 'notebook'
-    ? `${parent.token.key}\n${end}`
-    : `${parent.token.key}\n${end}\n${request.service}\n${formatScopes(request.scopes)}`
+export interface CacheKey {
+  readonly parentKey: TokenKey
+  /** The parent's end, in milliseconds since 1970; `null` where it has none. */
+  readonly parentEndMs: number | null
+  /** Empty for a notebook token. */
+  readonly service: string
+  /** None for a notebook token, which mirrors its parent. */
+  readonly scopes: Scopes
 }
+
+export const cacheKey = ({ token, expiresAt }: TokenData, request: DelegationRequest): CacheKey => ({
+  parentKey: token.key,
+  parentEndMs: expiresAt?.getTime() ?? null,
+  service: request.type === 'internal' ? request.service : '',
+  scopes: request.type === 'internal' ? request.scopes : NO_SCOPES,
+})
+
+const NO_SCOPES: Scopes = []
+
+export const isSameCacheKey = (left: CacheKey, right: CacheKey): boolean =>
+  left.parentKey === right.parentKey &&
+  left.parentEndMs === right.parentEndMs &&
+  left.service === right.service &&
+  isSameScopes(left.scopes, right.scopes)
 
 /** A signed 64-bit number for PostgreSQL's advisory locks: equal for equal shapes, in every process. */
 export function shapeLockId({ parentKey, type, service, scopes }: DelegationShape): bigint {

@@ -1,3 +1,4 @@
+import { toSeconds } from '../lib/clock.ts'
 import { PorthorError } from './errors.ts'
 
 /**
@@ -17,9 +18,9 @@ export function earlier(left: Date | null, right: Date | null): Date | null {
 
 export const addSeconds = (date: Date, seconds: number): Date => new Date(date.getTime() + seconds * 1000)
 
-/** Whole seconds from `now` to `end`; `Infinity` where it never ends. */
+/** Seconds from the second of `now` to that of `end`, both as they are stored; `Infinity` where it never ends. */
 export const secondsUntil = (end: Date | null, now: Date): number =>
-  end === null ? Number.POSITIVE_INFINITY : Math.floor((end.getTime() - now.getTime()) / 1000)
+  end === null ? Number.POSITIVE_INFINITY : toSeconds(end) - toSeconds(now)
 
 /** `date` without its fraction of a second: stored times are whole seconds. */
 export const floorToSecond = (date: Date): Date => new Date(Math.floor(date.getTime() / 1000) * 1000)

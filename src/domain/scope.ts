@@ -35,7 +35,7 @@ export const isWithin = (inner: Scopes, outer: Scopes): boolean =>
 
 /** Whether both hold the same scopes. */
 export const isSameScopes = (left: Scopes, right: Scopes): boolean =>
-  formatScopes(left) === formatScopes(right)
+  left.length === right.length && left.every((scope, index) => scope === right[index])
 
 /** The scopes that are in both. */
 export const intersect = (left: Scopes, right: Scopes): Scopes =>

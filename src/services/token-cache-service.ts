@@ -1,7 +1,7 @@
-import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import {
   agrees,
+  type CacheKey,
   type ChildRecord,
   cacheKey,
   childExpiry,
@@ -25,13 +25,14 @@ import {
   type Scopes,
   toScopes,
 } from '../domain/scope.ts'
-import { type DelegatedTokenData, generateToken, type Token, type TokenData } from '../domain/token.ts'
+import { type DelegatedTokenData, generateToken, type TokenData } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
 import { SingleFlight } from '../lib/single-flight.ts'
 import type { Broadcast } from '../stores/broadcast.ts'
 import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
+import { ChildCache } from './child-cache.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 
 /** Where an answer came from. */
@@ -68,7 +69,7 @@ interface Wish {
   readonly request: DelegationRequest
   readonly minimumLifetime: number | undefined
   readonly ipAddress: string | null
-  readonly cacheKey: string
+  readonly cacheKey: CacheKey
 }
 
 /**
@@ -79,14 +80,14 @@ interface Wish {
  */
 export class TokenCacheService {
   readonly #deps: TokenCacheServiceDeps
-  readonly #caches: Readonly<Record<DelegationRequest['type'], LRUCache<string, Token>>>
+  readonly #caches: Readonly<Record<DelegationRequest['type'], ChildCache>>
   readonly #flights = new SingleFlight<DelegatedToken>()
 
   constructor(deps: TokenCacheServiceDeps) {
     this.#deps = deps
     this.#caches = {
-      internal: new LRUCache({ max: deps.cacheSize }),
-      notebook: new LRUCache({ max: deps.cacheSize }),
+      internal: new ChildCache(deps.cacheSize),
+      notebook: new ChildCache(deps.cacheSize),
     }
   }
 
@@ -153,12 +154,13 @@ export class TokenCacheService {
     ipAddress: string | null,
     { minimumLifetime }: DelegationOptions,
   ): Promise<DelegatedToken> {
+    const { tokens } = this.#deps
     const request = toRequest()
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
     const wish: Wish = { parent, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
     const cached = this.#caches[request.type].get(wish.cacheKey)
-    const data = cached && (await this.#deps.tokens.get(cached.key))
-    const now = this.#now()
+    const data = cached && (tokens.peek?.(cached.key) ?? (await tokens.get(cached.key)))
+    const now = this.#deps.clock.now()
     requireParentLifetime(parent, minimumLifetime, now)
     // Neither secret is a stranger's guess: there is nothing to learn from how long they take to compare.
     const isSame = data !== undefined && data.token.secret === cached?.secret

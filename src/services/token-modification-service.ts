@@ -187,7 +187,7 @@ export class TokenModificationService {
   }
 
   #isEnding({ expiresAt }: TokenData): boolean {
-    return secondsUntil(expiresAt, this.#deps.clock.now()) < 1
+    return secondsUntil(expiresAt, this.#deps.clock.now()) <= 1
   }
 
   /**

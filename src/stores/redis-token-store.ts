@@ -1,4 +1,4 @@
-import { floorToSecond, secondsUntil } from '../domain/lifetime.ts'
+import { secondsUntil } from '../domain/lifetime.ts'
 import { type TokenData, type TokenKey, toTokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { slicesOf } from '../lib/slices.ts'
@@ -52,8 +52,7 @@ export class RedisTokenStore implements TokenStore {
       await asking('redis', () => this.#redis.set(key, sealed))
       return
     }
-    // From the second that has begun, so that the last one of a token counts as a whole one.
-    const seconds = secondsUntil(data.expiresAt, floorToSecond(this.#clock.now()))
+    const seconds = secondsUntil(data.expiresAt, this.#clock.now())
     if (seconds <= 0) throw new RangeError(`token ${data.token.key} has expired and cannot be stored`)
     await asking('redis', () => this.#redis.set(key, sealed, 'EX', seconds))
   }

@@ -16,6 +16,11 @@ export interface TokenStore {
    *   word of a change takes a moment, which a lock on the token's row does not wait for.
    */
   get(key: TokenKey, options?: { readonly isFresh?: boolean }): Promise<TokenData | undefined>
+  /**
+   * The live token under `key`, without waiting, where there is a copy of it that is kept up to date;
+   * `undefined` says nothing. Only a store that keeps copies has this.
+   */
+  peek?(key: TokenKey): TokenData | undefined
   /** Keeps `data` until it expires, in place of what was there. Rejects a token that has expired. */
   put(data: TokenData): Promise<void>
   /** Forgets every key of `keys`; those that are not there are no error. */

@@ -31,15 +31,17 @@ export class TrackedTokenStore implements TokenStore {
     this.#places = new LRUCache({ max: deps.size })
   }
 
-  get(
+  async get(
     key: TokenKey,
     { isFresh = false }: { readonly isFresh?: boolean } = {},
   ): Promise<TokenData | undefined> {
-    const { store, clock, isLive } = this.#deps
-    if (isFresh || !isLive()) return store.get(key)
-    const copy = this.#places.get(key)?.data
-    if (!copy) return this.#fetch(key)
-    return Promise.resolve(isExpired(copy, clock.now()) ? undefined : copy)
+    if (isFresh || !this.#deps.isLive()) return this.#deps.store.get(key)
+    return this.peek(key) ?? this.#fetch(key)
+  }
+
+  peek(key: TokenKey): TokenData | undefined {
+    const copy = this.#deps.isLive() ? this.#places.get(key)?.data : undefined
+    return copy && !isExpired(copy, this.#deps.clock.now()) ? copy : undefined
   }
 
   async #fetch(key: TokenKey): Promise<TokenData | undefined> {

@@ -9,6 +9,7 @@ import {
   type DelegationRequest,
   type DelegationShape,
   isReusable,
+  isSameCacheKey,
   minimumExpiry,
   outlives,
   requireMinimumLifetime,
@@ -132,7 +133,7 @@ describe('the cache key', () => {
     const asked = (...scopes: string[]) =>
       cacheKey(parent, { type: 'internal', service: 'tap', scopes: toScopes(scopes) })
 
-    expect(asked('read:tap', 'read:all', 'read:tap')).toBe(asked('read:all', 'read:tap'))
+    expect(asked('read:tap', 'read:all', 'read:tap')).toEqual(asked('read:all', 'read:tap'))
   })
 
   it('is the same for any two requests exactly when parent, its end, service and scopes are', () => {
@@ -151,7 +152,7 @@ describe('the cache key', () => {
       JSON.stringify([token.key, expiresAt, asked])
     fc.assert(
       fc.property(wish, wish, (left, right) => {
-        expect(cacheKey(...left) === cacheKey(...right)).toBe(facts(left) === facts(right))
+        expect(isSameCacheKey(cacheKey(...left), cacheKey(...right))).toBe(facts(left) === facts(right))
       }),
       { numRuns: 2_000 },
     )
@@ -160,15 +161,15 @@ describe('the cache key', () => {
   it("of a notebook token is its parent and that one's end, whatever its scopes", () => {
     const key = cacheKey(parent, NOTEBOOK)
 
-    expect(cacheKey({ ...parent, scopes: [] }, NOTEBOOK)).toBe(key)
-    expect(cacheKey({ ...parent, expiresAt: null }, NOTEBOOK)).not.toBe(key)
-    expect(cacheKey({ ...parent, token: aToken('another') }, NOTEBOOK)).not.toBe(key)
+    expect(cacheKey({ ...parent, scopes: [] }, NOTEBOOK)).toEqual(key)
+    expect(cacheKey({ ...parent, expiresAt: null }, NOTEBOOK)).not.toEqual(key)
+    expect(cacheKey({ ...parent, token: aToken('another') }, NOTEBOOK)).not.toEqual(key)
   })
 
   it('holds no secret', () => {
     fc.assert(
       fc.property(tokenDataAt(NOW), requests, (data, request) => {
-        expect(cacheKey(data, request)).not.toContain(data.token.secret)
+        expect(JSON.stringify(cacheKey(data, request))).not.toContain(data.token.secret)
       }),
     )
   })

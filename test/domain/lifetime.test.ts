@@ -27,6 +27,11 @@ describe('the seconds until an end', () => {
     expect(secondsUntil(end, NOW)).toBe(seconds)
   })
 
+  it('count from the second that has begun', () => {
+    expect(secondsUntil(at(300), at(0.999))).toBe(300)
+    expect(secondsUntil(at(300), at(1))).toBe(299)
+  })
+
   it('lead back to it', () => {
     fc.assert(
       fc.property(fc.integer({ min: -1e9, max: 1e9 }), (seconds) => {

@@ -121,6 +121,25 @@ describe('a store with tracked copies', () => {
     clock.advance(-3_600)
   })
 
+  it('gives a copy without waiting, and nothing where it has none or one that has ended', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    expect(tracked.peek(data.token.key)).toBe(undefined)
+    await tracked.get(data.token.key)
+    expect(tracked.peek(data.token.key)).toEqual(data)
+    clock.advance(3_600)
+    expect(tracked.peek(data.token.key)).toBe(undefined)
+    expect(asked).toHaveLength(1)
+  })
+
+  it('gives no copy while the link is down', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    tracking.close()
+    expect(tracked.peek(data.token.key)).toBe(undefined)
+  })
+
   it('asks Redis itself where a copy is not good enough', async () => {
     const data = aToken()
     await tracked.put(data)
