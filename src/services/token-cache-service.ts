@@ -30,7 +30,7 @@ import type { Clock } from '../lib/clock.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
 import { SingleFlight } from '../lib/single-flight.ts'
 import type { Broadcast } from '../stores/broadcast.ts'
-import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
+import type { ChildQuery, TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import { ChildCache } from './child-cache.ts'
 import type { TokenIssuer } from './token-issuer.ts'
@@ -186,11 +186,7 @@ export class TokenCacheService {
   }
 
   async #fromDatabase(wish: Wish): Promise<DelegatedToken | undefined> {
-    const shape = shapeOf(wish.parent, wish.request)
-    return this.#firstLive(
-      await this.#deps.database.findChildren(shape, this.#earliestEnd(wish)),
-      wish.parent,
-    )
+    return this.#firstLive(await this.#deps.database.findChildren(this.#matchesOf(wish)), wish.parent)
   }
 
   /** The first of the children that ends with its parent or before, and that the token store has with the same facts. */
@@ -207,18 +203,15 @@ export class TokenCacheService {
     return this.#deps.issuer.transaction(async (tx, issue) => {
       const current: Wish = { ...wish, parent: await this.#lockParent(tx, wish) }
       requireParentLifetime(current.parent, wish.minimumLifetime, this.#now())
-      // Another process may have made it while this one waited for the lock.
-      const shape = shapeOf(current.parent, wish.request)
-      const live = await this.#firstLive(
-        await tx.findChildren(shape, this.#earliestEnd(current)),
-        current.parent,
-      )
-      if (live) return live
+      const matches = this.#matchesOf(current)
       const data = this.#newChild(current)
-      await issue(
-        { data, tokenName: null, parentKey: shape.parentKey },
-        { actor: data.username, ipAddress: wish.ipAddress },
-      )
+      const child = { data, tokenName: null, parentKey: matches.shape.parentKey }
+      const origin = { actor: data.username, ipAddress: wish.ipAddress }
+      // Another process may have made it while this one waited for the lock.
+      if (await issue(child, origin, matches)) return { data, source: 'new' }
+      const live = await this.#firstLive(await tx.findChildren(matches), current.parent)
+      if (live) return live
+      await issue(child, origin)
       return { data, source: 'new' }
     })
   }
@@ -261,8 +254,13 @@ export class TokenCacheService {
       : { ...common, type: 'notebook' }
   }
 
-  #earliestEnd({ parent, minimumLifetime }: Wish): Date {
-    return minimumExpiry(parent, minimumLifetime, this.#deps.delegatedLifetime, this.#now())
+  /** What the database may have that would do. */
+  #matchesOf({ parent, request, minimumLifetime }: Wish): ChildQuery {
+    const { delegatedLifetime } = this.#deps
+    return {
+      shape: shapeOf(parent, request),
+      earliestEnd: minimumExpiry(parent, minimumLifetime, delegatedLifetime, this.#now()),
+    }
   }
 
   #now(): Date {

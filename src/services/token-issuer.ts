@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { UnavailableError } from '../domain/errors.ts'
 import type { Origin } from '../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
-import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
+import type { ChildQuery, TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 
 /** A token to be made: what the token store holds, and what only the database knows. */
@@ -12,7 +12,8 @@ export interface NewToken {
   readonly parentKey: TokenKey | null
 }
 
-export type Issue = (token: NewToken, origin: Origin) => Promise<void>
+/** Makes a token, but where there is a child as in `unless`. Answers whether it did. */
+export type Issue = (token: NewToken, origin: Origin, unless?: ChildQuery) => Promise<boolean>
 
 export interface TokenIssuerDeps {
   readonly tokens: TokenStore
@@ -42,10 +43,11 @@ export class TokenIssuer {
     let finished: { readonly answer: T } | undefined
     const answer = await this.#deps.database
       .transaction(async (tx) => {
-        const answer = await work(tx, async (token, origin) => {
-          await tx.insert(toRecord(token), origin)
+        const answer = await work(tx, async (token, origin, unless) => {
+          if (!(await tx.insert(toRecord(token), origin, unless))) return false
           issued.push(token)
           await this.#deps.tokens.put(token.data)
+          return true
         })
         finished = { answer }
         return answer
@@ -63,8 +65,8 @@ export class TokenIssuer {
   }
 
   /** Makes one token that has no parent. */
-  issue(token: NewToken, origin: Origin): Promise<void> {
-    return this.transaction((_tx, issue) => issue(token, origin))
+  async issue(token: NewToken, origin: Origin): Promise<void> {
+    await this.transaction((_tx, issue) => issue(token, origin))
   }
 
   /** Whether the rows of these tokens are there; where that cannot be asked either, they count as missing. */

@@ -4,7 +4,7 @@ import type { Origin, TokenRecord } from '../domain/history.ts'
 import { formatScopes, parseScopes, type Scopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
-import type { Prisma, PrismaClient, Token as TokenRow } from '../generated/prisma/client.ts'
+import { Prisma, type PrismaClient, type Token as TokenRow } from '../generated/prisma/client.ts'
 import { expireNamed } from './expiry.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { TreeTransaction } from './tree-transaction.ts'
@@ -39,9 +39,9 @@ export class TokenDatabase {
     this.#prisma = prisma
   }
 
-  /** Children of this very shape that end at `earliestEnd` or later, the longest-lived first. */
-  findChildren(shape: DelegationShape, earliestEnd: Date): Promise<ChildRecord[]> {
-    return asking('postgres', () => findChildren(this.#prisma, shape, earliestEnd))
+  /** The children that are asked for, the longest-lived first. */
+  findChildren(query: ChildQuery): Promise<ChildRecord[]> {
+    return asking('postgres', () => findChildren(this.#prisma, query))
   }
 
   /**
@@ -99,37 +99,45 @@ export class TokenTransaction {
   }
 
   /** As `TokenDatabase.findChildren`, with all that was committed until now. */
-  findChildren(shape: DelegationShape, earliestEnd: Date): Promise<ChildRecord[]> {
-    return findChildren(this.#tx, shape, earliestEnd)
+  findChildren(query: ChildQuery): Promise<ChildRecord[]> {
+    return findChildren(this.#tx, query)
   }
 
   /**
    * Writes the token, its lineage where it has a parent, and the `create` entry of its history, in one
    * statement: one round trip, and foreign keys are checked at its end.
    *
+   * @param unless Write nothing where there is such a child already: `findChildren` has it then.
+   * @returns Whether the token was written.
    * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`, when the user has a token of that name.
    */
-  async insert(token: TokenRecord, { actor, ipAddress }: Origin): Promise<void> {
+  async insert(token: TokenRecord, { actor, ipAddress }: Origin, unless?: ChildQuery): Promise<boolean> {
     const { key, username, type, tokenName, service, parentKey } = token
     const scopes = formatScopes(token.scopes)
     const created = formatTimestamp(token.createdAt)
     const expires = token.expiresAt && formatTimestamp(token.expiresAt)
     if (tokenName !== null) await expireNamed(this.#tx, username, tokenName, token.createdAt)
+    const isVacant = unless ? Prisma.sql`NOT EXISTS (${selectChildren(unless)})` : Prisma.sql`true`
     try {
-      await this.#tx.$executeRaw`
-        WITH new_token AS (
+      const written = await this.#tx.$executeRaw`
+        WITH vacant AS MATERIALIZED (
+          SELECT WHERE ${isVacant}
+        ), new_token AS (
           INSERT INTO token (token, username, token_type, token_name, scopes, service, created, expires)
-          VALUES (${key}, ${username}, ${type}::tokentype, ${tokenName}, ${scopes}, ${service},
-                  ${created}::timestamp, ${expires}::timestamp)
+          SELECT ${key}, ${username}, ${type}::tokentype, ${tokenName}, ${scopes}, ${service},
+                 ${created}::timestamp, ${expires}::timestamp
+          FROM vacant
         ), lineage AS (
           INSERT INTO subtoken (child, parent)
-          SELECT ${key}, ${parentKey} WHERE ${parentKey}::text IS NOT NULL
+          SELECT ${key}, ${parentKey} FROM vacant WHERE ${parentKey}::text IS NOT NULL
         )
         INSERT INTO token_change_history
           (token, username, token_type, token_name, parent, scopes, service, expires, actor, action,
            ip_address, event_time)
-        VALUES (${key}, ${username}, ${type}::tokentype, ${tokenName}, ${parentKey}, ${scopes}, ${service},
-                ${expires}::timestamp, ${actor}, 'create', ${ipAddress}::inet, ${created}::timestamp)`
+        SELECT ${key}, ${username}, ${type}::tokentype, ${tokenName}, ${parentKey}, ${scopes}, ${service},
+               ${expires}::timestamp, ${actor}, 'create', ${ipAddress}::inet, ${created}::timestamp
+        FROM vacant`
+      return written > 0
     } catch (error) {
       if (tokenName !== null && isUniqueViolation(error)) throw duplicateTokenName(tokenName)
       throw error
@@ -137,20 +145,26 @@ export class TokenTransaction {
   }
 }
 
-async function findChildren(
-  db: Queryable,
-  shape: DelegationShape,
-  earliestEnd: Date,
-): Promise<ChildRecord[]> {
-  const { parentKey, username, type, service, scopes } = shape
-  // OFFSET 0 keeps the conditions out of the look-up, which is then by the primary key. The planner would else
-  // look at every token of the user for each child, while it knows little of the tables, as on a new database.
-  const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
-    SELECT match.token, match.expires
-    FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
-    WHERE subtoken.parent = ${parentKey} AND match.username = ${username} AND match.token_type = ${type}::tokentype
-      AND match.service IS NOT DISTINCT FROM ${service} AND match.scopes = ${formatScopes(scopes)}
-      AND match.expires >= ${formatTimestamp(earliestEnd)}::timestamp
-    ORDER BY match.expires DESC, match.created DESC, match.token`
-  return rows.map((row) => ({ ...shape, key: row.token, expiresAt: row.expires }))
+/** Children of this very shape that end at `earliestEnd` or later. */
+export interface ChildQuery {
+  readonly shape: DelegationShape
+  readonly earliestEnd: Date
 }
+
+async function findChildren(db: Queryable, query: ChildQuery): Promise<ChildRecord[]> {
+  const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
+    ${selectChildren(query)} ORDER BY match.expires DESC, match.created DESC, match.token`
+  return rows.map((row) => ({ ...query.shape, key: row.token, expiresAt: row.expires }))
+}
+
+/**
+ * OFFSET 0 keeps the conditions out of the look-up, which is then by the primary key. The planner would else
+ * look at every token of the user for each child, while it knows little of the tables, as on a new database.
+ */
+const selectChildren = ({ shape, earliestEnd }: ChildQuery): Prisma.Sql => Prisma.sql`
+  SELECT match.token, match.expires
+  FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
+  WHERE subtoken.parent = ${shape.parentKey} AND match.username = ${shape.username}
+    AND match.token_type = ${shape.type}::tokentype AND match.service IS NOT DISTINCT FROM ${shape.service}
+    AND match.scopes = ${formatScopes(shape.scopes)}
+    AND match.expires >= ${formatTimestamp(earliestEnd)}::timestamp`

@@ -70,7 +70,7 @@ const SHAPE: DelegationShape = {
 const insert = (
   token: TokenRecord,
   origin: Parameters<TokenTransaction['insert']>[1] = ORIGIN,
-): Promise<void> => database.transaction((tx) => tx.insert(token, origin))
+): Promise<boolean> => database.transaction((tx) => tx.insert(token, origin))
 
 /** How many rows of tokens a connection has read, or entries of their indexes. */
 async function rowsReadBy(connection: Prisma.TransactionClient): Promise<number> {
@@ -175,8 +175,10 @@ describe('inserting a token', () => {
       expect(await rowsOf('token')).toContainEqual(
         expect.objectContaining({ expires: '2026-01-02T00:00:00' }),
       )
-      expect(await away.findChildren(SHAPE, at(86_400))).toMatchObject([{ expiresAt: at(86_400) }])
-      expect(await away.findChildren(SHAPE, at(86_401))).toEqual([])
+      expect(await away.findChildren({ shape: SHAPE, earliestEnd: at(86_400) })).toMatchObject([
+        { expiresAt: at(86_400) },
+      ])
+      expect(await away.findChildren({ shape: SHAPE, earliestEnd: at(86_401) })).toEqual([])
       expect(await away.transaction((tx) => tx.lockForDelegation(SHAPE))).toEqual({
         scopes: session().scopes,
         expiresAt: at(30 * 86_400),
@@ -304,10 +306,10 @@ describe('a transaction', () => {
     await insert(session())
     await database.transaction(async (tx) => {
       await tx.insert(child(), ORIGIN)
-      expect(await database.findChildren(SHAPE, NOW)).toEqual([])
+      expect(await database.findChildren({ shape: SHAPE, earliestEnd: NOW })).toEqual([])
     })
 
-    expect(await database.findChildren(SHAPE, NOW)).toMatchObject([{ key: KEY }])
+    expect(await database.findChildren({ shape: SHAPE, earliestEnd: NOW })).toMatchObject([{ key: KEY }])
   })
 })
 
@@ -318,7 +320,7 @@ describe('finding children', () => {
     for (const [name, expiresAt] of Object.entries(lives))
       await insert(child({ key: aToken(name).key, expiresAt }))
 
-    expect(await database.findChildren(SHAPE, at(100))).toEqual(
+    expect(await database.findChildren({ shape: SHAPE, earliestEnd: at(100) })).toEqual(
       ['ends300', 'ends200', 'ends100'].map((name) => ({
         ...SHAPE,
         key: aToken(name).key,
@@ -333,7 +335,7 @@ describe('finding children', () => {
       await insert(child({ key: aToken(name).key, createdAt: name === '0ld' ? at(-60) : NOW }))
     }
 
-    const keys = (await database.findChildren(SHAPE, NOW)).map(({ key }) => key)
+    const keys = (await database.findChildren({ shape: SHAPE, earliestEnd: NOW })).map(({ key }) => key)
     expect(keys).toEqual(['B', '_', 'a', 'b', '0ld'].map((name) => aToken(name).key))
   })
 
@@ -341,8 +343,8 @@ describe('finding children', () => {
     await insert(session())
     await insert(child({ expiresAt: at(100) }))
 
-    expect(await database.findChildren(SHAPE, at(99.5))).toHaveLength(1)
-    expect(await database.findChildren(SHAPE, at(100.5))).toHaveLength(0)
+    expect(await database.findChildren({ shape: SHAPE, earliestEnd: at(99.5) })).toHaveLength(1)
+    expect(await database.findChildren({ shape: SHAPE, earliestEnd: at(100.5) })).toHaveLength(0)
   })
 
   it.each<[string, Partial<TokenRecord>]>([
@@ -361,7 +363,7 @@ describe('finding children', () => {
     await insert(session({ key: aToken('stepparent').key }))
     await insert(child(facts))
 
-    expect(await database.findChildren(SHAPE, NOW)).toEqual([])
+    expect(await database.findChildren({ shape: SHAPE, earliestEnd: NOW })).toEqual([])
   })
 
   it('finds notebook tokens, which have no service, and internal tokens without scopes', async () => {
@@ -369,10 +371,10 @@ describe('finding children', () => {
     await insert(child({ key: aToken('notebook').key, type: 'notebook', service: null }))
     await insert(child({ key: aToken('bare').key, scopes: [] }))
 
-    expect(await database.findChildren({ ...SHAPE, type: 'notebook', service: null }, NOW)).toMatchObject([
-      { key: aToken('notebook').key },
-    ])
-    expect(await database.findChildren({ ...SHAPE, scopes: [] }, NOW)).toMatchObject([
+    expect(
+      await database.findChildren({ shape: { ...SHAPE, type: 'notebook', service: null }, earliestEnd: NOW }),
+    ).toMatchObject([{ key: aToken('notebook').key }])
+    expect(await database.findChildren({ shape: { ...SHAPE, scopes: [] }, earliestEnd: NOW })).toMatchObject([
       { key: aToken('bare').key },
     ])
   })
@@ -383,7 +385,7 @@ describe('finding children', () => {
     await sql.query('DELETE FROM token WHERE token = $1', [PARENT])
 
     expect(await rowsOf('subtoken')).toEqual([{ child: KEY, parent: null }])
-    expect(await database.findChildren(SHAPE, NOW)).toEqual([])
+    expect(await database.findChildren({ shape: SHAPE, earliestEnd: NOW })).toEqual([])
   })
 
   it('reads a row for each child of the parent, on tables that PostgreSQL knows nothing of as well', async () => {
@@ -399,7 +401,7 @@ describe('finding children', () => {
 
     const rowsRead = await prisma.$transaction(async (tx) => {
       const before = await rowsReadBy(tx)
-      expect(await new TokenTransaction(tx).findChildren(SHAPE, at(300))).toEqual([])
+      expect(await new TokenTransaction(tx).findChildren({ shape: SHAPE, earliestEnd: at(300) })).toEqual([])
       return (await rowsReadBy(tx)) - before
     })
     expect(rowsRead).toBe(500)
@@ -408,10 +410,39 @@ describe('finding children', () => {
   it('inside of a transaction sees what was committed since it began', async () => {
     await insert(session())
     await database.transaction(async (tx) => {
-      expect(await tx.findChildren(SHAPE, NOW)).toEqual([])
+      expect(await tx.findChildren({ shape: SHAPE, earliestEnd: NOW })).toEqual([])
       await insert(child())
-      expect(await tx.findChildren(SHAPE, NOW)).toMatchObject([{ key: KEY }])
+      expect(await tx.findChildren({ shape: SHAPE, earliestEnd: NOW })).toMatchObject([{ key: KEY }])
     })
+  })
+})
+
+describe('inserting a child unless there is one', () => {
+  const unless = { shape: SHAPE, earliestEnd: at(300) }
+  const insertUnless = (token: TokenRecord) => database.transaction((tx) => tx.insert(token, ORIGIN, unless))
+
+  it('writes all of it where there is none', async () => {
+    await insert(session())
+    expect(await insertUnless(child())).toBe(true)
+    expect(await database.findChildren(unless)).toMatchObject([{ key: KEY }])
+    expect(await rowsOf('subtoken')).toEqual([{ child: KEY, parent: PARENT }])
+    expect(await rowsOf('token_change_history')).toMatchObject([{ token: PARENT }, { token: KEY }])
+  })
+
+  it('writes nothing where there is one', async () => {
+    await insert(session())
+    await insert(child())
+    const tables = ['token', 'subtoken', 'token_change_history'] as const
+    const before = await Promise.all(tables.map(rowsOf))
+    expect(await insertUnless(child({ key: aToken('another').key }))).toBe(false)
+    expect(await Promise.all(tables.map(rowsOf))).toEqual(before)
+  })
+
+  it('goes by the same conditions as finding one', async () => {
+    await insert(session())
+    await insert(child({ expiresAt: at(299) }))
+    await insert(child({ key: aToken('other service').key, service: 'tap' }))
+    expect(await insertUnless(child({ key: aToken('another').key }))).toBe(true)
   })
 })
 
@@ -505,7 +536,7 @@ describe('locking for a delegation', () => {
     const make = () =>
       database.transaction(async (tx) => {
         await tx.lockForDelegation(SHAPE)
-        const [found] = await tx.findChildren(SHAPE, NOW)
+        const [found] = await tx.findChildren({ shape: SHAPE, earliestEnd: NOW })
         if (found) return found.key
         await tx.insert(child(), ORIGIN)
         return KEY
