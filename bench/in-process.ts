@@ -1,16 +1,19 @@
 import { pino } from 'pino'
-import { loadConfig } from '../src/config.ts'
-import { openProcess } from '../src/context.ts'
-import { parseToken, type TokenData } from '../src/domain/token.ts'
-import { systemClock } from '../src/lib/clock.ts'
+import type { TokenData } from '../src/domain/token.ts'
 
 /**
  * Reuses a token through the service, with no HTTP; and looks what cached tokens weigh. Prints JSON. In a process of its
- * own, started with `--expose-gc`.
+ * own, started with `--expose-gc`. Takes the program as it was built, since tsx slows each function down that makes another.
  */
 const ROUNDS = 5
 const REUSES = 1_000_000
 const ENTRIES = 5_000
+
+const built = (file: string) => import(new URL(`../dist/${file}.js`, import.meta.url).href)
+const { loadConfig }: typeof import('../src/config.ts') = await built('config')
+const { openProcess }: typeof import('../src/context.ts') = await built('context')
+const { systemClock }: typeof import('../src/lib/clock.ts') = await built('lib/clock')
+const { formatToken }: typeof import('../src/domain/token.ts') = await built('domain/token')
 
 const { services, close } = openProcess(loadConfig(process.env), {
   clock: systemClock,
@@ -19,14 +22,13 @@ const { services, close } = openProcess(loadConfig(process.env), {
 const { tokenCache, tokens, authenticator } = services
 const bootstrap = { actor: { kind: 'bootstrap' }, ipAddress: null } as const
 const root = await tokens.createSession(bootstrap, { username: 'wren', scopes: ['read:all'] })
-const bearer = `gt-${root.token.key}.${root.token.secret}`
+const bearer = formatToken(root.token)
 const parent = await actingToken()
 
 /** The acting token as a request finds it: by the copy that the process has of it. */
 async function actingToken(): Promise<TokenData> {
   const actor = await authenticator.authenticate(bearer)
-  if (actor.kind !== 'token' || parseToken(bearer).key !== actor.data.token.key)
-    throw new Error('not the token')
+  if (actor.kind !== 'token') throw new Error('not a token')
   return actor.data
 }
 

@@ -8,18 +8,10 @@ import { startRedis } from '../test/support/redis.ts'
 import { drawBars } from './chart.ts'
 import { generateData } from './data.ts'
 import { type HttpLoad, type HttpRequest, type HttpResult, loadHttp } from './http-load.ts'
+import { type Budget, inOrder, inTurn, judge, type Measured, Rounds, ratio } from './rounds.ts'
 import { newSecrets, type Program, type Server, startProgram, startServer } from './server.ts'
 import { measureStarts } from './start-up.ts'
-import {
-  format,
-  formatTable,
-  machineFacts,
-  percentile,
-  report,
-  say,
-  withClient,
-  withDatabase,
-} from './support.ts'
+import { format, formatTable, machineFacts, report, say, withClient, withDatabase } from './support.ts'
 
 /** What each claim about Porthor's speed rests on, side by side: `npm run bench`. */
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
@@ -56,48 +48,6 @@ async function makeSessions(server: Server, admin: string, count: number): Promi
     sessions.push(made.token)
   }
   return sessions
-}
-
-/** A figure of every round, and what they come to. */
-class Rounds {
-  readonly values: number[] = []
-
-  get median(): number {
-    return percentile(this.values, 0.5)
-  }
-
-  /** Median, and from the least to the most. */
-  toString(): string {
-    return `${format(this.median)} (${format(Math.min(...this.values))} to ${format(Math.max(...this.values))})`
-  }
-}
-
-interface Measured {
-  readonly rate: Rounds
-  readonly p50: Rounds
-  readonly p99: Rounds
-}
-
-/** Runs each load in turn, round by round, so that whatever else the machine does meets all of them. */
-async function inTurn<Name extends string>(
-  loads: Readonly<Record<Name, () => Promise<HttpResult>>>,
-): Promise<Record<Name, Measured>> {
-  const names = Object.keys(loads) as Name[]
-  const results = Object.fromEntries(
-    names.map((name) => [name, { rate: new Rounds(), p50: new Rounds(), p99: new Rounds() }]),
-  ) as Record<Name, Measured>
-  for (let round = -1; round < ROUNDS; round += 1) {
-    for (const name of names) {
-      const { rate, p50, p99 } = await loads[name]()
-      // The first round warms up.
-      if (round < 0) continue
-      results[name].rate.values.push(rate)
-      results[name].p50.values.push(p50)
-      results[name].p99.values.push(p99)
-    }
-  }
-  for (const name of names) say(name, String(results[name].rate), 'a second')
-  return results
 }
 
 const load = (options: Omit<HttpLoad, 'until'>) => () => loadHttp({ ...options, until: { seconds: SECONDS } })
@@ -137,41 +87,10 @@ interface FullCache {
   readonly next: () => HttpRequest
 }
 
-/** One after the other, whichever connection asks, and again from the first. */
-function inOrder<T>(values: readonly T[]): () => T {
-  let count = 0
-  return () => {
-    const value = values[count++ % values.length]
-    if (value === undefined) throw new RangeError('there is nothing to take')
-    return value
-  }
-}
-
 async function openServer(databaseUrl: string, redisUrl: string) {
   const secrets = newSecrets()
   const env: Environment = { ...secrets, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl }
   return { server: await startServer(env), secrets, env }
-}
-
-const ratio = (value: number): string => value.toFixed(2)
-
-/** What is promised of a figure. */
-interface Budget {
-  readonly name: string
-  readonly value: number
-  readonly least?: number
-  readonly most?: number
-}
-
-function judge({
-  name,
-  value,
-  least = Number.NEGATIVE_INFINITY,
-  most = Number.POSITIVE_INFINITY,
-}: Budget): string[] {
-  const show = (each: number): string => (each < 100 ? ratio(each) : format(each))
-  const bound = Number.isFinite(least) ? `at least ${show(least)}` : `at most ${show(most)}`
-  return [name, bound, show(value), value >= least && value <= most ? 'yes' : 'NO']
 }
 
 await withDatabase(async (url) => {
@@ -188,7 +107,7 @@ await withDatabase(async (url) => {
   const body = [{ body: reuse[0]?.body ?? '' }]
   const typename = [{ body: JSON.stringify({ query: '{ __typename }' }) }]
 
-  const http = await inTurn({
+  const http = await inTurn(ROUNDS, {
     'echo, 1 connection': load({ url: echo.url, connections: 1, requests: body }),
     'echo, 32 connections': load({ url: echo.url, connections: 32, requests: body }),
     'echo, 256 connections': load({ url: echo.url, connections: 256, requests: body }),
@@ -212,7 +131,7 @@ await withDatabase(async (url) => {
   await withClient(url, makePgbenchParents)
   const nextParent = inOrder(parents)
   let made = 0
-  const creation = await inTurn({
+  const creation = await inTurn(ROUNDS, {
     'pgbench, the statements of a creation': () => pgbench(url),
     'creation, 32 connections': load({
       url: server.url,
@@ -239,7 +158,7 @@ await withDatabase(async (url) => {
         generateData(client, { tokens: MANY_TOKENS, changes: MANY_TOKENS }),
       )
       const [few, many] = [await openFull(fewUrl, redis.url), await openFull(manyUrl, redis.url)]
-      rows = await inTurn({
+      rows = await inTurn(ROUNDS, {
         few: load({ url: few.url, connections: 32, requests: few.next }),
         many: load({ url: many.url, connections: 32, requests: many.next }),
       })

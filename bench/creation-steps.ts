@@ -1,0 +1,179 @@
+import { Redis } from 'ioredis'
+import { pino } from 'pino'
+import type { TokenData } from '../src/domain/token.ts'
+import { generateToken, NO_USER_INFO } from '../src/domain/token.ts'
+import type { PrismaClient } from '../src/generated/prisma/client.ts'
+import { systemClock } from '../src/lib/clock.ts'
+import { Fernet, generateFernetKey } from '../src/lib/fernet.ts'
+import { TokenCacheService } from '../src/services/token-cache-service.ts'
+import { TokenIssuer } from '../src/services/token-issuer.ts'
+import { openPrisma } from '../src/stores/prisma.ts'
+import { RedisTokenStore } from '../src/stores/redis-token-store.ts'
+import { SealedRecords } from '../src/stores/sealed-record.ts'
+import { TokenDatabase, type TokenTransaction } from '../src/stores/token-database.ts'
+import { startRedis } from '../test/support/redis.ts'
+import { generateData } from './data.ts'
+import {
+  format,
+  formatTable,
+  machineFacts,
+  percentile,
+  report,
+  timed,
+  withClient,
+  withDatabase,
+} from './support.ts'
+
+/** What each step of a creation takes, one creation at a time and many at once. */
+const TOKENS = 100_000
+const CREATIONS = 2_000
+const PARENTS = 200
+const AT_ONCE = [1, 32]
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/** Milliseconds of every run of each step, in the order in which the steps first ran. */
+class Steps {
+  readonly times = new Map<string, number[]>()
+
+  note(step: string, ms: number): void {
+    const times = this.times.get(step) ?? []
+    times.push(ms)
+    this.times.set(step, times)
+  }
+
+  /** `target`, each of whose methods named in `steps` is a step. */
+  watch<T extends object>(target: T, steps: Readonly<Record<string, string>>): T {
+    return new Proxy(target, {
+      get: (object, name) => {
+        const value: unknown = Reflect.get(object, name)
+        if (typeof value !== 'function') return value
+        const step = steps[String(name)]
+        if (step === undefined) return value.bind(object)
+        return async (...args: unknown[]) => {
+          const { ms, value: answer } = await timed(async () => value.apply(object, args))
+          this.note(step, ms)
+          return answer
+        }
+      },
+    })
+  }
+}
+
+/** Its transactions are watched: the steps inside, and what it takes to begin and to commit. */
+class WatchedDatabase extends TokenDatabase {
+  readonly #steps: Steps
+
+  constructor(prisma: PrismaClient, steps: Steps) {
+    super(prisma)
+    this.#steps = steps
+  }
+
+  override async transaction<T>(work: (tx: TokenTransaction) => Promise<T>): Promise<T> {
+    const start = performance.now()
+    let end = start
+    const answer = await super.transaction(async (tx) => {
+      this.#steps.note('BEGIN', performance.now() - start)
+      const answer = await work(
+        this.#steps.watch(tx, {
+          lockForDelegation: 'hold the parent, lock the shape',
+          insert: 'look again, insert row, lineage and history',
+        }),
+      )
+      end = performance.now()
+      return answer
+    })
+    this.#steps.note('COMMIT', performance.now() - end)
+    return answer
+  }
+}
+
+const newParent = (): TokenData => ({
+  type: 'session',
+  token: generateToken(),
+  username: 'wren',
+  userInfo: NO_USER_INFO,
+  scopes: ['read:all'],
+  createdAt: new Date(Math.floor(Date.now() / 1000) * 1000),
+  expiresAt: new Date(Math.floor(Date.now() / 1000) * 1000 + 30 * DAY_MS),
+})
+
+await withDatabase(async (url) => {
+  await withClient(url, (client) => generateData(client, { tokens: TOKENS, changes: TOKENS }))
+  const redisServer = await startRedis()
+  const redis = new Redis(redisServer.url)
+  const log = pino({ level: 'silent' })
+  const prisma = openPrisma(url, log)
+  const clock = systemClock
+  const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
+  const plainTokens = new RedisTokenStore({ redis, records, clock })
+  const plainDatabase = new TokenDatabase(prisma)
+
+  /** Makes children, `atOnce` at a time; answers with the time of every step, the whole among them. */
+  async function create(atOnce: number, count: number): Promise<Steps> {
+    const steps = new Steps()
+    const tokens = steps.watch(plainTokens, {
+      get: 'Redis: read the parent again',
+      put: 'Redis: write the child',
+    })
+    const database = steps.watch(new WatchedDatabase(prisma, steps), { findChildren: 'look for a child' })
+    const cache = new TokenCacheService({
+      tokens,
+      database,
+      issuer: new TokenIssuer({ tokens, database, log }),
+      broadcast: { send: async () => undefined },
+      clock,
+      log,
+      knownScopes: new Map([['read:all', '']]),
+      delegatedLifetime: DAY_MS / 1000,
+      cacheSize: 5_000,
+    })
+    const issuer = new TokenIssuer({ tokens: plainTokens, database: plainDatabase, log })
+    const parents = Array.from({ length: PARENTS }, newParent)
+    for (const data of parents) {
+      await issuer.issue({ data, tokenName: null, parentKey: null }, { actor: 'wren', ipAddress: null })
+    }
+    let made = 0
+    const maker = async (): Promise<void> => {
+      for (let next = made++; next < count; next = made++) {
+        const parent = parents[next % PARENTS] ?? newParent()
+        const creation = () => cache.getInternalToken(parent, `service-${next}`, ['read:all'], '127.0.0.1')
+        const { ms, value } = await timed(creation)
+        if (value.source !== 'new') throw new Error(`it was there: ${value.source}`)
+        steps.note('all', ms)
+      }
+    }
+    const { ms } = await timed(() => Promise.all(Array.from({ length: atOnce }, maker)))
+    steps.note('a second', (count * 1000) / ms)
+    return steps
+  }
+
+  await create(AT_ONCE[1] ?? 1, CREATIONS)
+  const runs: Steps[] = []
+  for (const atOnce of AT_ONCE) runs.push(await create(atOnce, CREATIONS))
+
+  const median = (steps: Steps, step: string): number => percentile(steps.times.get(step) ?? [], 0.5)
+  const rows = [...(runs[0]?.times.keys() ?? [])]
+    .filter((step) => step !== 'a second')
+    .map((step) => [step, ...runs.map((steps) => format(median(steps, step)))])
+  const rates = runs.map(
+    (steps, index) => `${format(median(steps, 'a second'))} a second, ${AT_ONCE[index]} at once`,
+  )
+  await report(
+    'creation',
+    `# What the steps of a creation take
+
+Median of ${format(CREATIONS)} creations of a child through the service, with no HTTP, beside ${format(TOKENS)} tokens; in milliseconds. Each step is
+one round trip to PostgreSQL or Redis. With more at once than cores, a step holds the time that it waits for its turn, and \`BEGIN\` the wait for
+one of 20 connections. Service, PostgreSQL and Redis share the machine. Made by \`node --import tsx bench/creation-steps.ts\`.
+
+${await withClient(url, machineFacts)}
+
+${formatTable([['step', ...AT_ONCE.map((atOnce) => `${atOnce} at once`)], ...rows])}
+
+${rates.join('; ')}.
+`,
+  )
+  redis.disconnect()
+  await prisma.$disconnect()
+  await redisServer.stop()
+})
