@@ -1,5 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
+import { UnavailableError } from '../domain/errors.ts'
 import {
   type ClusterRedis,
   parseRedisUrl,
@@ -14,6 +15,15 @@ export type RedisClient = Redis | Cluster
 
 /** How long Redis may keep a request waiting, in milliseconds, connecting included. */
 const COMMAND_TIMEOUT_MS = 2_000
+
+/**
+ * Commands of requests that may wait for one server or cluster at a time. Those that have given up count too,
+ * since ioredis keeps them until it hears of the server again: an outage must not fill the memory.
+ */
+export const MOST_WAITING = 20_000
+
+/** What requests send. Other commands are few, and some of them are how ioredis itself connects. */
+const COMMANDS_OF_REQUESTS: ReadonlySet<string> = new Set(['get', 'set', 'ping'])
 
 /** Longest pause between two attempts to connect, in milliseconds: after a restart, no request waits longer. */
 const LONGEST_RETRY_DELAY_MS = 500
@@ -107,14 +117,30 @@ const sentinelLogin = (credentials: RedisCredentials | undefined) =>
   }
 
 /**
- * Lets no command of `client` wait for longer than it may, be it for a connection, and sends none that has
- * given up: whoever asked was told so, and by now it could bring back a token that another process has
- * revoked. But a `DEL` is sent late too: it takes away what was not to be, and nothing comes back by it.
+ * Lets no command of `client` wait for longer than it may, be it for a connection, nor too many at a time, and
+ * sends none that has given up: whoever asked was told so, and by now it could bring back a token that another
+ * process has revoked. But a `DEL` is sent late too: it takes away what was not to be, and nothing comes back
+ * by it.
  */
 function limitWait<T extends RedisClient>(client: T): T {
   const send: Cluster['sendCommand'] = client.sendCommand.bind(client)
+  let queued = 0
+  client.on('ready', () => {
+    queued = 0
+  })
+  const waiting = (): number => {
+    if (client.status !== 'ready') return queued
+    return client instanceof Redis ? client.commandQueue.length : 0
+  }
   const sendInTime: Cluster['sendCommand'] = (command, stream, node) => {
     if (command.isSettled && command.name !== 'del') return command.promise
+    if (COMMANDS_OF_REQUESTS.has(command.name)) {
+      if (waiting() >= MOST_WAITING) {
+        command.reject(new UnavailableError('redis', `${MOST_WAITING} commands wait for it already`))
+        return command.promise
+      }
+      if (client.status !== 'ready') queued += 1
+    }
     command.setTimeout(COMMAND_TIMEOUT_MS)
     return send(command, stream, node)
   }

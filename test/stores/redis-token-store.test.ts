@@ -1,11 +1,11 @@
 import { Redis } from 'ioredis'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
-import { openRedis } from '../../src/stores/redis.ts'
+import { MOST_WAITING, openRedis } from '../../src/stores/redis.ts'
 import { RedisTokenStore } from '../../src/stores/redis-token-store.ts'
 import { SealedRecords } from '../../src/stores/sealed-record.ts'
 import { recordingLog } from '../support/log.ts'
-import { freshRedis, startRedis } from '../support/stores.ts'
+import { freshRedis, type RedisProcess, startRedis } from '../support/stores.ts'
 import { openTcpProxy } from '../support/tcp-proxy.ts'
 import { TestClock } from '../support/test-clock.ts'
 import { aSession, aToken, at, NOW } from '../support/token-data.ts'
@@ -138,6 +138,46 @@ it('what could not be put in time is not put later, when it may have been revoke
   await store.ping()
   expect(await store.get(aSession().token.key)).toBe(undefined)
 })
+
+it.each<
+  [string, (server: RedisProcess) => void | Promise<void>, (server: RedisProcess) => Promise<RedisProcess>]
+>([
+  [
+    'silent',
+    (server) => server.pause(),
+    async (server) => {
+      server.resume()
+      return server
+    },
+  ],
+  ['down', (server) => server.kill(), ({ port }) => startRedis({ port })],
+])(
+  'while Redis is %s, no more commands wait for it than fit into memory, and then all works again',
+  async (_state, end, begin) => {
+    let server = await startRedis()
+    const redis = openRedis(server.url, recordingLog().log)
+    onTestFinished(async () => {
+      redis.disconnect()
+      await server.stop()
+    })
+    await redis.ping()
+    await end(server)
+    let settled = 0
+    const waiting = Array.from({ length: MOST_WAITING }, () =>
+      redis.get('x').finally(() => {
+        settled += 1
+      }),
+    )
+    const outcomes = Promise.allSettled(waiting)
+    await expect(redis.get('x')).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(settled).toBe(0)
+
+    await outcomes
+    server = await begin(server)
+    await vi.waitFor(() => redis.ping(), { timeout: 10_000 })
+    expect(await redis.get('x')).toBe(null)
+  },
+)
 
 it('a connection to what may be written to no longer is made anew, perhaps to its successor', async () => {
   const server = await startRedis()
