@@ -4,6 +4,7 @@ import { addSeconds, earlier, MINIMUM_LIFETIME_SECONDS, secondsUntil } from './l
 import { formatScopes, isSameScopes, isWithin, type Scopes } from './scope.ts'
 import type { DelegatedTokenData, TokenData, TokenKey } from './token.ts'
 import { holdsBearerString, isExpired, serviceOf } from './token.ts'
+import { isUsername } from './user.ts'
 
 /** What a caller wants delegated: some rights lent to a service, or all of them to a notebook. */
 export type DelegationRequest =
@@ -29,6 +30,19 @@ export function requireService(service: string): void {
   throw new PorthorError(
     'INVALID_SERVICE',
     'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not hold a token.',
+  )
+}
+
+/**
+ * No token is made for such a user here, so that another program must have made this one: it is not handed on.
+ *
+ * @throws {PorthorError} `PERMISSION_DENIED`
+ */
+export function requireParentUsername({ username }: TokenData): void {
+  if (isUsername(username)) return
+  throw new PorthorError(
+    'PERMISSION_DENIED',
+    'The acting token is of a user whose name is not a valid username, and nothing can be lent from it: use the token of another user.',
   )
 }
 

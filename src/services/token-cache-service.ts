@@ -12,6 +12,7 @@ import {
   outlives,
   requireMinimumLifetime,
   requireParentLifetime,
+  requireParentUsername,
   requireService,
   shapeOf,
 } from '../domain/delegation.ts'
@@ -97,6 +98,7 @@ export class TokenCacheService {
    * @param ipAddress Client address, for the history of a token that has to be made.
    * @returns A token valid now, ending no later than its parent.
    * @throws {PorthorError} `INVALID_SERVICE`, `INVALID_SCOPES`, `INVALID_MINIMUM_LIFETIME`, `INSUFFICIENT_LIFETIME`.
+   * @throws {PorthorError} `PERMISSION_DENIED`, when the parent's username is not one that tokens are made for.
    * @throws {UnauthenticatedError} The parent has been revoked, or is not in the database.
    * @throws {UnavailableError} A store did not answer; nothing was made.
    */
@@ -171,6 +173,7 @@ export class TokenCacheService {
 
   /** One trip to the database per wish, however many callers make it at once. */
   #shared(wish: Wish): Promise<DelegatedToken> {
+    requireParentUsername(wish.parent)
     // What changes the answer beside the cache key: the minimum, and the scopes that a notebook mirrors.
     const flight = JSON.stringify([
       wish.request.type,

@@ -49,6 +49,19 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       'DROP FUNCTION refuse CASCADE',
     )
 
+  it.each(['Wren', '<bootstrap>', 'a'])(
+    'a token of %s, which is no username, has no children',
+    async (username) => {
+      const made = await t.parent()
+      const parent = { ...made, username }
+      await t.tokens.put(parent)
+      await t.h.sql('UPDATE token SET username = $1 WHERE token = $2', [username, parent.token.key])
+      for (const [, ask] of both)
+        await expect(ask(parent)).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
+      expect(await t.children(parent)).toEqual([])
+    },
+  )
+
   describe('rule 4: a new token lasts the delegated lifetime, but no longer than its parent, whose facts it carries', () => {
     it.each([
       ['the delegated lifetime, where the parent lasts longer', LIFE + 1, LIFE],
