@@ -17,7 +17,7 @@ import { requireTokenName } from '../domain/user.ts'
 import type { Clock } from '../lib/clock.ts'
 import { slicesOf } from '../lib/slices.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
-import type { TokenStore } from '../stores/token-store.ts'
+import type { TokenEntry, TokenStore } from '../stores/token-store.ts'
 import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
 import type { Caller } from './token-service.ts'
 import { lockTrees } from './token-tree.ts'
@@ -119,7 +119,7 @@ export class TokenModificationService {
   ): Promise<boolean> {
     const token = requireUserToken(key, await tx.lock(key))
     if (wanted.tokenName !== undefined) await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
-    const data = await this.#deps.tokens.get(key, { isFresh: true })
+    const data = (await this.#deps.tokens.getEntry(key))?.data
     // A token that has ended in the store is not brought back by changing its row.
     if (!data || this.#isEnding(data)) throw notFound(key)
     const [, ...descendants] = await lockTrees(tx, [token])
@@ -135,12 +135,12 @@ export class TokenModificationService {
 
   /** Takes from an entry of the token store, where there is one, and notes what it was. */
   async #narrow(row: LockedToken, wanted: Wanted, overwritten: Overwritten[]): Promise<void> {
-    const data = await this.#deps.tokens.get(row.key, { isFresh: true })
-    if (!data) return
-    const kept = narrowed(data, wanted)
-    if (isSameReach(kept, data)) return
-    overwritten.push({ row, data })
-    await this.#write({ ...data, ...kept })
+    const entry = await this.#deps.tokens.getEntry(row.key)
+    if (!entry) return
+    const kept = narrowed(entry.data, wanted)
+    if (isSameReach(kept, entry.data)) return
+    overwritten.push({ row, data: entry.data })
+    await this.#write(entry, kept)
   }
 
   /**
@@ -154,11 +154,11 @@ export class TokenModificationService {
     overwritten: Overwritten[],
   ): Promise<void> {
     const row = await tx.lock(key)
-    const data = await this.#deps.tokens.get(key, { isFresh: true })
-    if (!row || !data) throw notFound(key)
+    const entry = await this.#deps.tokens.getEntry(key)
+    if (!row || !entry) throw notFound(key)
+    const { data } = entry
     overwritten.push({ row, data })
-    await this.#write({
-      ...data,
+    await this.#write(entry, {
       scopes: scopes ? row.scopes : data.scopes,
       expiresAt: expiresAt === undefined ? data.expiresAt : row.expiresAt,
     })
@@ -180,10 +180,11 @@ export class TokenModificationService {
     await this.#deps.database.changeTrees(async (tx) => requireUserToken(key, await tx.lock(key)))
   }
 
-  /** Replaces an entry of the token store: in its last second it has ended, as the store does not take it any more. */
-  async #write(data: TokenData): Promise<void> {
+  /** Replaces an entry of the token store: in its last second it has ended, since it may be over before it is written. */
+  async #write(entry: TokenEntry, { scopes, expiresAt }: Reach): Promise<void> {
+    const data = { ...entry.data, scopes, expiresAt }
     if (this.#isEnding(data)) await this.#deps.tokens.delete([data.token.key])
-    else await this.#deps.tokens.put(data)
+    else await this.#deps.tokens.replace(entry, data)
   }
 
   #isEnding({ expiresAt }: TokenData): boolean {
@@ -204,7 +205,11 @@ export class TokenModificationService {
         await this.#deps.tokens.delete(keys.filter((each) => !rows.has(each)))
         const due = overwritten.filter(({ row }) => isSameReach(rows.get(row.key), row))
         // The edited token was written last, and comes first: a child never has more than its parent.
-        await inBatches(tx, due.toReversed(), ({ data }) => this.#write(data))
+        await inBatches(tx, due.toReversed(), async ({ data }) => {
+          const entry = await this.#deps.tokens.getEntry(data.token.key)
+          // Also where it is as it was: a write that is still on its way must find another record, and do nothing.
+          if (entry) await this.#write(entry, data)
+        })
       })
     } catch (error) {
       this.#deps.log.error(

@@ -3,8 +3,8 @@ import { isExpired, type TokenData, type TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { SealedRecords } from './sealed-record.ts'
 import { formatTimestamp } from './timestamp.ts'
-import type { StoredEntry, TokenStore } from './token-store.ts'
-import { asking } from './unavailable.ts'
+import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
+import { asking, changedMeanwhile } from './unavailable.ts'
 
 /** Rows that one statement takes on. */
 const BATCH = 1_000
@@ -26,6 +26,45 @@ export class PostgresTokenStore implements TokenStore {
   }
 
   async get(key: TokenKey): Promise<TokenData | undefined> {
+    return this.#records.open(key, await this.#read(key))
+  }
+
+  async getEntry(key: TokenKey): Promise<TokenEntry | undefined> {
+    return this.#records.openEntry(key, await this.#read(key))
+  }
+
+  async put(data: TokenData): Promise<void> {
+    const values = this.#rowOf(data)
+    await asking('postgres', () =>
+      this.#pool.query({
+        name: 'porthor-token-store-put',
+        text: `INSERT INTO porthor_token_store (token, value, expires) VALUES ($1, $2, $3)
+               ON CONFLICT (token) DO UPDATE SET value = excluded.value, expires = excluded.expires`,
+        values,
+      }),
+    )
+  }
+
+  async replace({ sealed }: TokenEntry, data: TokenData): Promise<void> {
+    const values = [...this.#rowOf(data), sealed]
+    const { rowCount } = await asking('postgres', () =>
+      this.#pool.query(
+        'UPDATE porthor_token_store SET value = $2, expires = $3 WHERE token = $1 AND value = $4',
+        values,
+      ),
+    )
+    if (rowCount !== 1) throw changedMeanwhile('postgres', data.token.key)
+  }
+
+  #rowOf(data: TokenData): [TokenKey, string, string | null] {
+    const { token, expiresAt } = data
+    if (isExpired(data, this.#clock.now())) {
+      throw new RangeError(`token ${token.key} has expired and cannot be stored`)
+    }
+    return [token.key, this.#records.seal(data), expiresAt && formatTimestamp(expiresAt)]
+  }
+
+  async #read(key: TokenKey): Promise<string | undefined> {
     const { rows } = await asking('postgres', () =>
       this.#pool.query<{ value: string }>({
         name: 'porthor-token-store-get',
@@ -33,22 +72,7 @@ export class PostgresTokenStore implements TokenStore {
         values: [key],
       }),
     )
-    return this.#records.open(key, rows[0]?.value)
-  }
-
-  async put(data: TokenData): Promise<void> {
-    const { key } = data.token
-    if (isExpired(data, this.#clock.now())) {
-      throw new RangeError(`token ${key} has expired and cannot be stored`)
-    }
-    await asking('postgres', () =>
-      this.#pool.query({
-        name: 'porthor-token-store-put',
-        text: `INSERT INTO porthor_token_store (token, value, expires) VALUES ($1, $2, $3)
-               ON CONFLICT (token) DO UPDATE SET value = excluded.value, expires = excluded.expires`,
-        values: [key, this.#records.seal(data), data.expiresAt && formatTimestamp(data.expiresAt)],
-      }),
-    )
+    return rows[0]?.value
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {

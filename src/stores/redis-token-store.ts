@@ -5,8 +5,8 @@ import { slicesOf } from '../lib/slices.ts'
 import type { RedisClient } from './redis.ts'
 import { openMasters, pingMasters } from './redis-masters.ts'
 import type { SealedRecords } from './sealed-record.ts'
-import type { StoredEntry, TokenStore } from './token-store.ts'
-import { asking } from './unavailable.ts'
+import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
+import { asking, changedMeanwhile } from './unavailable.ts'
 
 /** Every record's key begins so; shared with Gafaelfawr. */
 export const REDIS_PREFIX = 'token:'
@@ -18,6 +18,13 @@ const BATCH = 500
 
 /** Keys that Redis looks at for one step of a scan. */
 const SCAN_COUNT = 1_000
+
+/** Answers whether the value was what it was thought to be, and so was replaced; with no life, it never ends. */
+const REPLACE = `
+  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+  if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
+  else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
+  return 1`
 
 /** Stands for a value of Redis that is no string, such as a list: no record reads so. */
 const NOT_A_STRING = '(not a string)'
@@ -48,13 +55,29 @@ export class RedisTokenStore implements TokenStore {
   async put(data: TokenData): Promise<void> {
     const key = redisKey(data.token.key)
     const sealed = this.#records.seal(data)
-    if (data.expiresAt === null) {
-      await asking('redis', () => this.#redis.set(key, sealed))
-      return
-    }
-    const seconds = secondsUntil(data.expiresAt, this.#clock.now())
-    if (seconds <= 0) throw new RangeError(`token ${data.token.key} has expired and cannot be stored`)
-    await asking('redis', () => this.#redis.set(key, sealed, 'EX', seconds))
+    const seconds = this.#lifeOf(data)
+    await asking('redis', () =>
+      seconds === null ? this.#redis.set(key, sealed) : this.#redis.set(key, sealed, 'EX', seconds),
+    )
+  }
+
+  async getEntry(key: TokenKey): Promise<TokenEntry | undefined> {
+    return this.#records.openEntry(key, await asking('redis', () => this.#read(key)))
+  }
+
+  async replace({ sealed }: TokenEntry, data: TokenData): Promise<void> {
+    const key = redisKey(data.token.key)
+    const args = [sealed, this.#records.seal(data), this.#lifeOf(data) ?? '']
+    const replaced = await asking('redis', () => this.#redis.eval(REPLACE, 1, key, ...args))
+    if (replaced !== 1) throw changedMeanwhile('redis', data.token.key)
+  }
+
+  /** In seconds; `null` for a token that never ends. */
+  #lifeOf({ token, expiresAt }: TokenData): number | null {
+    if (expiresAt === null) return null
+    const seconds = secondsUntil(expiresAt, this.#clock.now())
+    if (seconds <= 0) throw new RangeError(`token ${token.key} has expired and cannot be stored`)
+    return seconds
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {

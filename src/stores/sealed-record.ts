@@ -3,7 +3,7 @@ import { isExpired, type TokenData, type TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Fernet, FernetError } from '../lib/fernet.ts'
 import { DamagedRecordError, decodeRecord, encodeRecord } from './token-record.ts'
-import type { StoredEntry } from './token-store.ts'
+import type { StoredEntry, TokenEntry } from './token-store.ts'
 
 /** Seals and opens the values of a token store; the part that every implementation shares. */
 export class SealedRecords {
@@ -31,6 +31,12 @@ export class SealedRecords {
     if ('data' in entry) return isExpired(entry.data, this.#clock.now()) ? undefined : entry.data
     this.#log.error({ tokenKey: key, fault: entry.fault }, 'token store record is damaged')
     return undefined
+  }
+
+  /** As `open`, with the record itself. */
+  openEntry(key: TokenKey, sealed: string | null | undefined): TokenEntry | undefined {
+    const data = this.open(key, sealed)
+    return data && sealed ? { data, sealed } : undefined
   }
 
   /** Like `open`, but expired tokens are returned, and damage is told and not logged. */

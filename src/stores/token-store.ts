@@ -3,6 +3,13 @@ import type { TokenData, TokenKey } from '../domain/token.ts'
 
 export type { StoredEntry } from '../domain/audit.ts'
 
+/** A live token, and the record that it was read from. */
+export interface TokenEntry {
+  readonly data: TokenData
+  /** As it is stored: every time that a token is written, its record is another. */
+  readonly sealed: string
+}
+
 /**
  * What decides whether a token is valid. Every method may throw `UnavailableError`: no answer in time
  * means that nothing is known, not that there is no such token.
@@ -21,8 +28,17 @@ export interface TokenStore {
    * `undefined` says nothing. Only a store that keeps copies has this.
    */
   peek?(key: TokenKey): TokenData | undefined
-  /** Keeps `data` until it expires, in place of what was there. Rejects a token that has expired. */
+  /** Keeps a new token until it expires. Rejects one that has expired. */
   put(data: TokenData): Promise<void>
+  /** As `get`, of the store itself, for `replace`. */
+  getEntry(key: TokenKey): Promise<TokenEntry | undefined>
+  /**
+   * Writes `data` in place of an entry that was read, of the same token. A write that is held up on its way
+   * may arrive when the token has been changed again, or revoked: it then does nothing.
+   *
+   * @throws {UnavailableError} also when there is another entry by now, or none.
+   */
+  replace(entry: TokenEntry, data: TokenData): Promise<void>
   /** Forgets every key of `keys`; those that are not there are no error. */
   delete(keys: readonly TokenKey[]): Promise<void>
   /** Keys of all entries, in batches and in no order. One that changes meanwhile may come twice or not at all. */

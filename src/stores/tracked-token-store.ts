@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { isExpired, type TokenData, type TokenKey, toTokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
-import type { StoredEntry, TokenStore } from './token-store.ts'
+import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
 
 export interface TrackedTokenStoreDeps {
   readonly store: TokenStore
@@ -62,6 +62,14 @@ export class TrackedTokenStore implements TokenStore {
   async put(data: TokenData): Promise<void> {
     const keys = [data.token.key]
     await this.#forgetting(keys, () => this.#deps.store.put(data))
+  }
+
+  getEntry(key: TokenKey): Promise<TokenEntry | undefined> {
+    return this.#deps.store.getEntry(key)
+  }
+
+  async replace(entry: TokenEntry, data: TokenData): Promise<void> {
+    await this.#forgetting([data.token.key], () => this.#deps.store.replace(entry, data))
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {

@@ -1,4 +1,5 @@
 import { PorthorError, UnavailableError } from '../domain/errors.ts'
+import type { TokenKey } from '../domain/token.ts'
 
 /** Node's own words for a peer that cannot be reached. */
 const NETWORK_ERRORS = new Set([
@@ -58,6 +59,10 @@ export async function asking<T>(store: 'redis' | 'postgres', work: () => Promise
     throw error
   }
 }
+
+/** What was read has been changed before it could be written: to be read again. */
+export const changedMeanwhile = (store: 'redis' | 'postgres', key: TokenKey): UnavailableError =>
+  new UnavailableError(store, new Error(`token ${key} has been changed meanwhile`))
 
 /**
  * Whether `error`, or what caused it, means that the store could not be asked. What PostgreSQL itself says

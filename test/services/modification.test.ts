@@ -211,7 +211,9 @@ describe('modifying while others are at it', () => {
     const changed = wrap(t.tokens)
     const tokens: TokenStore = {
       get: (...args) => t.tokens.get(...args),
-      put: changed.put ?? ((data) => t.tokens.put(data)),
+      put: (data) => t.tokens.put(data),
+      getEntry: (key) => t.tokens.getEntry(key),
+      replace: changed.replace ?? ((entry, data) => t.tokens.replace(entry, data)),
       delete: (keys) => t.tokens.delete(keys),
       scan: () => t.tokens.scan(),
       inspect: (keys) => t.tokens.inspect(keys),
@@ -271,8 +273,8 @@ describe('modifying while others are at it', () => {
     const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
     let isFirst = true
     const failing = serviceOver((tokens) => ({
-      put: async (data) => {
-        if (data.token.key !== keyOf(child)) return tokens.put(data)
+      replace: async (entry, data) => {
+        if (data.token.key !== keyOf(child)) return tokens.replace(entry, data)
         // The transaction loses its connection, and with it its locks; somebody else revokes the tree.
         if (isFirst) {
           isFirst = false
@@ -282,7 +284,7 @@ describe('modifying while others are at it', () => {
           )
           await t.h.context.services.revocation.revoke(OPERATOR, keyOf(root))
         }
-        return tokens.put(data)
+        return tokens.replace(entry, data)
       },
     }))
     await expect(failing.modify(OPERATOR, keyOf(root), { scopes: ['read:tap'] })).rejects.toThrow(
@@ -297,8 +299,8 @@ describe('modifying while others are at it', () => {
     const child = await lend(t.h, root, 'tap', ['read:all', 'read:tap'])
     let isFirst = true
     const failing = serviceOver((tokens) => ({
-      put: async (data) => {
-        if (data.token.key !== keyOf(child) || !isFirst) return tokens.put(data)
+      replace: async (entry, data) => {
+        if (data.token.key !== keyOf(child) || !isFirst) return tokens.replace(entry, data)
         isFirst = false
         await t.h.sql(
           `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -320,8 +322,8 @@ describe('modifying while others are at it', () => {
     const wanted = { scopes: ['read:all', 'read:tap'], expiresAt: null }
     let isFirst = true
     const failing = serviceOver((tokens) => ({
-      put: async (data) => {
-        if (!isFirst) return tokens.put(data)
+      replace: async (entry, data) => {
+        if (!isFirst) return tokens.replace(entry, data)
         isFirst = false
         throw new UnavailableError('redis', new Error('gone'))
       },
@@ -332,6 +334,31 @@ describe('modifying while others are at it', () => {
     await t.h.context.services.modification.modify(OPERATOR, keyOf(root), wanted)
     expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, ...wanted })
   })
+
+  it.each<[string, (key: TokenKey) => Promise<unknown>, readonly string[] | undefined]>([
+    ['revoked', (key) => t.h.context.services.revocation.revoke(OPERATOR, key), undefined],
+    ['edited again', (key) => t.h.context.services.modification.modify(OPERATOR, key, { scopes: [] }), []],
+  ])(
+    'what an edit has written, and arrives late, does nothing to a token that was %s meanwhile',
+    async (_what, meanwhile, scopes) => {
+      t.expectErrors()
+      const root = await makeRoot(t.h, { endsIn: 86_400 })
+      const late: (() => Promise<void>)[] = []
+      const failing = serviceOver((tokens) => ({
+        replace: async (entry, data) => {
+          late.push(() => tokens.replace(entry, data))
+          throw new UnavailableError('redis', new Error('gone'))
+        },
+      }))
+      await expect(failing.modify(OPERATOR, keyOf(root), { scopes: ['read:tap'] })).rejects.toThrow(
+        failure('UNAVAILABLE'),
+      )
+      await meanwhile(keyOf(root))
+      expect(late.length).toBeGreaterThan(0)
+      for (const write of late) await expect(write()).rejects.toThrow(failure('UNAVAILABLE'))
+      expect((await t.tokens.get(keyOf(root)))?.scopes).toEqual(scopes)
+    },
+  )
 
   it('what an edit adds is not given to a token that was revoked before it could be', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
@@ -373,13 +400,13 @@ describe('modifying while others are at it', () => {
   it('what an edit adds brings back no token that was revoked when its row was not held any more', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     const failing = serviceOver((tokens) => ({
-      put: async (data) => {
+      replace: async (entry, data) => {
         await t.h.sql(
           `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
            WHERE datname = current_database() AND state = 'idle in transaction'`,
         )
         await t.h.context.services.revocation.revoke(OPERATOR, keyOf(root))
-        return tokens.put(data)
+        return tokens.replace(entry, data)
       },
     }))
     await expect(failing.modify(OPERATOR, keyOf(root), { expiresAt: null })).rejects.toThrow(
@@ -415,9 +442,9 @@ describe('modifying while others are at it', () => {
     const before = [await rowsOf(t.h, tokens), await documents()]
     const refused = new Set<TokenKey>([keyOf(tree.grandchild)])
     const failing = serviceOver((store) => ({
-      put: async (data) => {
+      replace: async (entry, data) => {
         if (refused.delete(data.token.key)) throw new Error('refused')
-        await store.put(data)
+        await store.replace(entry, data)
       },
     }))
     await expect(failing.modify(OPERATOR, keyOf(tree.root), { scopes: ['read:tap'] })).rejects.toThrow(

@@ -16,16 +16,16 @@ export interface TcpProxy {
   pass(): Promise<void>
   /**
    * Waits for a client to send something with `text` in it, and then ends that connection: `before` the
-   * server learns of it, or `after` it has answered, the answer being lost. Or passes nothing on any more: `hold`.
-   * Once only; resolves when it has been done.
+   * server learns of it, or `after` it has answered, the answer being lost. Or swallows it: `hold`. Or keeps it and
+   * what that client sends afterwards, until `pass`: `delay`. Once only; resolves when it has been done.
    */
-  stopAt(text: string, when: 'before' | 'after' | 'hold'): Promise<void>
+  stopAt(text: string, when: Trap['when']): Promise<void>
   close(): Promise<void>
 }
 
 interface Trap {
   readonly text: string
-  readonly when: 'before' | 'after' | 'hold'
+  readonly when: 'before' | 'after' | 'hold' | 'delay'
   readonly sprung: () => void
 }
 
@@ -63,6 +63,10 @@ export async function openTcpProxy(url: string): Promise<TcpProxy> {
         return void server.write(chunk)
       }
       if (when === 'before') end()
+      if (when === 'delay') {
+        client.pause()
+        client.unshift(chunk)
+      }
       sprung()
     })
     server.on('data', (chunk) => {

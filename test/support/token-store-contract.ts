@@ -188,6 +188,63 @@ export function tokenStoreContract(
     })
   })
 
+  describe('replacing', () => {
+    const data = aSession()
+    const { key } = data.token
+    const narrowed = { ...data, scopes: [], expiresAt: at(600) }
+
+    const entryOf = async () => {
+      const entry = await opened.store.getEntry(key)
+      if (!entry) throw new Error('there is an entry')
+      return entry
+    }
+
+    it.each([
+      ['a life', narrowed],
+      ['no end', { ...data, expiresAt: null }],
+    ])('writes a token with %s in place of what was read', async (_what, next) => {
+      await opened.store.put(data)
+      const entry = await entryOf()
+      expect(entry).toEqual({ data, sealed: await opened.read(key) })
+      await opened.store.replace(entry, next)
+      expect(await opened.store.get(key)).toEqual(next)
+    })
+
+    it('does nothing where the token was deleted since', async () => {
+      await opened.store.put(data)
+      const entry = await entryOf()
+      await opened.store.delete([key])
+      await expect(opened.store.replace(entry, narrowed)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      expect(await opened.read(key)).toBe(null)
+    })
+
+    it('does nothing where the token was written since, be it with the same facts', async () => {
+      await opened.store.put(data)
+      const entry = await entryOf()
+      await opened.store.replace(entry, data)
+      const written = await opened.read(key)
+      await expect(opened.store.replace(entry, narrowed)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      expect(await opened.read(key)).toBe(written)
+    })
+
+    it('refuses a token that has expired, and leaves what is there', async () => {
+      await opened.store.put(data)
+      await expect(opened.store.replace(await entryOf(), { ...data, expiresAt: NOW })).rejects.toThrow(
+        RangeError,
+      )
+      expect(await opened.store.get(key)).toEqual(data)
+    })
+
+    it('finds no entry where there is no token, or one that is damaged or has expired', async () => {
+      expect(await opened.store.getEntry(key)).toBe(undefined)
+      await opened.write(key, 'damaged')
+      expect(await opened.store.getEntry(key)).toBe(undefined)
+      await opened.store.put(narrowed)
+      opened.clock.advance(600)
+      expect(await opened.store.getEntry(key)).toBe(undefined)
+    })
+  })
+
   describe('deleting', () => {
     const many = (count: number): TokenData[] =>
       Array.from({ length: count }, (_, index) => aSession({ token: aToken(`token-${index}-`) }))

@@ -34,6 +34,10 @@ export interface TrackedPair<C extends Cable> {
   readonly redis: RedisProcess
   /** The test's own way to Redis. */
   readonly control: Redis
+  /** The bootstrap token. */
+  readonly admin: string
+  /** What `far` answers to it. */
+  asAdmin<T>(query: string, variables?: Record<string, unknown>): Promise<T>
   /** A new session, by `far`; answers with its bearer string. */
   session(): Promise<string>
   lend(porthor: Porthor, session: string): Promise<Attempt>
@@ -104,6 +108,8 @@ export async function openTrackedPair<C extends Cable>(
   }
 
   return {
+    admin: secrets.BOOTSTRAP_TOKEN,
+    asAdmin,
     near,
     far,
     cable,
