@@ -182,7 +182,8 @@ function executor<Context>(
       return failed(locatedError(error, [root.node], [root.name]))
     }
     if (source == null) return { data: { [root.name]: null } }
-    const object: Record<string, unknown> = {}
+    // Any name may be an alias, `__proto__` too.
+    const object: Record<string, unknown> = Object.create(null)
     const errors: GraphQLError[] = []
     for (const leaf of leaves) {
       try {

@@ -5,8 +5,8 @@ import type { Token, TokenKey } from '../domain/token.ts'
 /**
  * Tokens that were lent lately, the least recently used dropped first.
  *
- * Found by parent and service, and then by a look at the few that are left: to join a text of all that
- * makes up a key, and to hash it, would take a third of the time of a reuse.
+ * Found by parent and service, and then by a look at those that are left, mostly one: to join a text of all
+ * that makes up a key, and to hash it, would take as long as half of all the rest of a reuse.
  */
 export class ChildCache {
   /** The keys that are in use. */
@@ -49,11 +49,12 @@ export class ChildCache {
   }
 
   #add(key: CacheKey): CacheKey {
-    // The list of scopes may be the caller's own, and a key must not change.
-    const kept = { ...key, scopes: [...key.scopes] }
-    const services = this.#keys.get(key.parentKey) ?? new Map<string, readonly CacheKey[]>()
-    services.set(key.service, [...(services.get(key.service) ?? []), kept])
-    this.#keys.set(key.parentKey, services)
+    // The list of scopes may be the caller's own, and a key must not change. And texts were cut from a query,
+    // all of which would be kept with them.
+    const kept = structuredClone(key)
+    const services = this.#keys.get(kept.parentKey) ?? new Map<string, readonly CacheKey[]>()
+    services.set(kept.service, [...(services.get(kept.service) ?? []), kept])
+    this.#keys.set(kept.parentKey, services)
     return kept
   }
 

@@ -161,7 +161,7 @@ export class TokenCacheService {
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
     const wish: Wish = { parent, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
     const cached = this.#caches[request.type].get(wish.cacheKey)
-    const data = cached && (tokens.peek?.(cached.key) ?? (await tokens.get(cached.key)))
+    const data = cached && (tokens.copyOf?.(cached.key) ?? (await tokens.get(cached.key)))
     const now = this.#deps.clock.now()
     requireParentLifetime(parent, minimumLifetime, now)
     // Neither secret is a stranger's guess: there is nothing to learn from how long they take to compare.

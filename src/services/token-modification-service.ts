@@ -180,7 +180,7 @@ export class TokenModificationService {
     await this.#deps.database.changeTrees(async (tx) => requireUserToken(key, await tx.lock(key)))
   }
 
-  /** Replaces an entry of the token store: in its last second it has ended, since it may be over before it is written. */
+  /** Replaces an entry of the token store. In its last second a token counts as ended: it may be so before it is written. */
   async #write(entry: TokenEntry, { scopes, expiresAt }: Reach): Promise<void> {
     const data = { ...entry.data, scopes, expiresAt }
     if (this.#isEnding(data)) await this.#deps.tokens.delete([data.token.key])

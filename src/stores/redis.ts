@@ -136,7 +136,7 @@ function limitWait<T extends RedisClient>(client: T): T {
     if (command.isSettled && command.name !== 'del') return command.promise
     if (COMMANDS_OF_REQUESTS.has(command.name)) {
       if (waiting() >= MOST_WAITING) {
-        command.reject(new UnavailableError('redis', `${MOST_WAITING} commands wait for it already`))
+        command.reject(new UnavailableError('redis', new Error(`${MOST_WAITING} commands wait already`)))
         return command.promise
       }
       if (client.status !== 'ready') queued += 1

@@ -27,7 +27,7 @@ export interface TokenStore {
    * The live token under `key`, without waiting, where there is a copy of it that is kept up to date;
    * `undefined` says nothing. Only a store that keeps copies has this.
    */
-  peek?(key: TokenKey): TokenData | undefined
+  copyOf?(key: TokenKey): TokenData | undefined
   /** Keeps a new token until it expires. Rejects one that has expired. */
   put(data: TokenData): Promise<void>
   /** As `get`, of the store itself, for `replace`. */

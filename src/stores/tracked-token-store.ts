@@ -36,19 +36,25 @@ export class TrackedTokenStore implements TokenStore {
     { isFresh = false }: { readonly isFresh?: boolean } = {},
   ): Promise<TokenData | undefined> {
     if (isFresh || !this.#deps.isLive()) return this.#deps.store.get(key)
-    return this.peek(key) ?? this.#fetch(key)
+    const copy = this.#places.get(key)?.data
+    return copy ? this.#ifLive(copy) : this.#fetch(key)
   }
 
-  peek(key: TokenKey): TokenData | undefined {
+  copyOf(key: TokenKey): TokenData | undefined {
     const copy = this.#deps.isLive() ? this.#places.get(key)?.data : undefined
-    return copy && !isExpired(copy, this.#deps.clock.now()) ? copy : undefined
+    return copy && this.#ifLive(copy)
+  }
+
+  #ifLive(data: TokenData): TokenData | undefined {
+    return isExpired(data, this.#deps.clock.now()) ? undefined : data
   }
 
   async #fetch(key: TokenKey): Promise<TokenData | undefined> {
     const { store } = this.#deps
     // Word of a change may overtake the reply: it then finds the place and takes it away.
     const place: Place = { data: undefined }
-    this.#places.set(key, place)
+    // Under a text of its own: the key was cut from a header, all of which would be kept with it.
+    this.#places.set(structuredClone(key), place)
     const data = await store.get(key).catch((error: unknown) => {
       if (this.#places.peek(key) === place) this.#places.delete(key)
       throw error

@@ -2,8 +2,9 @@ import fc from 'fast-check'
 import { LRUCache } from 'lru-cache'
 import { describe, expect, it } from 'vitest'
 import type { CacheKey } from '../../src/domain/delegation.ts'
-import { generateToken, type Token } from '../../src/domain/token.ts'
+import { generateToken, type Token, toTokenKey } from '../../src/domain/token.ts'
 import { ChildCache } from '../../src/services/child-cache.ts'
+import { heapGrowth } from '../support/heap.ts'
 import { aToken } from '../support/token-data.ts'
 
 const KEY: CacheKey = {
@@ -12,6 +13,9 @@ const KEY: CacheKey = {
   service: 'tap',
   scopes: ['read:all', 'read:tap'],
 }
+
+const TOKEN = generateToken()
+const MB = 2 ** 20
 
 const keys: fc.Arbitrary<CacheKey> = fc.record({
   parentKey: fc.constantFrom('a', 'b').map((name) => aToken(name).key),
@@ -44,6 +48,34 @@ describe('the memory of children', () => {
 
     expect(cache.get(KEY)).toBe(token)
     expect(cache.get({ ...KEY, scopes })).toBe(undefined)
+  })
+
+  it('keeps nothing of what it has dropped', async () => {
+    const cache = new ChildCache(10)
+    const grown = await heapGrowth(() => {
+      for (let index = 0; index < 50_000; index += 1) {
+        cache.set(
+          { ...KEY, parentKey: toTokenKey(`parent-${index % 2}-${index}`), service: `service-${index}` },
+          TOKEN,
+        )
+        cache.set({ ...KEY, scopes: [`scope-${index}`] }, TOKEN)
+      }
+    })
+    expect(cache.size).toBe(10)
+    expect(grown).toBeLessThan(2 * MB)
+  })
+
+  it('keeps nothing of the texts that its keys were cut from', async () => {
+    const cache = new ChildCache(200)
+    const grown = await heapGrowth(() => {
+      for (let index = 0; index < 200; index += 1) {
+        const query = `${' '.repeat(100_000)}service-with-a-long-name-${index}, scope-with-a-long-name-${index}`
+        const [service = '', scope = ''] = query.slice(100_000).split(', ')
+        cache.set({ ...KEY, service, scopes: [scope] }, TOKEN)
+      }
+    })
+    expect(cache.size).toBe(200)
+    expect(grown).toBeLessThan(2 * MB)
   })
 
   it('answers like an LRU cache that has the whole key as one text', () => {
