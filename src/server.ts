@@ -7,6 +7,9 @@ import { Metrics } from './plugins/metrics.ts'
 /** How long requests under way may take to end at shutdown, in milliseconds. */
 const DRAIN_MS = 10_000
 
+/** How often to look at shutdown for connections that have become idle, in milliseconds. */
+const IDLE_CHECK_MS = 50
+
 /**
  * How long an idle connection is kept, in milliseconds: longer than the 60 s of common proxies, so that it
  * is they who give it up, and not Porthor while a request is on its way.
@@ -24,13 +27,19 @@ export function createServer(process: ProcessContext): Server {
   })
 }
 
-/** Stops taking requests, and resolves when those under way are answered, or cut after ten seconds. */
+/**
+ * Stops taking connections, and resolves when those that there are have been closed: an idle one at once, a busy one
+ * with its next answer, and after ten seconds each.
+ */
 export async function closeServer(server: Server): Promise<void> {
   const closed = once(server, 'close')
+  // Else a client that keeps its connection busy would be served until it is cut.
+  server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'))
   server.close()
-  server.closeIdleConnections()
+  const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
   const cut = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
   await closed
+  clearInterval(idle)
   clearTimeout(cut)
 }
 

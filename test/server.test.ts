@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import { Agent } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { serverAudits } from 'graphql-http'
 import pg from 'pg'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { closeServer, createServer } from '../src/server.ts'
 import { useApi } from './support/api.ts'
 import { openHarness } from './support/harness.ts'
@@ -256,35 +257,63 @@ describe('the client address', () => {
 })
 
 describe('stopping', () => {
-  it('takes no new requests, and answers those under way first', async () => {
+  /** A server of its own, and a session being made that waits until it is let go. */
+  async function openBusy() {
     const h = await openHarness('postgres')
     onTestFinished(() => h.close())
     const server = createServer(h.context)
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/graphql`
+    const { port } = server.address() as AddressInfo
+    const url = `http://127.0.0.1:${port}/graphql`
     const lock = new pg.Client(h.env.DATABASE_URL)
     await lock.connect()
     onTestFinished(() => lock.end())
     await lock.query('BEGIN; LOCK TABLE token')
-    const underWay = send(
-      url,
-      { method: 'POST', headers: { ...JSON_BODY, Authorization: `Bearer ${h.bootstrapToken}` } },
-      [JSON.stringify({ query: SESSION })],
-    )
-    await expect
-      .poll(() =>
-        h.sql(
-          `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-        ),
-      )
-      .toHaveLength(1)
+    const waiting = () =>
+      expect
+        .poll(() =>
+          h.sql(
+            `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+          ),
+        )
+        .toHaveLength(1)
+    const headers = { ...JSON_BODY, Authorization: `Bearer ${h.bootstrapToken}` }
+    return { server, port, url, headers, waiting, letGo: () => lock.query('COMMIT') }
+  }
+
+  it('takes no new requests, and answers those under way first', async () => {
+    const { server, url, headers, waiting, letGo } = await openBusy()
+    const underWay = send(url, { method: 'POST', headers }, [JSON.stringify({ query: SESSION })])
+    await waiting()
 
     const closed = closeServer(server)
     await expect(fetch(url)).rejects.toThrow()
-    await lock.query('COMMIT')
+    await letGo()
     const { status, body } = await underWay
     expect([status, JSON.parse(body)]).toMatchObject([200, { data: { createSessionToken: { info: {} } } }])
     await closed
+  })
+
+  it('closes a connection that is kept alive when it is idle, and tells a busy one to close', async () => {
+    const { server, port, url, headers, waiting, letGo } = await openBusy()
+    const cut = vi.spyOn(server, 'closeAllConnections')
+    const agent = new Agent({ keepAlive: true })
+    onTestFinished(() => agent.destroy())
+    const idleSoon = send(url, { method: 'POST', headers, agent }, [JSON.stringify({ query: SESSION })])
+    await waiting()
+    const busy = connect(port, '127.0.0.1').setEncoding('utf8')
+    const heard = busy.toArray()
+    const accepted = once(server, 'connection')
+    busy.write('GET /livez HTTP/1.1\r\nHost: porthor\r\n')
+    await accepted
+
+    const closed = closeServer(server)
+    busy.write('\r\n')
+    await letGo()
+    expect((await idleSoon).headers.connection).toBe('keep-alive')
+    expect((await heard).join('')).toMatch(/^HTTP\/1\.1 200 OK\r\n(.+\r\n)*Connection: close\r\n/)
+    await closed
+    expect(cut).not.toHaveBeenCalled()
   })
 })
