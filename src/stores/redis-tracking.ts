@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { FaultLog } from '../lib/fault-log.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
 
 /** Where Redis tells a RESP2 client which keys have changed. */
@@ -64,15 +65,17 @@ export class RedisTracking {
 
   async #run(): Promise<void> {
     const { log } = this.#deps
+    const faults = new FaultLog(log)
     const { signal } = this.#closing
     while (!signal.aborted) {
       try {
         const link = await this.#open()
         log.info('tracking changes in Redis')
+        faults.pass()
         await this.#watch(link)
       } catch (error) {
         if (signal.aborted) return
-        log.warn({ fault: (error as Error).message }, 'not tracking changes in Redis: asking it each time')
+        faults.tell(error as Error, 'not tracking changes in Redis: asking it each time')
       } finally {
         this.#drop()
       }

@@ -1,6 +1,7 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
 import { UnavailableError } from '../domain/errors.ts'
+import { FaultLog } from '../lib/fault-log.ts'
 import {
   type ClusterRedis,
   parseRedisUrl,
@@ -58,11 +59,13 @@ function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
       reconnectOnError: ({ message }) => message.startsWith('READONLY'),
     }),
   )
-  redis.on('error', (error) => log.warn({ fault: error.message }, 'lost the connection to Redis'))
-  redis.on('sentinelError', (error: Error) =>
-    log.warn({ fault: error.message }, 'lost the connection to a Sentinel'),
-  )
-  redis.on('ready', () => log.info('connected to Redis'))
+  const faults = new FaultLog(log)
+  redis.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
+  redis.on('sentinelError', (error: Error) => faults.tell(error, 'lost the connection to a Sentinel'))
+  redis.on('ready', () => {
+    faults.pass()
+    log.info('connected to Redis')
+  })
   return redis
 }
 
@@ -78,11 +81,15 @@ function openCluster(target: ClusterRedis, log: Logger): Cluster {
     }),
   )
   cluster.on('+node', limitWait)
-  cluster.on('error', (error) => log.warn({ fault: error.message }, 'lost the connection to Redis'))
+  const faults = new FaultLog(log)
+  cluster.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
   cluster.on('node error', (error: Error, node: string) =>
-    log.warn({ fault: error.message, node }, 'lost the connection to a node of Redis'),
+    faults.tell(error, 'lost the connection to a node of Redis', { node }),
   )
-  cluster.on('ready', () => log.info('connected to Redis'))
+  cluster.on('ready', () => {
+    faults.pass()
+    log.info('connected to Redis')
+  })
   return cluster
 }
 
