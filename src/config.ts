@@ -1,7 +1,7 @@
-import { isIP } from 'node:net'
 import proxyaddr from 'proxy-addr'
 import { z } from 'zod'
 import { ConfigError } from './config-error.ts'
+import { parseAddressFilter } from './domain/ip-address.ts'
 import { DAY_SECONDS } from './domain/lifetime.ts'
 import { ADMIN_SCOPE, type KnownScopes, SCOPE_NAME, USER_SCOPE } from './domain/scope.ts'
 import { parseToken, type Token } from './domain/token.ts'
@@ -67,6 +67,11 @@ export function loadConfig(env: Environment): Config {
   const faults: string[] = []
   const read = reader(env, faults)
   const production = isProduction(env)
+
+  // Whoever meant production would get made-up secrets, and GraphiQL.
+  if (!production && /^prod/i.test(env.NODE_ENV ?? '')) {
+    faults.push('NODE_ENV must be production, in full and in lower case, or a name that does not begin so')
+  }
 
   const databaseUrl = read.url('DATABASE_URL', ['postgres:', 'postgresql:'])
   if (!env.DATABASE_URL)
@@ -190,10 +195,8 @@ function reader(env: Environment, faults: string[]) {
       try {
         new Fernet(keys)
       } catch {
-        fault(
-          'SESSION_SECRET is required: one or more Fernet keys, separated by commas; `porthor generate-secret` makes one',
-          undefined,
-        )
+        const fernetKeys = 'one or more Fernet keys, separated by commas; `porthor generate-secret` makes one'
+        fault(`SESSION_SECRET ${keys.length === 0 ? 'is required:' : 'must be'} ${fernetKeys}`, undefined)
       }
       return new Secret(keys)
     },
@@ -227,7 +230,7 @@ function reader(env: Environment, faults: string[]) {
       const blocks = list('TRUSTED_PROXIES')
       if (blocks.every(isAddressOrBlock)) return blocks
       return fault(
-        'TRUSTED_PROXIES must be full addresses or CIDR blocks, separated by commas, such as 10.0.0.0/8',
+        'TRUSTED_PROXIES must be full addresses, or CIDR blocks with no bits set behind their prefix, separated by commas, such as 10.0.0.0/8',
         [],
       )
     },
@@ -238,7 +241,8 @@ function reader(env: Environment, faults: string[]) {
 function isAddressOrBlock(text: string): boolean {
   try {
     proxyaddr.compile([text])
-    return isIP(text.replace(/\/\d+$/, '')) !== 0
+    parseAddressFilter(text)
+    return true
   } catch {
     return false
   }

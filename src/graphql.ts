@@ -24,6 +24,7 @@ import { type Finisher, useFinishers } from './plugins/operation.ts'
 import { useLimits } from './plugins/use-limits.ts'
 import { useNoStore } from './plugins/use-no-store.ts'
 import { useRedaction } from './plugins/use-redaction.ts'
+import { useSpokenRefusals } from './plugins/use-spoken-refusals.ts'
 import type { RequestContext, RequestTrace } from './schema/context.ts'
 import { schema } from './schema/index.ts'
 
@@ -108,7 +109,7 @@ function openYoga(
     context: ({ req }) => openContext(req),
     // Outside of an execution there is no request context to take an id from.
     maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
-    plugins: [useLimits(), useFinishers(finishers), useRedaction(), useNoStore()],
+    plugins: [useLimits(), useFinishers(finishers), useRedaction(), useSpokenRefusals(), useNoStore()],
   })
 }
 

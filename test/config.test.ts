@@ -217,6 +217,11 @@ describe('a variable is refused by its name', () => {
     ['TRUSTED_PROXIES', '10.0.0.0/8/8'],
     ['TRUSTED_PROXIES', '2001:db8::/129'],
     ['TRUSTED_PROXIES', 'loopback'],
+    ['TRUSTED_PROXIES', '10.0.0.1/8'],
+    ['TRUSTED_PROXIES', '2001:db8::1/32'],
+    ['NODE_ENV', 'prod'],
+    ['NODE_ENV', 'Production'],
+    ['NODE_ENV', 'production '],
     ['PORT', '-1'],
     ['PORT', '65536'],
     ['PORT', 'http'],
@@ -227,6 +232,15 @@ describe('a variable is refused by its name', () => {
     ['GRAPHIQL', 'constructor'],
   ])('%s=%j', (name, value) => {
     expect(faultsOf({ ...LEAST, [name]: value })).toEqual([expect.stringMatching(`^${name}\\b`)])
+  })
+
+  it('SESSION_SECRET is told to be missing only where it is', () => {
+    expect(faultsOf({ ...LEAST, SESSION_SECRET: '' })).toEqual([expect.stringMatching(/ is required: /)])
+    expect(faultsOf({ ...LEAST, SESSION_SECRET: 'abc' })).toEqual([expect.stringMatching(/ must be /)])
+  })
+
+  it.each(['development', 'test', 'staging'])('NODE_ENV=%s is not', (NODE_ENV) => {
+    expect(faultsOf({ ...LEAST, NODE_ENV })).toEqual([])
   })
 
   it('REDIS_URL, where the token store is Redis and there is none', () => {

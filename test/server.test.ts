@@ -51,8 +51,9 @@ describe('GraphQL over HTTP', () => {
   })
 
   it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS'])('%s is not a way to ask', async (method) => {
-    const { status, headers } = await send(api.h.url, { method, headers: JSON_BODY }, [TYPENAME])
+    const { status, headers, body } = await send(api.h.url, { method, headers: JSON_BODY }, [TYPENAME])
     expect([status, headers.allow]).toEqual([405, 'GET, POST'])
+    expect(body).toContain('GraphQL only supports GET and POST requests.')
   })
 
   it.each([
@@ -60,8 +61,12 @@ describe('GraphQL over HTTP', () => {
     ['XML', { 'Content-Type': 'application/xml' }],
     ['of no stated type', {}],
     ['a form with files', { 'Content-Type': 'multipart/form-data; boundary=x' }],
-  ])('a body that is %s is refused with 415', async (_what, headers) => {
-    expect((await post(TYPENAME, headers)).status).toBe(415)
+  ])('a body that is %s is refused with 415, which says what would be right', async (_what, headers) => {
+    const { status, body } = await post(TYPENAME, headers)
+    expect(status).toBe(415)
+    expect(JSON.parse(body)).toEqual({
+      errors: [{ message: expect.stringContaining('application/json'), extensions: { code: 'BAD_REQUEST' } }],
+    })
   })
 
   it.each([
@@ -113,8 +118,10 @@ describe('GraphQL over HTTP', () => {
     expect(await ask(NOTEBOOK, api.h.bootstrapToken)).toEqual([403, type])
   })
 
-  it('who accepts neither gets 406', async () => {
-    expect((await post(TYPENAME, { ...JSON_BODY, Accept: 'image/png' })).status).toBe(406)
+  it('who accepts neither gets 406, and is told what to accept', async () => {
+    const { status, headers, body } = await post(TYPENAME, { ...JSON_BODY, Accept: 'image/png' })
+    expect([status, headers['content-type']]).toEqual([406, 'application/json; charset=utf-8'])
+    expect(JSON.parse(body).errors[0].message).toContain('application/graphql-response+json')
   })
 
   it.each([

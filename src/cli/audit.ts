@@ -29,7 +29,7 @@ export async function audit(env: Environment, { fix = false, json = false }: Aud
     print(
       counts.found === 0
         ? 'The stores agree.'
-        : `${counts.found} findings, ${counts.found - counts.left} fixed.`,
+        : `${counts.found} ${counts.found === 1 ? 'finding' : 'findings'}, ${counts.found - counts.left} fixed.`,
     )
   }
   return counts.left === 0 ? CLEAN : FINDINGS_LEFT

@@ -60,7 +60,9 @@ function createProgram(env: Environment, outcome: Outcome): Command {
     .action(async () => (await import('./serve.ts')).serve(env))
   program
     .command('migrate')
-    .description('bring the database of DATABASE_URL up to date; safe to run anywhere at any time')
+    .description(
+      'bring the database up to date, that of DATABASE_URL or the embedded one; safe to run anywhere at any time',
+    )
     .action(async () => (await import('./migrate.ts')).migrateDatabase(env))
   program
     .command('maintenance')
@@ -94,6 +96,10 @@ function createProgram(env: Environment, outcome: Outcome): Command {
 function tell(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
+  if (code === 'EADDRNOTAVAIL')
+    return `${address} is no address of this machine: set HOST to one, or to 0.0.0.0 for all.`
+  if (code === 'EACCES' && port !== undefined)
+    return `${address}:${port} is not allowed: set PORT to 1024 or above.`
   if (code === 'EADDRINUSE') return `${address}:${port} is in use: set PORT to a free one (0 picks one).`
   return error instanceof ConfigError
     ? error.message

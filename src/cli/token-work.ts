@@ -43,6 +43,7 @@ export async function create(
 ): Promise<void> {
   if (type !== 'user' && name !== undefined)
     throw new Error('--name is for user tokens: no other has a name.')
+  if (type === 'user' && name === undefined) throw new Error('Give --name: a user token has one.')
   if (type === 'session' && expires) {
     throw new Error('--expires is not for sessions: they live for the token lifetime.')
   }
@@ -105,7 +106,16 @@ export async function revoke(
 ): Promise<void> {
   const hasFilter = ancestor !== undefined || Object.values(filter).some((value) => value !== undefined)
   if (key !== undefined && (hasFilter || dryRun)) {
-    throw new Error('Give a key, or options that say which tokens to revoke, not both.')
+    throw new Error(
+      dryRun && !hasFilter
+        ? 'With a key there is nothing to count before: --dry-run is for options that say which tokens to revoke.'
+        : 'Give a key, or options that say which tokens to revoke, not both.',
+    )
+  }
+  if (key === undefined && !hasFilter) {
+    throw new Error(
+      'Give a key, or at least one of --username, --service, --type, --ancestor and --created-before.',
+    )
   }
   const criteria = { ...filter, ancestor: ancestor === undefined ? undefined : toTokenKey(ancestor) }
   await withContext(env, async ({ services: { revocation } }) => {

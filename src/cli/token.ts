@@ -20,6 +20,7 @@ export function addTokenCommands(program: Command, env: Environment): void {
   token
     .command('create')
     .description('create a token, and print its bearer string')
+    .usage('<type> <username> [options]')
     .addArgument(new Argument('<type>').choices(CREATABLE_TYPES))
     .argument('<username>')
     .option('--scope <scope...>', 'what it shall allow', [])

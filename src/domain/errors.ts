@@ -45,7 +45,7 @@ export class UnauthenticatedError extends PorthorError {
       'UNAUTHENTICATED',
       reason === 'missing'
         ? 'A valid token is needed: send "Authorization: Bearer <token>".'
-        : 'The token is malformed, unknown, expired or revoked: log in again and send a valid one.',
+        : 'The token is malformed, unknown, expired or revoked: log in again, and send "Authorization: Bearer <token>" with a valid one.',
     )
     this.reason = reason
   }

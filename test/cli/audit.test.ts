@@ -117,7 +117,7 @@ describe('porthor audit', () => {
     await h.sql('UPDATE token SET username = $2 WHERE token = $1', [keyOf(root), username])
     const [text, json] = [await audit(), await audit(['--json'])]
     expect(text.stdout).toBe(
-      `mismatch  ${keyOf(root)}  \\u001b[2Kwren\\u000aThe stores agree.  username\n1 findings, 0 fixed.\n`,
+      `mismatch  ${keyOf(root)}  \\u001b[2Kwren\\u000aThe stores agree.  username\n1 finding, 0 fixed.\n`,
     )
     expect(JSON.parse(json.stdout)).toMatchObject({ username })
   })

@@ -71,6 +71,7 @@ describe('porthor token', () => {
     const before = await t.h.sql('SELECT token FROM token')
     const outcomes = await inTurn(
       ['create', 'user', 'wren'],
+      ['create', 'user', 'wren', '--name', ''],
       ['create', 'service', 'wren'],
       ['create', 'session', 'wren', '--scope', 'nope'],
       ['create', 'session', 'wren', '--expires', '1d'],
@@ -81,7 +82,7 @@ describe('porthor token', () => {
       expect(faultsIn(stderr)).toEqual([expect.stringMatching(/^porthor: ./)])
     }
     const culprits = outcomes.map(({ stderr }) => /tokenName|bot-|nope|--expires|--name/.exec(stderr)?.[0])
-    expect(culprits).toEqual(['tokenName', 'bot-', 'nope', '--expires', '--name'])
+    expect(culprits).toEqual(['--name', 'tokenName', 'bot-', 'nope', '--expires', '--name'])
     const misused = await inTurn(
       ['create', 'internal', 'wren'],
       ['create', 'service', 'bot-ci', '--expires', 'tomorrow'],
