@@ -21,7 +21,7 @@ const REVOCATIONS = 2_000
 const MADE_AT_ONCE = 8
 
 /** Clients of each server that reuse other tokens meanwhile: load, but not all that two cores can bear. */
-const CLIENTS = 1
+const CLIENTS = 4
 
 /** What the design promises, in milliseconds. */
 const BUDGET_P99_MS = 50
@@ -185,7 +185,7 @@ Three processes on one PostgreSQL and one Redis, with tracked copies. One of the
 a child alone; the two others hold copies of each and of its parent, and are asked again and again from the moment that the answer of
 \`revokeToken\` has come. A time ends when the first right answer has come: it holds that request's way there and back, and for a revoked child
 the finding or making of the next. \`wrong\` counts how often the first answer was not right yet, and \`last wrong\` is the latest
-that such an answer came. Milliseconds. Meanwhile ${CLIENTS} client of each process reuses another token, ${PAUSE_MS} ms between answer and
+that such an answer came. Milliseconds. Meanwhile ${CLIENTS} clients of each process reuse another token, ${PAUSE_MS} ms between answer and
 question; all of it on the same cores. Made by \`node --import tsx bench/revocation-latency.ts\`.
 
 ${facts}
