@@ -1,7 +1,8 @@
+import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
-import { MOST_WAITING, openRedis } from '../../src/stores/redis.ts'
+import { MOST_WAITING, openRedis, type RedisClient } from '../../src/stores/redis.ts'
 import { RedisTokenStore } from '../../src/stores/redis-token-store.ts'
 import { SealedRecords } from '../../src/stores/sealed-record.ts'
 import { recordingLog } from '../support/log.ts'
@@ -140,7 +141,11 @@ it('what could not be put in time is not put later, when it may have been revoke
 })
 
 it.each<
-  [string, (server: RedisProcess) => void | Promise<void>, (server: RedisProcess) => Promise<RedisProcess>]
+  [
+    string,
+    (server: RedisProcess, redis: RedisClient) => unknown,
+    (server: RedisProcess) => Promise<RedisProcess>,
+  ]
 >([
   [
     'silent',
@@ -150,7 +155,11 @@ it.each<
       return server
     },
   ],
-  ['down', (server) => server.kill(), ({ port }) => startRedis({ port })],
+  [
+    'down',
+    (server, redis) => Promise.all([once(redis, 'close'), server.kill()]),
+    ({ port }) => startRedis({ port }),
+  ],
 ])(
   'while Redis is %s, no more commands wait for it than fit into memory, and then all works again',
   async (_state, end, begin) => {
@@ -161,7 +170,7 @@ it.each<
       await server.stop()
     })
     await redis.ping()
-    await end(server)
+    await end(server, redis)
     let settled = 0
     const waiting = Array.from({ length: MOST_WAITING }, () =>
       redis.get('x').finally(() => {
