@@ -7,9 +7,6 @@ import { Metrics } from './plugins/metrics.ts'
 /** How long requests under way may take to end at shutdown, in milliseconds. */
 const DRAIN_MS = 10_000
 
-/** How often to look at shutdown for connections that have become idle, in milliseconds. */
-const IDLE_CHECK_MS = 50
-
 /**
  * How long an idle connection is kept, in milliseconds: longer than the 60 s of common proxies, so that it
  * is they who give it up, and not Porthor while a request is on its way.
@@ -29,17 +26,17 @@ export function createServer(process: ProcessContext): Server {
 
 /**
  * Stops taking connections, and resolves when those that there are have been closed: an idle one at once, a busy one
- * with its next answer, and after ten seconds each.
+ * with its next answer, and any other, such as one that has sent nothing yet, after ten seconds.
  */
 export async function closeServer(server: Server): Promise<void> {
   const closed = once(server, 'close')
   // Else a client that keeps its connection busy would be served until it is cut.
   server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'))
+  // Counts from when an answer that is under way has been sent in full.
+  server.keepAliveTimeout = 1
   server.close()
-  const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
   const cut = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
   await closed
-  clearInterval(idle)
   clearTimeout(cut)
 }
 

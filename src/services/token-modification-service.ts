@@ -138,7 +138,9 @@ export class TokenModificationService {
     const entry = await this.#deps.tokens.getEntry(row.key)
     if (!entry) return
     const kept = narrowed(entry.data, wanted)
-    if (isSameReach(kept, entry.data)) return
+    // Where the row has more than the record, an earlier edit may still be on its way to give that: it must find
+    // another record than it has read, as this one is when it is written anew.
+    if (isSameReach(kept, entry.data) && !loses(row, wanted)) return
     overwritten.push({ row, data: entry.data })
     await this.#write(entry, kept)
   }
@@ -207,7 +209,7 @@ export class TokenModificationService {
         // The edited token was written last, and comes first: a child never has more than its parent.
         await inBatches(tx, due.toReversed(), async ({ data }) => {
           const entry = await this.#deps.tokens.getEntry(data.token.key)
-          // Also where it is as it was: a write that is still on its way must find another record, and do nothing.
+          // Also where it is as it was, for the same reason as in `#narrow`.
           if (entry) await this.#write(entry, data)
         })
       })
@@ -260,7 +262,7 @@ const isSameEnd = (left: Date | null, right: Date | null): boolean => left?.getT
 const isSameReach = (left: Reach | undefined, right: Reach): boolean =>
   left !== undefined && isSameScopes(left.scopes, right.scopes) && isSameEnd(left.expiresAt, right.expiresAt)
 
-/** Whether a descendant has anything that the edit takes away. */
+/** Whether a token has anything on record that the edit takes away. */
 const loses = (child: LockedToken, wanted: Wanted): boolean => !isSameReach(narrowed(child, wanted), child)
 
 function narrowingOf(child: LockedToken, wanted: Wanted): Edit {

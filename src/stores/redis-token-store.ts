@@ -19,9 +19,14 @@ const BATCH = 500
 /** Keys that Redis looks at for one step of a scan. */
 const SCAN_COUNT = 1_000
 
-/** Answers whether the value was what it was thought to be, and so was replaced; with no life, it never ends. */
+/**
+ * Answers whether the value was what it was thought to be, and so was replaced; or has been so, where the answer was
+ * lost and ioredis asks again. With no life, it never ends.
+ */
 const REPLACE = `
-  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+  local value = redis.call('GET', KEYS[1])
+  if value == ARGV[2] then return 1 end
+  if value ~= ARGV[1] then return 0 end
   if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
   else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
   return 1`

@@ -35,6 +35,9 @@ const LOCATE_TIMEOUT_MS = 500
 /** How often a command is sent on or again in a cluster: as often as it may until its time is over. */
 const MOST_REDIRECTIONS = 50
 
+/** What a server says that may not be written to; before Redis 7, within other words where a script wrote. */
+const READ_ONLY = /^(ERR Error running script .*-)?READONLY\b/
+
 const retryDelay = (attempt: number): number => Math.min(50 * attempt, LONGEST_RETRY_DELAY_MS)
 
 /**
@@ -56,7 +59,7 @@ function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
       maxRetriesPerRequest: null,
       retryStrategy: retryDelay,
       // What was the master is a replica now: look for its successor.
-      reconnectOnError: ({ message }) => message.startsWith('READONLY'),
+      reconnectOnError: ({ message }) => READ_ONLY.test(message),
     }),
   )
   const faults = new FaultLog(log)
@@ -80,17 +83,31 @@ function openCluster(target: ClusterRedis, log: Logger): Cluster {
       redisOptions: optionsOf(target),
     }),
   )
-  cluster.on('+node', limitWait)
   const faults = new FaultLog(log)
+  const faultsOf = faultLogs(log)
+  cluster.on('+node', (node: Redis) => {
+    limitWait(node)
+    node.on('ready', () => faultsOf(`${node.options.host}:${node.options.port}`).pass())
+  })
   cluster.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
   cluster.on('node error', (error: Error, node: string) =>
-    faults.tell(error, 'lost the connection to a node of Redis', { node }),
+    faultsOf(node).tell(error, 'lost the connection to a node of Redis', { node }),
   )
   cluster.on('ready', () => {
     faults.pass()
     log.info('connected to Redis')
   })
   return cluster
+}
+
+/** A log of the faults of each node, by its address: a cluster goes on while one of them is away. */
+function faultLogs(log: Logger): (node: string) => FaultLog {
+  const logs = new Map<string, FaultLog>()
+  return (node) => {
+    const known = logs.get(node) ?? new FaultLog(log)
+    logs.set(node, known)
+    return known
+  }
 }
 
 /** What all connections to Redis servers have in common. */

@@ -30,9 +30,9 @@ const SQL_STATE = /^(08...|28...|3D000|53[0-9]{3}|55P03|57014|57P0[1-5]|40001|40
 const DRIVER_MESSAGE =
   /connection terminated|timeout exceeded when trying to connect|query read timeout|client was closed|not queryable|command timed out|connection is closed|max retries|stream isn't writeable|server has closed|cannot use a pool after/i
 
-/** What Redis says while it cannot answer, or may not. */
+/** What Redis says while it cannot answer, or may not; before Redis 7, within other words where a script asked. */
 const REDIS_MESSAGE =
-  /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|NOREPLICAS|MISCONF|BUSY|NOAUTH|WRONGPASS|NOPERM|DENIED|ERR max number of clients reached)\b/
+  /^(ERR Error running script .*-)?(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|NOREPLICAS|MISCONF|BUSY|NOAUTH|WRONGPASS|NOPERM|DENIED|ERR max number of clients reached|ERR ACL failure in script)\b/
 
 /** What ioredis says where no Sentinel, or no node of a cluster, helps it on. */
 const LOCATING_MESSAGE =

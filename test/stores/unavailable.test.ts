@@ -105,6 +105,20 @@ describe.concurrent('Redis is out of reach', () => {
     expect(await store.get(key)).toBe(undefined)
   })
 
+  it.for([
+    ['has no room any more', 'maxmemory', '1'],
+    ['has lost its replicas', 'min-replicas-to-write', '1'],
+  ] as const)('for replacing when it %s', async ([_what, setting, value], { expect, onTestFinished }) => {
+    const { redis, store } = await open(onTestFinished)
+    await store.put(data)
+    const entry = await store.getEntry(key)
+    if (!entry) throw new Error('it was put')
+    await redis.config('SET', setting, value)
+
+    await expect(store.replace(entry, data)).rejects.toMatchObject({ code: 'UNAVAILABLE', store: 'redis' })
+    expect(await store.getEntry(key)).toEqual(entry)
+  })
+
   it('when it is a replica that has lost its master and may not answer from memory', async ({
     expect,
     onTestFinished,
@@ -458,6 +472,9 @@ describe('codes that are hard to provoke', () => {
     ['None of startup nodes is available', true],
     ['Too many Cluster redirections. Last error: ReplyError: CLUSTERDOWN The cluster is down', true],
     ['CLUSTERDOWN Hash slot not served', true],
+    ['ERR Error running script (call to f_1): @user_script:4: -READONLY You can not write here.', true],
+    ['ERR Error running script (call to f_1): @user_script:4: Wrong number of args', false],
+    ["ERR ACL failure in script: User porthor has no permissions to run the 'set' command", true],
     ['No subscriber for the cluster', true],
     ['Cluster is ended.', true],
     ['Command aborted due to connection close', true],
