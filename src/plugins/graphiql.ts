@@ -5,8 +5,8 @@ const BEARER = JSON.stringify({ Authorization: 'Bearer gt-PUT.YOUR-TOKEN-HERE' }
 
 const WELCOME = `# Porthor issues, caches and reuses delegated tokens.
 #
-# 1. Paste a token into "Headers" below: first the bootstrap
-#    token, whose place the server printed.
+# 1. Paste a token into "Headers" below: first the
+#    bootstrap token, whose place the server printed.
 # 2. Make a session with it, and put the session's token
 #    into "Headers" of the other tabs.
 # 3. Run them. Ask twice for the same internal token: the
