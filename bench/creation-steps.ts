@@ -1,18 +1,15 @@
-import { Redis } from 'ioredis'
 import { pino } from 'pino'
-import type { TokenData } from '../src/domain/token.ts'
-import { generateToken, NO_USER_INFO } from '../src/domain/token.ts'
+import { addSeconds, DAY_SECONDS, floorToSecond } from '../src/domain/lifetime.ts'
+import { generateToken, NO_USER_INFO, type TokenData } from '../src/domain/token.ts'
 import type { PrismaClient } from '../src/generated/prisma/client.ts'
 import { systemClock } from '../src/lib/clock.ts'
-import { Fernet, generateFernetKey } from '../src/lib/fernet.ts'
 import { TokenCacheService } from '../src/services/token-cache-service.ts'
 import { TokenIssuer } from '../src/services/token-issuer.ts'
 import { openPrisma } from '../src/stores/prisma.ts'
-import { RedisTokenStore } from '../src/stores/redis-token-store.ts'
-import { SealedRecords } from '../src/stores/sealed-record.ts'
 import { TokenDatabase, type TokenTransaction } from '../src/stores/token-database.ts'
 import { startRedis } from '../test/support/redis.ts'
 import { generateData } from './data.ts'
+import { newSecrets, openStores } from './server.ts'
 import {
   format,
   formatTable,
@@ -29,7 +26,6 @@ const TOKENS = 100_000
 const CREATIONS = 2_000
 const PARENTS = 200
 const AT_ONCE = [1, 32]
-const DAY_MS = 24 * 60 * 60 * 1000
 
 /** Milliseconds of every run of each step, in the order in which the steps first ran. */
 class Steps {
@@ -94,31 +90,30 @@ interface Run {
   readonly rate: number
 }
 
-const newParent = (): TokenData => ({
-  type: 'session',
-  token: generateToken(),
-  username: 'wren',
-  userInfo: NO_USER_INFO,
-  scopes: ['read:all'],
-  createdAt: new Date(Math.floor(Date.now() / 1000) * 1000),
-  expiresAt: new Date(Math.floor(Date.now() / 1000) * 1000 + 30 * DAY_MS),
-})
+function newParent(): TokenData {
+  const createdAt = floorToSecond(systemClock.now())
+  return {
+    type: 'session',
+    token: generateToken(),
+    username: 'wren',
+    userInfo: NO_USER_INFO,
+    scopes: ['read:all'],
+    createdAt,
+    expiresAt: addSeconds(createdAt, 30 * DAY_SECONDS),
+  }
+}
 
 await withDatabase(async (url) => {
   await withClient(url, (client) => generateData(client, { tokens: TOKENS, changes: TOKENS }))
-  const redisServer = await startRedis()
-  const redis = new Redis(redisServer.url)
+  const redis = await startRedis()
+  const stores = openStores({ ...newSecrets(), DATABASE_URL: url, REDIS_URL: redis.url })
   const log = pino({ level: 'silent' })
   const prisma = openPrisma(url, log)
-  const clock = systemClock
-  const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
-  const plainTokens = new RedisTokenStore({ redis, records, clock })
-  const plainDatabase = new TokenDatabase(prisma)
 
-  /** Makes children, `atOnce` at a time; answers with the time of every step, the whole among them. */
+  /** Makes children, `atOnce` at a time. */
   async function create(atOnce: number, count: number): Promise<Run> {
     const steps = new Steps()
-    const tokens = steps.watch(plainTokens, {
+    const tokens = steps.watch(stores.tokens, {
       get: 'Redis: read the parent again',
       put: 'Redis: write the child',
     })
@@ -128,13 +123,13 @@ await withDatabase(async (url) => {
       database,
       issuer: new TokenIssuer({ tokens, database, log }),
       broadcast: { send: async () => undefined },
-      clock,
+      clock: systemClock,
       log,
       knownScopes: new Map([['read:all', '']]),
-      delegatedLifetime: DAY_MS / 1000,
+      delegatedLifetime: DAY_SECONDS,
       cacheSize: 5_000,
     })
-    const issuer = new TokenIssuer({ tokens: plainTokens, database: plainDatabase, log })
+    const issuer = new TokenIssuer({ tokens: stores.tokens, database: new TokenDatabase(prisma), log })
     const parents = Array.from({ length: PARENTS }, newParent)
     for (const data of parents) {
       await issuer.issue({ data, tokenName: null, parentKey: null }, { actor: 'wren', ipAddress: null })
@@ -180,7 +175,7 @@ ${formatTable([['step', ...AT_ONCE.map((atOnce) => `${atOnce} at once`)], ...row
 ${rates.join('; ')}.
 `,
   )
-  redis.disconnect()
+  await stores.close()
   await prisma.$disconnect()
-  await redisServer.stop()
+  await redis.stop()
 })

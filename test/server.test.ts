@@ -7,6 +7,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { closeServer, createServer } from '../src/server.ts'
 import { useApi } from './support/api.ts'
 import { openHarness } from './support/harness.ts'
+import { waitForLocks } from './support/heart.ts'
 import { send } from './support/http.ts'
 import { type RedisProcess, startRedis } from './support/stores.ts'
 
@@ -277,16 +278,15 @@ describe('stopping', () => {
     await lock.connect()
     onTestFinished(() => lock.end())
     await lock.query('BEGIN; LOCK TABLE token')
-    const waiting = () =>
-      expect
-        .poll(() =>
-          h.sql(
-            `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-          ),
-        )
-        .toHaveLength(1)
     const headers = { ...JSON_BODY, Authorization: `Bearer ${h.bootstrapToken}` }
-    return { server, port, url, headers, waiting, letGo: () => lock.query('COMMIT') }
+    return {
+      server,
+      port,
+      url,
+      headers,
+      waiting: () => waitForLocks(h, 1),
+      letGo: () => lock.query('COMMIT'),
+    }
   }
 
   it('takes no new requests, and answers those under way first', async () => {

@@ -1,4 +1,4 @@
-import { toSeconds } from '../lib/clock.ts'
+import { fromSeconds, toSeconds } from '../lib/clock.ts'
 import { PorthorError } from './errors.ts'
 
 /**
@@ -23,7 +23,7 @@ export const secondsUntil = (end: Date | null, now: Date): number =>
   end === null ? Number.POSITIVE_INFINITY : toSeconds(end) - toSeconds(now)
 
 /** `date` without its fraction of a second: stored times are whole seconds. */
-export const floorToSecond = (date: Date): Date => new Date(Math.floor(date.getTime() / 1000) * 1000)
+export const floorToSecond = (date: Date): Date => fromSeconds(toSeconds(date))
 
 /**
  * Later than this, in seconds since 1970 (year 2603), the record of a token would be read as milliseconds:

@@ -119,7 +119,7 @@ export class TokenModificationService {
   ): Promise<boolean> {
     const token = requireUserToken(key, await tx.lock(key))
     if (wanted.tokenName !== undefined) await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
-    const data = (await this.#deps.tokens.getEntry(key))?.data
+    const data = await this.#deps.tokens.get(key, { isFresh: true })
     // A token that has ended in the store is not brought back by changing its row.
     if (!data || this.#isEnding(data)) throw notFound(key)
     const [, ...descendants] = await lockTrees(tx, [token])

@@ -56,25 +56,6 @@ export class PostgresTokenStore implements TokenStore {
     if (rowCount !== 1) throw changedMeanwhile('postgres', data.token.key)
   }
 
-  #rowOf(data: TokenData): [TokenKey, string, string | null] {
-    const { token, expiresAt } = data
-    if (isExpired(data, this.#clock.now())) {
-      throw new RangeError(`token ${token.key} has expired and cannot be stored`)
-    }
-    return [token.key, this.#records.seal(data), expiresAt && formatTimestamp(expiresAt)]
-  }
-
-  async #read(key: TokenKey): Promise<string | undefined> {
-    const { rows } = await asking('postgres', () =>
-      this.#pool.query<{ value: string }>({
-        name: 'porthor-token-store-get',
-        text: 'SELECT value FROM porthor_token_store WHERE token = $1',
-        values: [key],
-      }),
-    )
-    return rows[0]?.value
-  }
-
   async delete(keys: readonly TokenKey[]): Promise<void> {
     if (keys.length === 0) return
     await asking('postgres', () =>
@@ -126,5 +107,24 @@ export class PostgresTokenStore implements TokenStore {
 
   async ping(): Promise<void> {
     await asking('postgres', () => this.#pool.query('SELECT 1'))
+  }
+
+  #rowOf(data: TokenData): [TokenKey, string, string | null] {
+    const { token, expiresAt } = data
+    if (isExpired(data, this.#clock.now())) {
+      throw new RangeError(`token ${token.key} has expired and cannot be stored`)
+    }
+    return [token.key, this.#records.seal(data), expiresAt && formatTimestamp(expiresAt)]
+  }
+
+  async #read(key: TokenKey): Promise<string | undefined> {
+    const { rows } = await asking('postgres', () =>
+      this.#pool.query<{ value: string }>({
+        name: 'porthor-token-store-get',
+        text: 'SELECT value FROM porthor_token_store WHERE token = $1',
+        values: [key],
+      }),
+    )
+    return rows[0]?.value
   }
 }

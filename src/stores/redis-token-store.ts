@@ -77,14 +77,6 @@ export class RedisTokenStore implements TokenStore {
     if (replaced !== 1) throw changedMeanwhile('redis', data.token.key)
   }
 
-  /** In seconds; `null` for a token that never ends. */
-  #lifeOf({ token, expiresAt }: TokenData): number | null {
-    if (expiresAt === null) return null
-    const seconds = secondsUntil(expiresAt, this.#clock.now())
-    if (seconds <= 0) throw new RangeError(`token ${token.key} has expired and cannot be stored`)
-    return seconds
-  }
-
   async delete(keys: readonly TokenKey[]): Promise<void> {
     for (const batch of slicesOf(keys, BATCH)) {
       await asking('redis', () => Promise.all(batch.map((key) => this.#redis.del(redisKey(key)))))
@@ -129,5 +121,13 @@ export class RedisTokenStore implements TokenStore {
       if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return NOT_A_STRING
       throw error
     }
+  }
+
+  /** In seconds; `null` for a token that never ends. */
+  #lifeOf({ token, expiresAt }: TokenData): number | null {
+    if (expiresAt === null) return null
+    const seconds = secondsUntil(expiresAt, this.#clock.now())
+    if (seconds <= 0) throw new RangeError(`token ${token.key} has expired and cannot be stored`)
+    return seconds
   }
 }
