@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, it, vi } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
@@ -107,7 +108,7 @@ describe.each([
       ...t.stage(clock),
       ask: (process, query, options) => at(process).porthor.ask(query, options),
       services: third.services,
-      auditAfterCrash: third.services.audit,
+      servicesAfterCrash: third.services,
     }
     const start = async (process: 0 | 1) => {
       both[process] = await openPorthor(at(process).cable.env, clock)
@@ -167,14 +168,34 @@ describe.each([
   })
 })
 
+/** Some work, and then more of it, in the middle of which a process is killed. */
+interface Killing {
+  readonly batches: readonly (readonly Op[])[]
+  readonly process: 0 | 1
+  readonly ops: readonly Op[]
+  /** Milliseconds after which it is killed, or the SQL that it has sent to PostgreSQL, which never gets it. */
+  readonly at: number | string
+}
+
+const kill = (op: Op, at: string): [Killing[]] => [
+  [{ batches: tree.map((each) => [each]), process: by.process, ops: [op], at }],
+]
+/** A token that the token store has let go, and one that PostgreSQL has narrowed, each without the other. */
+const kills = [
+  kill({ ...by, kind: 'revoke', token: 0 }, 'DELETE FROM token'),
+  kill(narrow, 'COMMIT'),
+  kill({ ...by, kind: 'notebook', token: 0, minimum: null }, 'COMMIT'),
+]
+
 describe('two servers, tokens in redis', () => {
   const t = useSharedStores('redis', SETTINGS)
 
   it('being killed with SIGKILL in the middle of their work leaves nothing that an audit does not mend', async () => {
-    const start = () => startServer(t.env)
-    const servers: Record<0 | 1, ServerProcess> = await Promise.all([start(), start()])
+    const cables = await Promise.all([t.cable(), t.cable()])
+    const start = (process: 0 | 1) => startServer(cables[process].env)
+    const servers: Record<0 | 1, ServerProcess> = await Promise.all([start(0), start(1)])
     const third = openProcess(loadConfig(t.env), { clock: systemClock, log })
-    // Audits as if a minute had passed: what is younger it takes for being under way.
+    // Looks after the stores as if a minute had passed: what is younger an audit takes for being under way.
     const later = openProcess(loadConfig(t.env), {
       clock: { now: () => new Date(Date.now() + SETTLED * 1_000) },
       log,
@@ -183,30 +204,38 @@ describe('two servers, tokens in redis', () => {
       ...t.stage(systemClock),
       ask: (process, query, options) => servers[process].ask(query, options),
       services: third.services,
-      auditAfterCrash: later.services.audit,
+      servicesAfterCrash: later.services,
     }
-    const batches = fc.array(together, { minLength: 2, maxLength: 3 })
-    const rounds = fc.record({ batches, process: either, ops: together, delayMs: fc.nat(25) })
+    const run = async (life: LifeOfTokens, { batches, process, ops, at }: Killing): Promise<void> => {
+      for (const batch of batches) await all(batch.map((op) => life.play(op)))
+      await life.check()
+      const moment = typeof at === 'string' ? cables[process].stopAt(at, 'hold') : sleep(at)
+      const played = all(ops.map((op) => life.play(op, process)))
+      await moment
+      const [again] = await Promise.all([start(process), servers[process].kill(), played])
+      servers[process] = again
+      await cables[process].pass()
+      await t.quiet()
+      await life.checkAfterCrash()
+    }
+    const killings: fc.Arbitrary<Killing> = fc.record({
+      batches: fc.array(together, { minLength: 2, maxLength: 3 }),
+      process: either,
+      ops: together,
+      at: fc.nat(25),
+    })
     try {
       await fc.assert(
-        fc.asyncProperty(fc.array(rounds, { minLength: 2, maxLength: 2 }), async (story) => {
+        fc.asyncProperty(fc.array(killings, { minLength: 2, maxLength: 2 }), async (story) => {
           await t.empty()
           const life = new LifeOfTokens(stage)
-          for (const { batches, process, ops, delayMs } of story) {
-            for (const batch of batches) await all(batch.map((op) => life.play(op)))
-            await life.check()
-            const played = all(ops.map((op) => life.play(op, process)))
-            await new Promise((resolve) => setTimeout(resolve, delayMs))
-            const [again] = await Promise.all([start(), servers[process].kill(), played])
-            servers[process] = again
-            await t.quiet()
-            await life.checkAfterCrash()
-          }
+          for (const killing of story) await run(life, killing)
         }),
-        { numRuns: 2, interruptAfterTimeLimit: 60_000 },
+        { numRuns: kills.length + 2, examples: kills, interruptAfterTimeLimit: 60_000 },
       )
     } finally {
       await Promise.all([servers[0].stop(), servers[1].stop(), third.close(), later.close()])
+      await Promise.all(cables.map((cable) => cable.close()))
     }
   })
 })

@@ -53,8 +53,8 @@ export interface Stage {
   readonly ask: (process: 0 | 1, query: string, options: AskOptions) => Promise<GraphQLAnswer>
   /** Of a third process, which does upkeep and audits. */
   readonly services: Pick<Services, 'upkeep' | 'audit'>
-  /** The same audit, at a time when nothing can be under way any more. */
-  readonly auditAfterCrash: Services['audit']
+  /** The same, at a time when nothing can be under way any more. */
+  readonly servicesAfterCrash: Pick<Services, 'upkeep' | 'audit'>
 }
 
 interface Known {
@@ -126,14 +126,15 @@ export class LifeOfTokens {
 
   /** As `check`, after a crash: what the stores disagree on the audit finds, and with upkeep mends. */
   async checkAfterCrash(): Promise<void> {
-    const { auditAfterCrash, services } = this.#stage
+    // Of one clock: a row that an audit ends now goes with an upkeep for which it is not before that.
+    const { audit, upkeep } = this.#stage.servicesAfterCrash
     const disagreements = await this.#disagreements()
-    const found = (await findingsOf(auditAfterCrash, false)).map(({ key }) => key)
+    const found = (await findingsOf(audit, false)).map(({ key }) => key)
     for (const key of found) this.#broken.add(key)
     expect(found).toEqual(expect.arrayContaining(disagreements))
-    await findingsOf(auditAfterCrash, true)
-    await services.upkeep.run()
-    const left = await findingsOf(auditAfterCrash, false)
+    await findingsOf(audit, true)
+    await upkeep.run()
+    const left = await findingsOf(audit, false)
     expect(left.filter(({ kind, detail }) => kind !== 'mismatch' || detail !== 'expires')).toEqual([])
     for (const { key } of left) this.#unmended.add(key)
     await this.check()
