@@ -106,6 +106,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       database,
       audit: new AuditDatabase(prisma),
       clock,
+      log,
       knownScopes: config.knownScopes,
     }),
     knownScopes: config.knownScopes,

@@ -29,6 +29,9 @@ export async function serve(env: Environment): Promise<void> {
     await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
     const process = openProcess(config, { clock: systemClock, log })
     const stopUpkeep = startUpkeep(process)
+    process.services.audit
+      .checkKeys()
+      .catch((error: unknown) => log.warn({ err: error }, 'could not check SESSION_SECRET'))
     try {
       await listenUntil(stopped, process, (url) => {
         if (!isProduction(env)) globalThis.process.stdout.write(welcome(url, env, database, config))

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import { type AuditedRow, auditRow, auditStray, type Finding, type FindingKind } from '../domain/audit.ts'
 import { INTERNAL_ACTOR } from '../domain/history.ts'
 import { floorToSecond } from '../domain/lifetime.ts'
@@ -17,6 +18,7 @@ export interface AuditServiceDeps {
   readonly database: TokenDatabase
   readonly audit: AuditDatabase
   readonly clock: Clock
+  readonly log: Logger
   readonly knownScopes: KnownScopes
 }
 
@@ -34,6 +36,9 @@ export interface AuditedFinding extends Finding {
 
 /** Rows and entries looked at together: the audit's memory does not grow with their number. */
 const BATCH = 1_000
+
+/** Records that are looked at to see whether the keys are the right ones. */
+const GLANCE = 1_000
 
 /** Suspicious rows that one transaction holds. */
 const HELD_AT_ONCE = 100
@@ -96,21 +101,41 @@ export class AuditService {
     }
   }
 
+  /**
+   * Logs an error where this process seems to have other keys than those who wrote the token store: every token
+   * there would be refused, as if it were unknown.
+   *
+   * @throws {UnavailableError}
+   */
+  async checkKeys(): Promise<void> {
+    if (!(await this.#hasForeignKeys(GLANCE))) return
+    this.#deps.log.error(
+      'no record of the token store can be opened with a key of SESSION_SECRET: no token of before is accepted',
+    )
+  }
+
   /** What cannot be opened is deleted: where that is all there is, the keys are to blame, and not the records. */
   async #requireRightKeys(): Promise<void> {
+    if (!(await this.#hasForeignKeys(Number.POSITIVE_INFINITY))) return
+    throw new Error(
+      'No record of the token store can be opened with a key of SESSION_SECRET, so nothing was mended: set the key of the server.',
+    )
+  }
+
+  /** Whether none of some `limit` records can be opened, and one at least was sealed with another key. */
+  async #hasForeignKeys(limit: number): Promise<boolean> {
     const { tokens } = this.#deps
+    let seen = 0
     let areForeign = false
     for await (const keys of tokens.scan()) {
       for (const entry of (await tokens.inspect(keys)).values()) {
-        if ('data' in entry) return
+        if ('data' in entry) return false
         areForeign ||= entry.fault === SIGNED_BY_NONE
       }
+      seen += keys.length
+      if (seen >= limit) break
     }
-    if (areForeign) {
-      throw new Error(
-        'No record of the token store can be opened with a key of SESSION_SECRET, so nothing was mended: set the key of the server.',
-      )
-    }
+    return areForeign
   }
 
   async #suspectRows(rows: readonly AuditedRow[]): Promise<TokenKey[]> {

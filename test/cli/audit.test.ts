@@ -132,6 +132,21 @@ describe('porthor audit', () => {
     expect(await rowsOf(h, [root])).toEqual(before)
   })
 
+  it('with the key of another store tells of each token, and why', async () => {
+    const root = await makeRoot(h)
+    const other = environment({ SESSION_SECRET: generateFernetKey() })
+    const { code, stdout, stderr } = await runPorthor(['audit'], other)
+    expect([code, stdout]).toEqual([
+      1,
+      [
+        `malformed  ${keyOf(root)}  ${root.username}  signed by none of the keys`,
+        `db-only  ${keyOf(root)}  ${root.username}  not in the token store`,
+        '2 findings, 0 fixed.\n',
+      ].join('\n'),
+    ])
+    expect(stderr).toContain('no record of the token store can be opened with a key of SESSION_SECRET')
+  })
+
   it('in development makes up no key for a database that it is given, but takes the one that a server keeps', async () => {
     const dataDir = await temporaryDirectory()
     const changed = { NODE_ENV: undefined, SESSION_SECRET: '', DATA_DIR: dataDir }

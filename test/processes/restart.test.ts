@@ -31,6 +31,7 @@ const ask = async (server: ServerProcess, query: string, token: string): Promise
 describe('after a crash between the store and the commit, and a restart with a new SESSION_SECRET before the old one', () => {
   const undo: (() => Promise<unknown>)[] = []
   const secrets = serverSecrets()
+  let settings: Environment
   let server: ServerProcess
   let redis: Redis
   let sql: pg.Client
@@ -56,7 +57,7 @@ describe('after a crash between the store and the commit, and a restart with a n
     undo.push(async () => redis.disconnect())
     const proxy = await openTcpProxy(database.url)
     undo.push(proxy.close)
-    const settings = { ...secrets, DATABASE_URL: database.url, REDIS_URL: redisUrl }
+    settings = { ...secrets, DATABASE_URL: database.url, REDIS_URL: redisUrl }
 
     await start({ ...settings, DATABASE_URL: proxy.through(database.url) })
     session = (await ask(server, SESSION, secrets.BOOTSTRAP_TOKEN)).token
@@ -92,5 +93,14 @@ describe('after a crash between the store and the commit, and a restart with a n
     expect(`token:${key}`).not.toBe(stray)
     const { rows } = await sql.query("SELECT token FROM token WHERE service = 'portal'")
     expect(rows).toEqual([{ token: key }])
+  })
+
+  it('only a server without the old SESSION_SECRET says that it can open no record', async () => {
+    const complaint = /^no record of the token store can be opened with a key of SESSION_SECRET/
+    const complaints = ({ logLines }: ServerProcess) => logLines.filter(({ msg }) => complaint.test(msg))
+    const foreign = await startServer({ ...settings, SESSION_SECRET: generateFernetKey() })
+    undo.push(foreign.stop)
+    await expect.poll(() => complaints(foreign)).toMatchObject([{ level: 50 }])
+    expect(complaints(server)).toEqual([])
   })
 })

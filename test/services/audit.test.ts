@@ -389,7 +389,7 @@ describe('an audit while tokens come and go', () => {
 
   /** An audit in which `meanwhile` happens once: after rows or keys were read, before entries are looked at. */
   const auditWith = (meanwhile: (keys: readonly string[]) => Promise<unknown>, after = 0) => {
-    const { prisma, clock, config } = t.h.context
+    const { prisma, clock, log, config } = t.h.context
     let looks = 0
     const tokens: TokenStore = {
       get: (...args) => t.tokens.get(...args),
@@ -411,6 +411,7 @@ describe('an audit while tokens come and go', () => {
       database: new TokenDatabase(prisma),
       audit: new AuditDatabase(prisma),
       clock,
+      log,
       knownScopes: config.knownScopes,
     })
   }
