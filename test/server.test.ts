@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Agent } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
+import { promisify } from 'node:util'
 import { serverAudits } from 'graphql-http'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -320,6 +321,22 @@ describe('stopping', () => {
     await letGo()
     expect((await idleSoon).headers.connection).toBe('keep-alive')
     expect((await heard).join('')).toMatch(/^HTTP\/1\.1 200 OK\r\n(.+\r\n)*Connection: close\r\n/)
+    await closed
+    expect(cut).not.toHaveBeenCalled()
+  })
+
+  it('does not wait for a connection that has sent nothing, but for one that has begun to', async () => {
+    const { server, port } = await openBusy()
+    const cut = vi.spyOn(server, 'closeAllConnections')
+    const [silent, slow] = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1').setEncoding('utf8')]
+    const heard = slow.toArray()
+    slow.write('GET /livez HTTP/1.1\r\n')
+    await expect.poll(() => promisify(server.getConnections.bind(server))()).toBe(2)
+
+    const closed = closeServer(server)
+    await once(silent.resume(), 'close')
+    slow.write('Host: porthor\r\n\r\n')
+    expect((await heard).join('')).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
     await closed
     expect(cut).not.toHaveBeenCalled()
   })
