@@ -1,5 +1,5 @@
 import { isSameScopes, type KnownScopes, type Scopes } from './scope.ts'
-import type { TokenData, TokenKey, TokenType } from './token.ts'
+import { isExpired, type TokenData, type TokenKey, type TokenType } from './token.ts'
 
 /** Every way in which the stores can disagree, or lineage be broken. */
 export const FINDING_KINDS = [
@@ -70,7 +70,10 @@ export function auditRow(
     findings.push(...unknownScopes(entry.data, known))
   }
   if (outlivesParent(row)) findings.push(found('outlives-parent', `parent ${row.parentKey}`))
-  if (row.isDelegated && row.parentKey === null) findings.push(found('orphan', 'its parent is gone'))
+  // Of a tree whose life is over the parent may go first, such as when its name is given to another token.
+  const isOver = isEnded && !(entry && 'data' in entry && !isExpired(entry.data, now))
+  if (row.isDelegated && row.parentKey === null && !isOver)
+    findings.push(found('orphan', 'its parent is gone'))
   return findings
 }
 

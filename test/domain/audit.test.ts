@@ -95,6 +95,13 @@ describe('of a row and its entry', () => {
     expect(audit({ isDelegated: true })).toEqual(['orphan: its parent is gone'])
     expect(audit({ isDelegated: false })).toEqual([])
   })
+
+  it('an orphan is not found when its life is over, by its row and by its entry', () => {
+    const row = { isDelegated: true, expiresAt: NOW }
+    expect(audit(row, { data: aSession({ expiresAt: NOW }) })).toEqual([])
+    expect(auditRow({ ...ROW, ...row }, undefined, KNOWN, NOW)).toEqual([])
+    expect(audit(row)).toEqual(['mismatch: expires', 'orphan: its parent is gone'])
+  })
 })
 
 describe('of an entry without a row', () => {

@@ -66,6 +66,14 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found()).toEqual([])
   })
 
+  it('finds nothing where a token that has ended gave up its name, and left its tree behind', async () => {
+    const { root } = await makeTree(t.h, { endsIn: 600, tokenName: 'laptop' })
+    t.h.clock.advance(600)
+    await makeRoot(t.h, { username: root.username, tokenName: 'laptop' })
+    settle()
+    expect(await found()).toEqual([])
+  })
+
   interface Case {
     readonly name: string
     readonly break: (tree: Tree) => Promise<unknown>
