@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, type Redis } from 'ioredis'
 import pg from 'pg'
 import type { Logger } from 'pino'
+import { FaultLog } from '../lib/fault-log.ts'
 import type { RedisClient } from './redis.ts'
 import { asking } from './unavailable.ts'
 
@@ -33,16 +34,17 @@ export function openRedisBroadcast(
 ): Broadcast {
   const closing = new AbortController()
   const { signal } = closing
-  const { subscriber, close } = redis instanceof Cluster ? ofCluster(redis, channel) : ofServer(redis, log)
+  const faults = new FaultLog(log)
+  const { subscriber, close } = redis instanceof Cluster ? ofCluster(redis, channel) : ofServer(redis, faults)
   subscriber.on('message', onMessage)
 
   const subscribe = async (): Promise<void> => {
     while (!signal.aborted) {
       try {
         await subscriber.subscribe(channel)
-        return
+        return faults.pass()
       } catch (error) {
-        if (!signal.aborted) log.warn({ fault: (error as Error).message }, 'could not subscribe in Redis')
+        if (!signal.aborted) faults.tell(error as Error, 'could not subscribe in Redis')
       }
       await delay(RESUBSCRIBE_DELAY_MS, undefined, { signal, ref: false }).catch(() => undefined)
     }
@@ -67,9 +69,11 @@ interface Subscriber {
 }
 
 /** A second connection, made anew with the first, so that it follows that to another master. */
-function ofServer(redis: Redis, log: Logger): Subscriber {
+function ofServer(redis: Redis, faults: FaultLog): Subscriber {
   const subscriber = redis.duplicate({ commandTimeout: undefined, maxRetriesPerRequest: null })
-  subscriber.on('error', (error) => log.warn({ fault: error.message }, 'lost the subscription in Redis'))
+  subscriber
+    .on('error', (error) => faults.tell(error, 'lost the subscription in Redis'))
+    .on('ready', () => faults.pass())
   // While it is connecting, that would end it for good.
   const follow = () => {
     if (subscriber.status === 'ready') subscriber.disconnect(true)
@@ -102,6 +106,7 @@ export function openPostgresBroadcast(
   let listener: pg.Client | undefined
   let retry: NodeJS.Timeout | undefined
   let isClosed = false
+  const faults = new FaultLog(log)
 
   const listen = async (): Promise<void> => {
     const client = new pg.Client({
@@ -111,15 +116,16 @@ export function openPostgresBroadcast(
     })
     listener = client
     client.on('notification', onMessage)
-    client.on('error', (error) => log.warn({ fault: error.message }, 'lost the listener in PostgreSQL'))
+    client.on('error', (error) => faults.tell(error, 'lost the listener in PostgreSQL'))
     client.on('end', () => {
       if (!isClosed) retry = setTimeout(listen, RELISTEN_DELAY_MS).unref()
     })
     try {
       await client.connect()
       await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
+      faults.pass()
     } catch (error) {
-      log.warn({ fault: (error as Error).message }, 'could not listen in PostgreSQL')
+      faults.tell(error as Error, 'could not listen in PostgreSQL')
       await client.end().catch(() => undefined)
     }
   }

@@ -1,6 +1,10 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { Redis } from 'ioredis'
 import pg from 'pg'
+import type { Logger } from 'pino'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { createLogger } from '../../src/lib/logger.ts'
 import { type Broadcast, openPostgresBroadcast, openRedisBroadcast } from '../../src/stores/broadcast.ts'
 import { openPool } from '../../src/stores/prisma.ts'
 import { openRedis } from '../../src/stores/redis.ts'
@@ -135,5 +139,48 @@ describe.each([
     await witness.broadcast.close()
 
     await untilListening(medium, 0)
+  })
+})
+
+describe('a broadcast whose store is away', () => {
+  /** A store that throws everybody out, and counts them. */
+  async function openDoor() {
+    let visits = 0
+    const door = createServer((socket) => {
+      visits += 1
+      socket.resetAndDestroy()
+    }).listen(0, '127.0.0.1')
+    await once(door, 'listening')
+    onTestFinished(() => void door.close())
+    return { port: (door.address() as AddressInfo).port, visits: () => visits }
+  }
+
+  it.each([
+    [
+      'Redis',
+      (port: number, log: Logger) => {
+        const redis = openRedis(`redis://127.0.0.1:${port}`, createLogger('silent'))
+        onTestFinished(() => redis.disconnect())
+        return openRedisBroadcast(redis, { channel: CHANNEL, onMessage: vi.fn(), log })
+      },
+    ],
+    [
+      'PostgreSQL',
+      (port: number, log: Logger) => {
+        const pool = openPool('postgresql://127.0.0.1:1/none', log, 1)
+        onTestFinished(() => pool.end())
+        const url = `postgresql://127.0.0.1:${port}/none`
+        return openPostgresBroadcast(pool, url, { channel: CHANNEL, onMessage: vi.fn(), log })
+      },
+    ],
+  ])('says so once, however often it tries to reach %s', async (_name, open) => {
+    const { port, visits } = await openDoor()
+    const { log, lines } = recordingLog()
+    const broadcast = open(port, log)
+    onTestFinished(broadcast.close)
+    await vi.waitFor(() => expect(visits()).toBeGreaterThan(4), PATIENT)
+    const told = lines.map(({ msg, fault }) => `${msg}: ${fault}`)
+    expect(told).not.toEqual([])
+    expect(new Set(told).size).toBe(told.length)
   })
 })
