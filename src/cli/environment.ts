@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { type Environment, isProduction } from '../config.ts'
@@ -59,20 +60,22 @@ export interface DatabaseOptions {
    * start, and on a database that is given refuse to make up the secret that its server has.
    */
   readonly join?: boolean
+  /** Refuse to make a data directory: what the command is asked for can only be in that of a server. */
+  readonly mustExist?: boolean
 }
 
 /** Opens the embedded database where none is configured and it may be used. Close it when done. */
 export async function openDatabase(
   env: Environment,
   log: Logger,
-  { join = false }: DatabaseOptions = {},
+  { join = false, mustExist = false }: DatabaseOptions = {},
 ): Promise<OpenDatabase> {
   if (isProduction(env) || env.DATABASE_URL) {
     if (join) await requireSessionSecret(env)
     return { url: env.DATABASE_URL ?? '', isEmbedded: false, close: async () => undefined }
   }
   const dataDir = dataDirOf(env)
-  await makeDataDir(dataDir)
+  await (mustExist ? requireDataDir(dataDir) : makeDataDir(dataDir))
   const { findEmbeddedPostgres, openEmbeddedPostgres } = await import('../lib/embedded-postgres.ts')
   const running = join ? await findEmbeddedPostgres(dataDir) : undefined
   const { url, close } = running ?? (await openEmbeddedPostgres({ dataDir, log }))
@@ -86,6 +89,13 @@ async function requireSessionSecret(env: Environment): Promise<void> {
   throw new ConfigError([
     `SESSION_SECRET is required where DATABASE_URL is set: that of the server, for none can be read from ${file}`,
   ])
+}
+
+async function requireDataDir(dataDir: string): Promise<void> {
+  if ((await stat(dataDir).catch(() => undefined))?.isDirectory()) return
+  throw new Error(
+    `There is no data directory ${dataDir}: set DATA_DIR or DATABASE_URL as for the server, or make one with \`porthor serve\` or \`porthor migrate\`.`,
+  )
 }
 
 async function makeDataDir(dataDir: string): Promise<void> {

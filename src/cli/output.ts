@@ -3,6 +3,11 @@ export const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
 
+/** Writes a line to standard error, for people: what is printed is for programs too. */
+export const note = (line: string): void => {
+  process.stderr.write(`porthor: ${line}\n`)
+}
+
 /** Controls, breaks of lines, and what turns the direction of writing. */
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 

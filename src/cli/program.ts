@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import type { Environment } from '../config.ts'
 import { ConfigError } from '../config-error.ts'
+import { UnavailableError } from '../domain/errors.ts'
 import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
 import type { AuditFlags } from './audit.ts'
@@ -95,6 +96,7 @@ function createProgram(env: Environment, outcome: Outcome): Command {
 
 function tell(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
+  if (error instanceof UnavailableError) return `${describeOutage(error)} Please try again.`
   const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
   if (code === 'EADDRNOTAVAIL')
     return `${address} is no address of this machine: set HOST to one, or to 0.0.0.0 for all.`
@@ -104,4 +106,11 @@ function tell(error: unknown): string {
   return error instanceof ConfigError
     ? error.message
     : (error.message.split('\n').find(Boolean) ?? error.name)
+}
+
+/** Which store it was, and for what reason where that is a code: whole messages may quote anything. */
+function describeOutage({ store, cause }: UnavailableError): string {
+  const { code } = (cause ?? {}) as { readonly code?: unknown }
+  const reason = typeof code === 'string' ? ` (${code})` : ''
+  return `${store === 'redis' ? 'Redis' : 'PostgreSQL'} did not answer${reason}.`
 }

@@ -4,7 +4,7 @@ import { parseScopes } from '../domain/scope.ts'
 import { formatToken, type TokenData, type TokenType, toTokenKey } from '../domain/token.ts'
 import type { TokenView } from '../services/token-view.ts'
 import type { TokenRow } from '../stores/token-database.ts'
-import { formatTable, print } from './output.ts'
+import { formatTable, note, print } from './output.ts'
 import { OPERATOR, withContext } from './tool.ts'
 
 export type CreatableType = Extract<TokenType, 'session' | 'user' | 'service'>
@@ -61,11 +61,12 @@ export async function create(
 
 /** Lists tokens, newest first. */
 export async function list(env: Environment, { username, type, limit, json }: ListFlags): Promise<void> {
-  const { rows } = await withView(env, (view) =>
+  const { rows, hasNextPage } = await withView(env, (view) =>
     view.tokens({ username, type }, parsePage('token', { first: limit })),
   )
   if (json) for (const row of rows) print(JSON.stringify(withScopes(row)))
   else print(tableOf(rows))
+  if (hasNextPage) note(`There are more: these are the newest ${rows.length}, see --limit and --username.`)
 }
 
 /** Shows a token, its parent, its children and its history. */

@@ -23,9 +23,11 @@ export async function withContext<T>(
   const quiet = { ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }
   const { logLevel } = loadConfig(withStandIns(quiet))
   const log = createLogger(logLevel, pino.destination(STDERR))
-  const database = await openDatabase(quiet, log, { join: true })
+  const database = await openDatabase(quiet, log, { join: true, mustExist: true })
   try {
-    const config = loadConfig(await withSecrets({ ...quiet, DATABASE_URL: database.url }))
+    const settings = await withSecrets({ ...quiet, DATABASE_URL: database.url })
+    // A command asks for hardly anything twice.
+    const config = { ...loadConfig(settings), trackedCopies: false }
     await assertMigrated(database.url)
     const context = openProcess(config, { clock: systemClock, log })
     try {

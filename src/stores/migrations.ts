@@ -206,7 +206,7 @@ async function connect(databaseUrl: string): Promise<pg.Client> {
     const reason = error instanceof Error ? error.message || ('code' in error && error.code) : error
     const { host, port, database, user } = client
     throw new MigrationError(
-      `Cannot connect to PostgreSQL at ${host}:${port}/${database} as ${user}: ${reason}`,
+      `Cannot connect to PostgreSQL at ${host}:${port}/${database}${user ? ` as ${user}` : ''}: ${reason}`,
     )
   }
 }

@@ -21,7 +21,7 @@ describe('a data directory that cannot be written to is told in one line, and at
     ['below a file', belowFile],
   ])('%s', async (_what, place) => {
     const dataDir = await place()
-    expect(await runHere(['token', 'list'], { DATA_DIR: dataDir })).toEqual({
+    expect(await runHere(['migrate'], { DATA_DIR: dataDir })).toEqual({
       code: 1,
       stdout: '',
       stderr: `porthor: Porthor cannot write to ${dataDir}: set DATA_DIR to a directory that it may write to, or set DATABASE_URL.\n`,
@@ -33,6 +33,19 @@ describe('a data directory that cannot be written to is told in one line, and at
     })
   })
 })
+
+it.each([[['token', 'list']], [['audit']], [['maintenance']]])(
+  '%s makes no data directory where there is none',
+  async (args) => {
+    const dataDir = join(await temporaryDirectory(), 'elsewhere')
+    const { stdout, stderr } = await runHere(args, { DATA_DIR: dataDir })
+    expect([stdout, stderr]).toEqual([
+      '',
+      `porthor: There is no data directory ${dataDir}: set DATA_DIR or DATABASE_URL as for the server, or make one with \`porthor serve\` or \`porthor migrate\`.\n`,
+    ])
+    await expect(stat(dataDir)).rejects.toThrow('ENOENT')
+  },
+)
 
 it('a directory is made with those above it, and is well if it is there', async () => {
   const directory = await temporaryDirectory()

@@ -99,9 +99,9 @@ describe('porthor token', () => {
     const mine = ['list', '--username', root.username]
     const [table, json, internal, limited, none] = await inTurn(
       mine,
-      [...mine, '--json'],
+      [...mine, '--limit', '4', '--json'],
       [...mine, '--type', 'internal', '--json'],
-      ['list', '--limit', '1', '--json'],
+      [...mine, '--limit', '3', '--json'],
       ['list', '--username', 'nobody', '--json'],
     )
     const [heading, ...rows] = lines(table?.stdout ?? '')
@@ -121,8 +121,24 @@ describe('porthor token', () => {
       expiresAt: child.expiresAt?.toISOString(),
     })
     expect(lines(internal?.stdout ?? '')).toHaveLength(2)
-    expect(lines(limited?.stdout ?? '')).toHaveLength(1)
+    expect(lines(limited?.stdout ?? '')).toHaveLength(3)
+    expect(limited?.stderr).toBe(
+      'porthor: There are more: these are the newest 3, see --limit and --username.\n',
+    )
+    expect([table?.stderr, json?.stderr]).toEqual(['', ''])
     expect(none).toEqual({ code: 0, stdout: '', stderr: '' })
+  })
+
+  it.each([
+    [{ REDIS_URL: 'redis://127.0.0.1:1' }, 'Redis did not answer. Please try again.'],
+    [
+      { DATABASE_URL: 'postgresql://porthor@127.0.0.1:1/none' },
+      'Cannot connect to PostgreSQL at 127.0.0.1:1/none as porthor: connect ECONNREFUSED 127.0.0.1:1',
+    ],
+  ])('says of %o which store did not answer', async (changed, fault) => {
+    const create = ['token', 'create', 'session', 'wren']
+    const { code, stdout, stderr } = await runHere(create, { ...environment(), ...changed })
+    expect([code, stdout, stderr]).toEqual([1, '', `porthor: ${fault}\n`])
   })
 
   it('list whose reader has seen enough, such as head, is no fault', async () => {
