@@ -62,6 +62,7 @@ describe('GraphQL over HTTP', () => {
     ['text', { 'Content-Type': 'text/plain' }],
     ['XML', { 'Content-Type': 'application/xml' }],
     ['of no stated type', {}],
+    ['JSON, but called a form, as by curl', { 'Content-Type': 'application/x-www-form-urlencoded' }],
     ['a form with files', { 'Content-Type': 'multipart/form-data; boundary=x' }],
   ])('a body that is %s is refused with 415, which says what would be right', async (_what, headers) => {
     const { status, body } = await post(TYPENAME, headers)
