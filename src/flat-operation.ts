@@ -76,7 +76,10 @@ export function flatten<Context>(
   if (!isObjectType(objectType) || objectType.isTypeOf || others.length > 0) return undefined
   const selected = root?.node.selectionSet && select(root.node.selectionSet, objectType, fragments)
   if (!selected) return undefined
-  const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variables)
+  // One fault is enough to leave it to others; each quotes the whole of what it is in, however long that is.
+  const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variables, {
+    maxErrors: 0,
+  })
   if (!coerced) return undefined
 
   const common = { schema, fragments, operation, variableValues: coerced, rootValue: undefined }

@@ -13,6 +13,7 @@ import {
   PlainPost,
   type PlainPostDeps,
   plainAnswerType,
+  toAnswer,
   writeAnswer,
 } from './plain-post.ts'
 import { codeErrors } from './plugins/code-errors.ts'
@@ -53,32 +54,34 @@ export function createGraphQLHandler(
   const yoga = openYoga(process, openContext, finishers)
   const plainPost = new PlainPost({ schema, finishers, prepare: preparer(yoga) })
 
-  return (request, response) => {
+  const answer = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<PlainAnswer | undefined> => {
+    const body = await readBody(request, MOST_BODY_BYTES)
+    if (body === 'aborted') return undefined
+    if (body === 'too large') return TOO_LARGE
     const type = plainAnswerType(request)
-    const isLarge = Number(request.headers['content-length'] ?? 0) > MOST_BODY_BYTES
-    if (type === undefined || isLarge) return void yoga(request, response)
-    readBody(request, MOST_BODY_BYTES)
-      .then(async (body) => {
-        if (!body) return writeAnswer(response, TOO_LARGE)
-        const answer = await plainPost.answer(body, openContext(request), type)
-        if (answer) writeAnswer(response, answer)
-        else await forward(yoga, request, response, body)
-      })
+    const plain = type && (await plainPost.answer(body, openContext(request), type))
+    return plain || answerByYoga(yoga, request, response, body)
+  }
+
+  return (request, response) => {
+    answer(request, response)
       .catch((error: unknown) => {
-        // The client has gone, or there is a fault of ours outside of any operation.
-        process.log.warn({ err: error }, 'a request could not be answered')
-        response.destroy()
+        // Outside of any operation, and so a fault of ours.
+        const errors = [toGraphQLError(error, randomUUID(), process.log)]
+        return toAnswer({ errors }, JSON_TYPE)
       })
+      .then((ready) => (ready ? writeAnswer(response, ready) : response.destroy()))
   }
 }
 
+const JSON_TYPE = 'application/json; charset=utf-8'
+
 const TOO_LARGE: PlainAnswer = {
   status: 413,
-  headers: {
-    'Content-Type': 'application/json; charset=utf-8',
-    'Cache-Control': 'no-store',
-    Connection: 'close',
-  },
+  headers: { 'Content-Type': JSON_TYPE, 'Cache-Control': 'no-store', Connection: 'close' },
   body: JSON.stringify({
     errors: [
       {
@@ -103,7 +106,7 @@ function openYoga(
     multipart: false,
     // It is without a bound on what it keeps; documents worth keeping are kept by the short way.
     parserAndValidationCache: false,
-    maxRequestBodySize: MOST_BODY_BYTES,
+    maxRequestBodySize: false,
     graphiql: config.graphiql && graphiqlOptions,
     renderGraphiQL: renderGraphiQLPage,
     context: ({ req }) => openContext(req),
@@ -145,22 +148,30 @@ function preparer(yoga: Yoga): PlainPostDeps['prepare'] {
   }
 }
 
-/** Has Yoga answer a request whose body has been read. */
-async function forward(
+/**
+ * Has Yoga answer a request whose body has been read. Not by Yoga's own listener for Node: that makes a URL of
+ * the `Host` header, and tells a client whose header is none all about where it failed.
+ */
+async function answerByYoga(
   yoga: Yoga,
   request: IncomingMessage,
   response: ServerResponse,
   body: Buffer,
-): Promise<void> {
+): Promise<PlainAnswer> {
+  const { url = ENDPOINT, method = 'GET' } = request
   const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const)
   const answer = await yoga.fetch(
-    `http://localhost${ENDPOINT}`,
-    { method: 'POST', headers: Object.fromEntries(headers), body: body.toString('utf8') },
+    `http://localhost${url}`,
+    {
+      method,
+      headers: Object.fromEntries(headers),
+      ...(method !== 'GET' && method !== 'HEAD' && { body: body.toString('utf8') }),
+    },
     { req: request, res: response },
   )
-  writeAnswer(response, {
+  return {
     status: answer.status,
     headers: Object.fromEntries(answer.headers),
     body: await answer.text(),
-  })
+  }
 }

@@ -2,13 +2,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
   type DocumentNode,
   type ExecutionResult,
-  execute,
   type GraphQLError,
   type GraphQLSchema,
+  getOperationAST,
+  OperationTypeNode,
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import { type FlatOperation, flatten } from './flat-operation.ts'
-import { type Finisher, finish, operationNameOf } from './plugins/operation.ts'
+import { executeOperation, type Finisher, finish, operationNameOf } from './plugins/operation.ts'
 import type { RequestContext } from './schema/context.ts'
 
 /**
@@ -34,24 +35,24 @@ export interface PlainAnswer {
 
 /**
  * Queries whose documents are kept after parsing and validating, in characters, in all and each: a document
- * takes up to a hundred times the memory of its query, and anybody may send one.
+ * takes up to two hundred times the memory of its query, and anybody may send one.
  */
 const MOST_QUERY_CHARS = 250_000
 const LONGEST_KEPT_QUERY = 10_000
 
-/** Requests that are kept ready to be executed again, and their longest body, in bytes. */
-const MOST_FLAT_OPERATIONS = 2_000
-const LONGEST_FLAT_BODY = 2_000
+/** Requests that are kept ready to be executed again, in characters of their bodies, in all and each. */
+const MOST_BODY_CHARS = 250_000
+const LONGEST_KEPT_BODY = 2_000
 
 const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
 /** What a client that takes JSON sends; anything more refined is weighed by Yoga. */
-const ACCEPTED_TYPES: Readonly<Record<string, string>> = {
-  '*/*': 'application/json; charset=utf-8',
-  'application/json': 'application/json; charset=utf-8',
-  'application/graphql-response+json': 'application/graphql-response+json; charset=utf-8',
-  'application/graphql-response+json, application/json': 'application/graphql-response+json; charset=utf-8',
-}
+const ACCEPTED_TYPES: ReadonlyMap<string, string> = new Map([
+  ['*/*', 'application/json; charset=utf-8'],
+  ['application/json', 'application/json; charset=utf-8'],
+  ['application/graphql-response+json', 'application/graphql-response+json; charset=utf-8'],
+  ['application/graphql-response+json, application/json', 'application/graphql-response+json; charset=utf-8'],
+])
 
 /** The media type of the answer, where the request is a plain one as far as its head tells. */
 export function plainAnswerType({ method, url, headers }: IncomingMessage): string | undefined {
@@ -60,13 +61,15 @@ export function plainAnswerType({ method, url, headers }: IncomingMessage): stri
     !url?.includes('?') &&
     headers['content-encoding'] === undefined &&
     JSON_TYPE.test(headers['content-type'] ?? '')
-  return isPlain ? ACCEPTED_TYPES[headers.accept ?? '*/*'] : undefined
+  return isPlain ? ACCEPTED_TYPES.get(headers.accept ?? '*/*') : undefined
 }
 
-/** A request as it can be executed, again and again. */
+/** A request as it can be executed. */
 interface Ready {
   readonly name: string | null
   readonly execute: FlatOperation<RequestContext>
+  /** Whether it is worth keeping, to be executed again. */
+  readonly isFlat: boolean
 }
 
 /** Executes plain operations. */
@@ -78,7 +81,11 @@ export class PlainPost {
     sizeCalculation: (_document, query) => query.length,
   })
   /** By their bodies: what asks for a token asks for the same one all day. */
-  readonly #flatOperations = new LRUCache<string, Ready>({ max: MOST_FLAT_OPERATIONS })
+  readonly #flatOperations = new LRUCache<string, Ready>({
+    maxSize: MOST_BODY_CHARS,
+    maxEntrySize: LONGEST_KEPT_BODY,
+    sizeCalculation: (_ready, body) => body.length,
+  })
 
   constructor(deps: PlainPostDeps) {
     this.#deps = deps
@@ -86,41 +93,42 @@ export class PlainPost {
 
   /** The answer to `body`; `undefined` where it is for Yoga to say what is wrong with it. Nothing was executed then. */
   async answer(body: Buffer, context: RequestContext, type: string): Promise<PlainAnswer | undefined> {
-    const ready = this.#ready(body)
+    const text = body.toString('utf8')
+    const known = this.#flatOperations.get(text)
+    const ready = known ?? this.#prepare(text)
     if (!ready) return undefined
     const startedAt = performance.now()
     const result = await ready.execute(context)
     // Without data nothing was executed: the variables or the name did not fit.
     if (result.data === undefined) return undefined
+    // Not before it went well: whoever has no token shall not push out what others ask all day.
+    if (!known && ready.isFlat && !result.errors) this.#flatOperations.set(text, ready)
     return toAnswer(finish(this.#deps.finishers, { name: ready.name, context, startedAt }, result), type)
   }
 
-  #ready(body: Buffer): Ready | undefined {
-    const text = body.toString('utf8')
-    const known = this.#flatOperations.get(text)
-    if (known) return known
+  #prepare(text: string): Ready | undefined {
     const params = parseParams(text)
     const document = params && this.#document(params)
     if (!document) return undefined
     const { schema } = this.#deps
     const { operationName, variables } = params
+    const operation = getOperationAST(document, operationName)
+    if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return undefined
     const name = operationNameOf(document, operationName)
     const flat = flatten<RequestContext>(schema, document, operationName, variables ?? {})
-    if (flat) {
-      const ready: Ready = { name, execute: flat }
-      if (body.length <= LONGEST_FLAT_BODY) this.#flatOperations.set(text, ready)
-      return ready
-    }
+    if (flat) return { name, execute: flat, isFlat: true }
+    const variableValues = variables ?? null
     return {
       name,
       execute: async (contextValue) =>
-        execute({
+        executeOperation({
           schema,
           document,
           contextValue,
-          variableValues: variables ?? null,
+          variableValues,
           operationName: operationName ?? null,
         }),
+      isFlat: false,
     }
   }
 
@@ -171,7 +179,7 @@ interface HttpExtension {
 }
 
 /** As Yoga does: the gravest status of all errors, the headers of each, and neither in the body. */
-function toAnswer({ data, errors }: ExecutionResult, type: string): PlainAnswer {
+export function toAnswer({ data, errors }: ExecutionResult, type: string): PlainAnswer {
   const body = JSON.stringify(errors ? { errors: errors.map(withoutHttp), data } : { data })
   const https = errors?.map(({ extensions }) => extensions.http as HttpExtension | undefined) ?? []
   return {

@@ -53,9 +53,60 @@ describe('GraphQL over HTTP', () => {
   })
 
   it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS'])('%s is not a way to ask', async (method) => {
-    const { status, headers, body } = await send(api.h.url, { method, headers: JSON_BODY }, [TYPENAME])
+    // Node's client says by itself how long a body is for POST and PUT only.
+    const told = { ...JSON_BODY, 'Content-Length': String(TYPENAME.length) }
+    const { status, headers, body } = await send(api.h.url, { method, headers: told }, [TYPENAME])
     expect([status, headers.allow]).toEqual([405, 'GET, POST'])
     expect(body).toContain('GraphQL only supports GET and POST requests.')
+  })
+
+  it.each(['[', 'a b', 'a:99999', '@', '?#', ''])(
+    'a Host header that is none, %j, is no matter',
+    async (host) => {
+      const headers = { Authorization: `Bearer ${await api.h.session()}`, Host: host }
+      const query = encodeURIComponent('{ viewer { user { username } } }')
+      const byGet = await send(`${api.h.url}?query=${query}`, { headers })
+      expect([byGet.status, JSON.parse(byGet.body)]).toEqual([
+        200,
+        { data: { viewer: { user: { username: 'wren' } } } },
+      ])
+      expect((await send(api.h.url, { headers: { ...headers, Accept: 'text/html' } })).body).toContain(
+        'graphiql',
+      )
+      expect((await send(api.h.url, { method: 'PUT', headers })).status).toBe(405)
+    },
+  )
+
+  it.each([
+    'constructor',
+    '__proto__',
+    'text/plain',
+    'application/xml, image/*;q=0.5',
+    'application/json;charset=iso-8859-1',
+  ])('a mutation whose answer would not be accepted is not done: %s', async (Accept) => {
+    const count = () => api.h.sql('SELECT count(*) FROM token')
+    const before = await count()
+    const headers = { ...JSON_BODY, Accept, Authorization: `Bearer ${api.h.bootstrapToken}` }
+    const { status, body } = await post(JSON.stringify({ query: SESSION }), headers)
+    expect([status, body]).toEqual([406, expect.stringContaining('accept application/json')])
+    expect(await count()).toEqual(before)
+  })
+
+  it.each([
+    ['*/*', '{"data":{"__typename":"Query"}}'],
+    ['text/html, application/*;q=0.9', '{"data":{"__typename":"Query"}}'],
+    ['application/json; charset=UTF-8', '{"data":{"__typename":"Query"}}'],
+    ['text/event-stream', 'data: {"data":{"__typename":"Query"}}'],
+    ['multipart/mixed', '{"data":{"__typename":"Query"}}'],
+  ])('an answer is given as %s', async (Accept, answer) => {
+    const { status, body } = await post(TYPENAME, { ...JSON_BODY, Accept })
+    expect([status, body]).toEqual([200, expect.stringContaining(answer)])
+  })
+
+  it('a query by GET is answered though a body came with it', async () => {
+    const url = `${api.h.url}?query=${encodeURIComponent('{ __typename }')}`
+    const { status, body } = await send(url, { headers: { ...JSON_BODY, 'Content-Length': '2' } }, ['{}'])
+    expect([status, body]).toEqual([200, '{"data":{"__typename":"Query"}}'])
   })
 
   it.each([

@@ -32,7 +32,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   }
   if (wrapper && cause instanceof GraphQLError) {
     const { code = BAD_INPUT, ...extensions } = withoutInternals(wrapper.extensions)
-    return located(wrapper, wrapper.message, { ...extensions, code })
+    return located(wrapper, shorten(redact(wrapper.message)), { ...extensions, code })
   }
   log.error({ requestId, err: cause }, 'unexpected error')
   return located(wrapper, 'Something went wrong on our side. Quote the request id when you report it.', {
@@ -45,8 +45,23 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
 function located(wrapper: GraphQLError | undefined, message: string, extensions: object): GraphQLError {
   // A syntax error tells its place by position, any other by the nodes of the query.
   const { nodes = null, source = null, positions = null, path = null } = wrapper ?? {}
-  return new GraphQLError(redact(message), { nodes, source, positions, path, extensions: { ...extensions } })
+  return new GraphQLError(shorten(redact(message)), {
+    nodes,
+    source,
+    positions,
+    path,
+    extensions: { ...extensions },
+  })
 }
+
+/** Longest message of graphql-js, in characters: it quotes variables in full. */
+const LONGEST_MESSAGE = 1_000
+
+/** Without its middle: what is wrong stands at the end. */
+const shorten = (message: string): string =>
+  message.length > LONGEST_MESSAGE
+    ? `${message.slice(0, LONGEST_MESSAGE / 2)} … ${message.slice(-LONGEST_MESSAGE / 2)}`
+    : message
 
 /**
  * Yoga hangs the error of its JSON parser on its own, and that quotes the body. It also takes from there that

@@ -8,12 +8,25 @@ const ADVICE: Readonly<Record<number, string>> = {
 
 const FORM_TYPE = /^application\/x-www-form-urlencoded\b/i
 
-/** Gives a refusal that would be empty a body that says what would be right. */
+/** What Yoga can answer with. */
+const ANSWER_TYPES = [
+  'application/graphql-response+json',
+  'application/json',
+  'multipart/mixed',
+  'text/event-stream',
+] as const
+
+/**
+ * Refuses early what Yoga would refuse late, or not understand, and gives every refusal that would be empty a
+ * body that says what would be right.
+ */
 export const useSpokenRefusals = (): Plugin => ({
-  onRequestParse: ({ request, endResponse, fetchAPI }) => {
+  onRequestParse: ({ request: { headers }, endResponse, fetchAPI }) => {
+    const refuse = (status: number) => endResponse(new fetchAPI.Response(null, { status }))
+    // Yoga looks only when the operation is done: a token would be made that nobody is given.
+    if (!isAcceptable(headers.get('accept') || '*/*')) refuse(406)
     // What `curl -d` says of any body: Yoga would take the JSON for a form, and miss the query.
-    if (FORM_TYPE.test(request.headers.get('content-type') ?? ''))
-      endResponse(new fetchAPI.Response(null, { status: 415 }))
+    else if (FORM_TYPE.test(headers.get('content-type') ?? '')) refuse(415)
   },
   onResponse: ({ response, setResponse, fetchAPI }) => {
     const message = ADVICE[response.status]
@@ -32,3 +45,24 @@ export const useSpokenRefusals = (): Plugin => ({
     )
   },
 })
+
+/** As Yoga reads the header: by type alone, whatever the weights, and in UTF-8 only. */
+function isAcceptable(accept: string): boolean {
+  return accept
+    .replace(/\s/g, '')
+    .toLowerCase()
+    .split(',')
+    .some((range) => {
+      const [mediaType = '', ...parameters] = range.split(';')
+      const charset = parameters.find((parameter) => parameter.includes('charset='))
+      return (
+        (charset ?? 'charset=utf-8') === 'charset=utf-8' &&
+        ANSWER_TYPES.some((type) => matches(mediaType, type))
+      )
+    })
+}
+
+function matches(range: string, type: string): boolean {
+  const [[kind, subtype], [ownKind, ownSubtype]] = [range.split('/'), type.split('/')]
+  return (kind === '*' || kind === ownKind) && (subtype === '*' || subtype === ownSubtype)
+}

@@ -94,7 +94,8 @@ const ofCluster = (cluster: Cluster, channel: string): Subscriber => ({
   close: () => void cluster.unsubscribe(channel).catch(() => undefined),
 })
 
-/** How long to wait before listening again, in milliseconds. */
+/** How long to wait for a connection to listen on, and before listening again, in milliseconds. */
+const CONNECT_TIMEOUT_MS = 3_000
 const RELISTEN_DELAY_MS = 1_000
 
 /** Over PostgreSQL LISTEN and NOTIFY, for installations without Redis. */
@@ -111,6 +112,7 @@ export function openPostgresBroadcast(
   const listen = async (): Promise<void> => {
     const client = new pg.Client({
       connectionString: databaseUrl,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
       application_name: 'porthor',
     })

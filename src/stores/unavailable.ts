@@ -21,10 +21,11 @@ const PRISMA_ERRORS = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P20
 
 /**
  * SQLSTATE codes that say "not now" rather than "wrong": connection faults (08), too many connections,
- * lock or statement timeout, deadlock, serialization, shutdown and start-up, and a log-in that is refused.
+ * lock or statement timeout, deadlock, serialization, shutdown and start-up, a server that takes no writes, and a
+ * log-in that is refused.
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-const SQL_STATE = /^(08...|28...|3D000|53[0-9]{3}|55P03|57014|57P0[1-5]|40001|40P01|25P0[34])$/
+const SQL_STATE = /^(08...|28...|3D000|53[0-9]{3}|55P03|57014|57P0[1-5]|40001|40P01|25006|25P0[34])$/
 
 /** Faults of a driver, which come without a code. */
 const DRIVER_MESSAGE =
