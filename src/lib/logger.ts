@@ -1,8 +1,15 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
+import sonicBoom from 'sonic-boom'
 
 /** How long a line may wait for others to be written with it, in milliseconds, and how much they may hold, in bytes. */
 const FLUSH_INTERVAL_MS = 100
 const BUFFER_BYTES = 8 * 1024
+
+/** How much may wait for a reader that has stopped to read, in bytes; lines beyond it are dropped. */
+const MOST_WAITING_BYTES = 64 * 1024 * 1024
+
+/** How often such a reader is tried again at the exit of the process, a tenth of a second apart. */
+const MOST_LAST_TRIES = 10
 
 /**
  * A logger that writes a JSON line for each event. Errors are told by name, message, stack and code
@@ -15,8 +22,35 @@ const BUFFER_BYTES = 8 * 1024
 export const createLogger = (level: string, destination: DestinationStream = bufferedOutput()): Logger =>
   pino({ level, base: null, timestamp: isoTime, serializers: { err: describe } }, destination)
 
-const bufferedOutput = (): DestinationStream =>
-  pino.destination({ sync: false, minLength: BUFFER_BYTES, periodicFlush: FLUSH_INTERVAL_MS })
+/**
+ * Standard output, by a sonic-boom of ours: the one that pino brings never ends its last write, at the exit of the
+ * process, where the reader has gone.
+ */
+function bufferedOutput(): DestinationStream {
+  let triesLeft = Number.POSITIVE_INFINITY
+  const output = new sonicBoom.SonicBoom({
+    fd: process.stdout.fd,
+    sync: false,
+    minLength: BUFFER_BYTES,
+    maxLength: MOST_WAITING_BYTES,
+    periodicFlush: FLUSH_INTERVAL_MS,
+    retryEAGAIN: () => {
+      triesLeft -= 1
+      return triesLeft > 0
+    },
+  })
+  // Without a reader there is nobody to tell.
+  output.on('error', () => undefined)
+  process.once('exit', () => {
+    triesLeft = MOST_LAST_TRIES
+    try {
+      output.flushSync()
+    } catch {
+      // As above.
+    }
+  })
+  return output
+}
 
 let lastTime = { at: 0, text: '' }
 

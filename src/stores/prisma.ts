@@ -15,6 +15,12 @@ const QUERY_TIMEOUT_MS = 9_000
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 const TRANSACTION_TIMEOUT_MS = 12_000
 
+/**
+ * How long a connection is used, in seconds: by an old one a server may be asked for ever that is not the primary
+ * any more, and takes no writes.
+ */
+const MAX_LIFETIME_S = 60
+
 /** Connections for transactions. Waiting ones hold theirs, so there are more than cores to use them. */
 const POOL_SIZE = 20
 
@@ -23,6 +29,7 @@ export const poolConfig = (databaseUrl: string, size = POOL_SIZE): pg.PoolConfig
   connectionString: databaseUrl,
   max: size,
   connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  maxLifetimeSeconds: MAX_LIFETIME_S,
   lock_timeout: LOCK_TIMEOUT_MS,
   statement_timeout: STATEMENT_TIMEOUT_MS,
   query_timeout: QUERY_TIMEOUT_MS,

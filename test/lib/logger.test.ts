@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { createLogger } from '../../src/lib/logger.ts'
 
 /** The lines that a logger of `level` writes while `use` has it. */
@@ -66,5 +69,31 @@ it('lines tell the time in ISO 8601, and nothing of the machine', () => {
     level: 30,
     time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     msg: 'started',
+  })
+})
+
+describe('what is logged last', () => {
+  const script = fileURLToPath(new URL('../support/log-process.ts', import.meta.url))
+
+  function start() {
+    const child = spawn(process.execPath, ['--import', 'tsx', script], { stdio: ['pipe', 'pipe', 'inherit'] })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    return { child, exited: once(child, 'exit') }
+  }
+
+  it('is written when the process ends', async () => {
+    const { child, exited } = start()
+    child.stdin.end('go')
+    const lines = (await child.stdout.setEncoding('utf8').toArray()).join('').trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line).msg)).toEqual(['first', 'last'])
+    expect(await exited).toEqual([0, null])
+  })
+
+  it('keeps no process from ending where the reader has gone', async () => {
+    const { child, exited } = start()
+    await once(child.stdout, 'data')
+    child.stdout.destroy()
+    child.stdin.end('go')
+    expect(await exited).toEqual([0, null])
   })
 })
