@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import proxyaddr from 'proxy-addr'
 import { z } from 'zod'
 import { ConfigError } from './config-error.ts'
@@ -70,7 +71,7 @@ export function loadConfig(env: Environment): Config {
 
   // Whoever meant production would get made-up secrets, and GraphiQL.
   if (!production && /^prod/i.test(env.NODE_ENV ?? '')) {
-    faults.push('NODE_ENV must be production, in full and in lower case, or a name that does not begin so')
+    faults.push('NODE_ENV must be exactly production; any other name must not begin with prod')
   }
 
   const databaseUrl = read.url('DATABASE_URL', ['postgres:', 'postgresql:'])
@@ -109,7 +110,7 @@ export function loadConfig(env: Environment): Config {
     tokenCacheSize: read.integer('TOKEN_CACHE_SIZE', 5_000, 1, 10_000_000),
     trackedCopies: read.flag('TRACKED_COPIES', true),
     trustedProxies: read.trustedProxies(),
-    host: env.HOST || (production ? '0.0.0.0' : '127.0.0.1'),
+    host: read.host(production ? '0.0.0.0' : '127.0.0.1'),
     port: read.integer('PORT', 4_000, 0, 65_535),
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
     graphiql: read.flag('GRAPHIQL', !production),
@@ -127,6 +128,9 @@ const FLAGS: ReadonlyMap<string, boolean> = new Map([
   ['0', false],
 ])
 
+/** @see https://www.rfc-editor.org/rfc/rfc1123#section-2.1 */
+const HOST_NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i
+
 const scopeTable = z.record(z.string().regex(SCOPE_NAME), z.string())
 
 /** Readers of one variable each. A faulty one adds to `faults` and answers with the fallback. */
@@ -142,13 +146,24 @@ function reader(env: Environment, faults: string[]) {
     url(name: string, protocols: readonly string[]): string | undefined {
       const value = env[name]
       if (!value) return undefined
-      const isValid = URL.canParse(value) && protocols.includes(new URL(value).protocol)
-      return isValid
-        ? value
-        : fault(
-            `${name} must be a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`,
-            undefined,
-          )
+      if (!protocols.some((protocol) => value.startsWith(`${protocol}//`))) {
+        const beginnings = protocols.map((protocol) => `${protocol}//`).join(' or ')
+        return fault(`${name} must be a URL that begins with ${beginnings}`, undefined)
+      }
+      if (URL.canParse(value)) return value
+      return fault(
+        `${name} must be a URL: of one host, and in its user and password / ? # @ : % and the like are written as %2F %3F %23 %40 %3A %25`,
+        undefined,
+      )
+    },
+
+    host(fallback: string): string {
+      const value = env.HOST || fallback
+      if (isIP(value) || HOST_NAME.test(value)) return value
+      return fault(
+        'HOST must be an address, such as 127.0.0.1, :: (without brackets) or 0.0.0.0, or a name',
+        fallback,
+      )
     },
 
     redisUrl(): string | undefined {
@@ -214,23 +229,34 @@ function reader(env: Environment, faults: string[]) {
     },
 
     knownScopes(): KnownScopes {
-      const advice = `KNOWN_SCOPES must be a JSON object of scope names (letters, digits, : . _ -) and their descriptions, with ${ADMIN_SCOPE} and ${USER_SCOPE} among them`
-      try {
-        const scopes = new Map(
-          Object.entries(env.KNOWN_SCOPES ? scopeTable.parse(JSON.parse(env.KNOWN_SCOPES)) : DEFAULT_SCOPES),
+      const faulty = (reason: string): KnownScopes =>
+        fault(
+          `KNOWN_SCOPES must be a JSON object of scope names (letters, digits, : . _ -) and their descriptions, with ${ADMIN_SCOPE} and ${USER_SCOPE} among them: ${reason}`,
+          new Map(),
         )
-        if (!scopes.has(ADMIN_SCOPE) || !scopes.has(USER_SCOPE)) fault(advice, undefined)
-        return scopes
+      let table: unknown = DEFAULT_SCOPES
+      try {
+        if (env.KNOWN_SCOPES) table = JSON.parse(env.KNOWN_SCOPES)
       } catch {
-        return fault(advice, new Map())
+        return faulty('it is no JSON')
       }
+      const { data, error } = scopeTable.safeParse(table)
+      if (error) {
+        const place = Object.keys(table ?? {}).indexOf(String(error.issues[0]?.path[0]))
+        return faulty(place < 0 ? 'it is no object' : `entry ${place + 1} is none`)
+      }
+      const missing = [ADMIN_SCOPE, USER_SCOPE].filter((scope) => !(scope in data))
+      return missing.length > 0
+        ? faulty(`${missing.join(' and ')} is missing`)
+        : new Map(Object.entries(data))
     },
 
     trustedProxies(): readonly string[] {
       const blocks = list('TRUSTED_PROXIES')
-      if (blocks.every(isAddressOrBlock)) return blocks
+      const place = blocks.findIndex((block) => !isAddressOrBlock(block))
+      if (place < 0) return blocks
       return fault(
-        'TRUSTED_PROXIES must be full addresses, or CIDR blocks with no bits set behind their prefix, separated by commas, such as 10.0.0.0/8',
+        `TRUSTED_PROXIES must be full addresses, or CIDR blocks with no bits set behind their prefix, separated by commas, such as 10.0.0.0/8: entry ${place + 1} is none`,
         [],
       )
     },

@@ -158,6 +158,10 @@ describe('a variable is refused by its name', () => {
     ['DATABASE_URL', 'not a URL'],
     ['DATABASE_URL', 'mysql://db.example/porthor'],
     ['DATABASE_URL', 'db.example:5432/porthor'],
+    ['DATABASE_URL', 'postgresql://porthor:p/s#s@db.example:5432/porthor'],
+    ['HOST', '[::1]'],
+    ['HOST', 'j k'],
+    ['HOST', 'http://a.example'],
     ['REDIS_URL', 'http://redis.example'],
     ['REDIS_URL', '127.0.0.1:6379'],
     ['REDIS_URL', 'redis'],
@@ -232,6 +236,18 @@ describe('a variable is refused by its name', () => {
     ['GRAPHIQL', 'constructor'],
   ])('%s=%j', (name, value) => {
     expect(faultsOf({ ...LEAST, [name]: value })).toEqual([expect.stringMatching(`^${name}\\b`)])
+  })
+
+  it.each([
+    ['DATABASE_URL', 'postgresql://porthor:p/s#s@db.example:5432/porthor', 'written as %2F %3F %23'],
+    ['HOST', '[::1]', ':: (without brackets)'],
+    ['KNOWN_SCOPES', '{"admin:token":"x","user:token":"x","a b":"x"}', 'entry 3 is none'],
+    ['KNOWN_SCOPES', '{"admin:token":"x","user:token":"x"', 'it is no JSON'],
+    ['KNOWN_SCOPES', 'null', 'it is no object'],
+    ['KNOWN_SCOPES', '{"admin:token":"x"}', 'user:token is missing'],
+    ['TRUSTED_PROXIES', '10.0.0.0/8, 10.0.0.256, 10.1', 'entry 2 is none'],
+  ])('%s=%j, with what is wrong in it', (name, value, reason) => {
+    expect(faultsOf({ ...LEAST, [name]: value })).toEqual([expect.stringContaining(reason)])
   })
 
   it('SESSION_SECRET is told to be missing only where it is', () => {

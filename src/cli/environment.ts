@@ -3,11 +3,11 @@ import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { type Environment, isProduction } from '../config.ts'
 import { ConfigError } from '../config-error.ts'
-import { formatToken, generateToken } from '../domain/token.ts'
-import { generateFernetKey } from '../lib/fernet.ts'
+import { formatToken, generateToken, parseToken } from '../domain/token.ts'
+import { Fernet, generateFernetKey } from '../lib/fernet.ts'
 import { readSecretFile } from '../lib/secret-file.ts'
 import { makeDirectory } from './make-directory.ts'
-import { readOrCreateSecret } from './secret-file.ts'
+import { type GeneratedSecret, readOrCreateSecret } from './secret-file.ts'
 
 /** Only its owner may see what is in it. */
 const PRIVATE = 0o700
@@ -37,6 +37,15 @@ export const withStandIns = (env: Environment): Environment =>
         BOOTSTRAP_TOKEN: env.BOOTSTRAP_TOKEN || formatToken(generateToken()),
       }
 
+const SESSION_SECRET: GeneratedSecret = {
+  generate: generateFernetKey,
+  check: (text) => new Fernet(text.split(',')),
+}
+const BOOTSTRAP_TOKEN: GeneratedSecret = {
+  generate: () => formatToken(generateToken()),
+  check: parseToken,
+}
+
 /** Adds secrets that are generated once and kept in the data directory. In production it adds nothing. */
 export async function withSecrets(env: Environment): Promise<Environment> {
   if (isProduction(env)) return env
@@ -44,10 +53,9 @@ export async function withSecrets(env: Environment): Promise<Environment> {
   return {
     ...env,
     SESSION_SECRET:
-      env.SESSION_SECRET || (await readOrCreateSecret(sessionSecretFile(dataDir), generateFernetKey)),
+      env.SESSION_SECRET || (await readOrCreateSecret(sessionSecretFile(dataDir), SESSION_SECRET)),
     BOOTSTRAP_TOKEN:
-      env.BOOTSTRAP_TOKEN ||
-      (await readOrCreateSecret(bootstrapTokenFile(dataDir), () => formatToken(generateToken()))),
+      env.BOOTSTRAP_TOKEN || (await readOrCreateSecret(bootstrapTokenFile(dataDir), BOOTSTRAP_TOKEN)),
   }
 }
 

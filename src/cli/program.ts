@@ -94,18 +94,27 @@ function createProgram(env: Environment, outcome: Outcome): Command {
   return program
 }
 
+interface SystemError extends NodeJS.ErrnoException {
+  readonly hostname?: string
+  readonly address?: string
+  readonly port?: number
+}
+
 function tell(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error instanceof UnavailableError) return `${describeOutage(error)} Please try again.`
-  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
+  const { code, syscall, hostname, address, port } = error as SystemError
+  if (syscall === 'getaddrinfo' && hostname !== undefined)
+    return `${hostname} is the name of no machine that is known here: set HOST to an address of this one, or to 0.0.0.0 for all.`
   if (code === 'EADDRNOTAVAIL')
     return `${address} is no address of this machine: set HOST to one, or to 0.0.0.0 for all.`
   if (code === 'EACCES' && port !== undefined)
     return `${address}:${port} is not allowed: set PORT to 1024 or above.`
   if (code === 'EADDRINUSE') return `${address}:${port} is in use: set PORT to a free one (0 picks one).`
-  return error instanceof ConfigError
-    ? error.message
-    : (error.message.split('\n').find(Boolean) ?? error.name)
+  if (error instanceof ConfigError) return error.message
+  const lines = error.message.split('\n').filter(Boolean)
+  // Prisma begins with which of its functions it was, and ends with what was wrong.
+  return (error.name.startsWith('PrismaClient') ? lines.at(-1) : lines[0]) ?? error.name
 }
 
 /** Which store it was, and for what reason where that is a code: whole messages may quote anything. */

@@ -1,12 +1,9 @@
-import { pino } from 'pino'
 import { type Environment, loadConfig } from '../config.ts'
 import { openProcess, type ProcessContext } from '../context.ts'
 import { systemClock } from '../lib/clock.ts'
-import { createLogger } from '../lib/logger.ts'
 import { assertMigrated } from '../stores/migrations.ts'
 import { openDatabase, withSecrets, withStandIns } from './environment.ts'
-
-const STDERR = 2
+import { createToolLogger } from './output.ts'
 
 /** Who commands are run by: an admin whom history knows as `<internal>`, at no address. */
 export const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
@@ -22,7 +19,7 @@ export async function withContext<T>(
 ): Promise<T> {
   const quiet = { ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }
   const { logLevel } = loadConfig(withStandIns(quiet))
-  const log = createLogger(logLevel, pino.destination(STDERR))
+  const log = createToolLogger(logLevel)
   const database = await openDatabase(quiet, log, { join: true, mustExist: true })
   try {
     const settings = await withSecrets({ ...quiet, DATABASE_URL: database.url })

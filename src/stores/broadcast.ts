@@ -118,7 +118,9 @@ export function openPostgresBroadcast(
     })
     listener = client
     client.on('notification', onMessage)
-    client.on('error', (error) => faults.tell(error, 'lost the listener in PostgreSQL'))
+    client.on('error', (error) => {
+      if (!isClosed) faults.tell(error, 'lost the listener in PostgreSQL')
+    })
     client.on('end', () => {
       if (!isClosed) retry = setTimeout(listen, RELISTEN_DELAY_MS).unref()
     })
@@ -127,7 +129,7 @@ export function openPostgresBroadcast(
       await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
       faults.pass()
     } catch (error) {
-      faults.tell(error as Error, 'could not listen in PostgreSQL')
+      if (!isClosed) faults.tell(error as Error, 'could not listen in PostgreSQL')
       await client.end().catch(() => undefined)
     }
   }
