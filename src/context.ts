@@ -6,6 +6,7 @@ import type { Clock } from './lib/clock.ts'
 import { Fernet } from './lib/fernet.ts'
 import { AuditService } from './services/audit-service.ts'
 import { Authenticator } from './services/authenticator.ts'
+import { KeyCheck } from './services/key-check.ts'
 import type { Services } from './services/services.ts'
 import { TokenCacheService } from './services/token-cache-service.ts'
 import { TokenDirectory } from './services/token-directory.ts'
@@ -71,6 +72,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   })
   const upkeepDatabase = new UpkeepDatabase(prisma, config.databaseUrl.reveal())
   const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
+  const keys = new KeyCheck({ tokens, log })
   const services: Services = {
     authenticator: new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log }),
     tokenCache,
@@ -105,10 +107,11 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       tokens,
       database,
       audit: new AuditDatabase(prisma),
+      keys,
       clock,
-      log,
       knownScopes: config.knownScopes,
     }),
+    keys,
     knownScopes: config.knownScopes,
   }
 

@@ -16,7 +16,7 @@ const FINDINGS_LEFT = 1
 export async function audit(env: Environment, { fix = false, json = false }: AuditFlags): Promise<number> {
   const counts = { found: 0, left: 0 }
   await withContext(env, async ({ services }) => {
-    if (!fix) await services.audit.checkKeys()
+    if (!fix) await services.keys.warn()
     const progress = showProgress('records')
     for await (const finding of services.audit.run({ fix, onProgress: progress.update })) {
       progress.end()

@@ -29,8 +29,8 @@ export async function serve(env: Environment): Promise<void> {
     await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
     const process = openProcess(config, { clock: systemClock, log })
     const stopUpkeep = startUpkeep(process)
-    process.services.audit
-      .checkKeys()
+    process.services.keys
+      .warn()
       .catch((error: unknown) => log.warn({ err: error }, 'could not check SESSION_SECRET'))
     try {
       await listenUntil(stopped, process, (url) => {

@@ -48,7 +48,8 @@ export async function create(
     throw new Error('--expires is not for sessions: they live for the token lifetime.')
   }
   const expiresAt = expires ?? null
-  await withContext(env, async ({ services: { tokens } }) => {
+  await withContext(env, async ({ services: { tokens, keys } }) => {
+    await keys.requireRight()
     const make: Record<typeof type, () => Promise<TokenData>> = {
       session: () => tokens.createSession(OPERATOR, { username, scopes }),
       service: () => tokens.createService(OPERATOR, { username, scopes, expiresAt }),

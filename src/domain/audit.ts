@@ -39,7 +39,13 @@ export interface AuditedRow {
 }
 
 /** An entry of the token store as it is: readable, or damaged, and then how; never with its contents. */
-export type StoredEntry = { readonly data: TokenData } | { readonly fault: string }
+export type StoredEntry = { readonly data: TokenData } | DamagedEntry
+
+export interface DamagedEntry {
+  readonly fault: string
+  /** When it was sealed, where all that is known to be wrong is that we have no key for it. */
+  readonly sealedAt?: Date
+}
 
 /**
  * Redis counts the life of an entry in whole seconds from when it was written, and so may drop it up to

@@ -18,12 +18,20 @@ const HMAC_BYTES = 32
 const SHORTEST_TOKEN_BYTES = CIPHERTEXT_OFFSET + BLOCK_BYTES + HMAC_BYTES
 const KEY_BYTES = 32
 
-/** What `FernetError` says of a token that was sealed with some other key. */
-export const SIGNED_BY_NONE = 'signed by none of the keys'
-
 /** The token cannot be read. Says which rule it breaks, never what it contains. */
 export class FernetError extends Error {
   override readonly name = 'FernetError'
+}
+
+/** The token was sealed with some other key, or has been changed since. */
+export class ForeignTokenError extends FernetError {
+  /** As the token tells, by which nobody vouches. */
+  readonly sealedAt: Date
+
+  constructor(sealedAt: Date) {
+    super('signed by none of the keys')
+    this.sealedAt = sealedAt
+  }
 }
 
 interface Key {
@@ -77,7 +85,7 @@ export class Fernet {
     if (ciphertext.length % BLOCK_BYTES !== 0) throw new FernetError('ciphertext is not whole blocks')
     const signature = bytes.subarray(-HMAC_BYTES)
     const key = this.#keys.find((candidate) => timingSafeEqual(sign(candidate, signed), signature))
-    if (!key) throw new FernetError(SIGNED_BY_NONE)
+    if (!key) throw new ForeignTokenError(new Date(1000 * Number(signed.readBigUInt64BE(TIME_OFFSET))))
     const decipher = createDecipheriv(
       'aes-128-cbc',
       key.encryption,

@@ -1,24 +1,23 @@
-import type { Logger } from 'pino'
 import { type AuditedRow, auditRow, auditStray, type Finding, type FindingKind } from '../domain/audit.ts'
 import { INTERNAL_ACTOR } from '../domain/history.ts'
 import { floorToSecond } from '../domain/lifetime.ts'
 import type { KnownScopes } from '../domain/scope.ts'
 import type { TokenData, TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
-import { SIGNED_BY_NONE } from '../lib/fernet.ts'
 import { slicesOf } from '../lib/slices.ts'
 import type { AuditDatabase } from '../stores/audit-database.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { StoredEntry, TokenStore } from '../stores/token-store.ts'
 import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
+import type { KeyCheck } from './key-check.ts'
 import { lockTrees } from './token-tree.ts'
 
 export interface AuditServiceDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly audit: AuditDatabase
+  readonly keys: KeyCheck
   readonly clock: Clock
-  readonly log: Logger
   readonly knownScopes: KnownScopes
 }
 
@@ -36,9 +35,6 @@ export interface AuditedFinding extends Finding {
 
 /** Rows and entries looked at together: the audit's memory does not grow with their number. */
 const BATCH = 1_000
-
-/** Records that are looked at to see whether the keys are the right ones. */
-const GLANCE = 1_000
 
 /** Suspicious rows that one transaction holds. */
 const HELD_AT_ONCE = 100
@@ -84,7 +80,8 @@ export class AuditService {
    */
   async *run({ fix, onProgress = () => undefined }: AuditOptions): AsyncGenerator<AuditedFinding> {
     const { audit, tokens } = this.#deps
-    if (fix) await this.#requireRightKeys()
+    // What cannot be opened is deleted.
+    if (fix) await this.#deps.keys.requireCurrent()
     let done = 0
     for await (const rows of audit.rows(BATCH)) {
       const suspects = await this.#suspectRows(rows)
@@ -99,43 +96,6 @@ export class AuditService {
       done += keys.length
       onProgress(done)
     }
-  }
-
-  /**
-   * Logs an error where this process seems to have other keys than those who wrote the token store: every token
-   * there would be refused, as if it were unknown.
-   *
-   * @throws {UnavailableError}
-   */
-  async checkKeys(): Promise<void> {
-    if (!(await this.#hasForeignKeys(GLANCE))) return
-    this.#deps.log.error(
-      'no record of the token store can be opened with a key of SESSION_SECRET: no token of before is accepted',
-    )
-  }
-
-  /** What cannot be opened is deleted: where that is all there is, the keys are to blame, and not the records. */
-  async #requireRightKeys(): Promise<void> {
-    if (!(await this.#hasForeignKeys(Number.POSITIVE_INFINITY))) return
-    throw new Error(
-      'No record of the token store can be opened with a key of SESSION_SECRET, so nothing was mended: set the key of the server.',
-    )
-  }
-
-  /** Whether none of some `limit` records can be opened, and one at least was sealed with another key. */
-  async #hasForeignKeys(limit: number): Promise<boolean> {
-    const { tokens } = this.#deps
-    let seen = 0
-    let areForeign = false
-    for await (const keys of tokens.scan()) {
-      for (const entry of (await tokens.inspect(keys)).values()) {
-        if ('data' in entry) return false
-        areForeign ||= entry.fault === SIGNED_BY_NONE
-      }
-      seen += keys.length
-      if (seen >= limit) break
-    }
-    return areForeign
   }
 
   async #suspectRows(rows: readonly AuditedRow[]): Promise<TokenKey[]> {

@@ -1,6 +1,7 @@
 import type { KnownScopes } from '../domain/scope.ts'
 import type { AuditService } from './audit-service.ts'
 import type { Authenticator } from './authenticator.ts'
+import type { KeyCheck } from './key-check.ts'
 import type { TokenCacheService } from './token-cache-service.ts'
 import type { TokenDirectory } from './token-directory.ts'
 import type { TokenModificationService } from './token-modification-service.ts'
@@ -20,5 +21,6 @@ export interface Services {
   readonly usage: UsageRecorder
   readonly upkeep: UpkeepService
   readonly audit: AuditService
+  readonly keys: KeyCheck
   readonly knownScopes: KnownScopes
 }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { isExpired, type TokenData, type TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type Fernet, FernetError } from '../lib/fernet.ts'
+import { type Fernet, FernetError, ForeignTokenError } from '../lib/fernet.ts'
 import { DamagedRecordError, decodeRecord, encodeRecord } from './token-record.ts'
 import type { StoredEntry, TokenEntry } from './token-store.ts'
 
@@ -45,6 +45,7 @@ export class SealedRecords {
     try {
       return { data: this.#read(key, sealed) }
     } catch (error) {
+      if (error instanceof ForeignTokenError) return { fault: error.message, sealedAt: error.sealedAt }
       if (error instanceof FernetError || error instanceof DamagedRecordError) return { fault: error.message }
       throw error
     }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, expect, it, vi } from 'vitest'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
+import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { useApi } from '../support/api.ts'
 import { runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { type CommandResult, faultsIn, runHere } from '../support/command.ts'
@@ -139,6 +140,19 @@ describe('porthor token', () => {
     const create = ['token', 'create', 'session', 'wren']
     const { code, stdout, stderr } = await runHere(create, { ...environment(), ...changed })
     expect([code, stdout, stderr]).toEqual([1, '', `porthor: ${fault}\n`])
+  })
+
+  it('create makes nothing with the key of another store', async () => {
+    await makeRoot(t.h)
+    const before = await t.h.sql('SELECT token FROM token')
+    const other = { ...environment(), SESSION_SECRET: generateFernetKey() }
+    const { code, stdout, stderr } = await runHere(['token', 'create', 'session', 'wren'], other)
+    expect([code, stdout, stderr]).toEqual([
+      1,
+      '',
+      'porthor: No record of the token store can be opened with a key of SESSION_SECRET, so nothing was made: set the keys of the server.\n',
+    ])
+    expect(await t.h.sql('SELECT token FROM token')).toEqual(before)
   })
 
   it('list whose reader has seen enough, such as head, is no fault', async () => {

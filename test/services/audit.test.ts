@@ -1,8 +1,9 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { addSeconds } from '../../src/domain/lifetime.ts'
 import type { TokenData } from '../../src/domain/token.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { type AuditedFinding, AuditService } from '../../src/services/audit-service.ts'
+import { KeyCheck } from '../../src/services/key-check.ts'
 import { AuditDatabase } from '../../src/stores/audit-database.ts'
 import { TokenDatabase } from '../../src/stores/token-database.ts'
 import type { TokenStore } from '../../src/stores/token-store.ts'
@@ -294,6 +295,25 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     await t.h.restart()
   })
 
+  it('mends nothing where several records were sealed with another key since the last with its own', async () => {
+    const old = await makeRoot(t.h)
+    t.h.clock.advance(1)
+    const before = t.h.context.config.sessionSecrets.reveal().join(',')
+    await t.h.restart({ SESSION_SECRET: `${generateFernetKey()},${before}` })
+    const fresh = [await makeRoot(t.h), await makeRoot(t.h)]
+    await t.h.restart({ SESSION_SECRET: before })
+    onTestFinished(() => t.h.restart())
+
+    await expect(run(true)).rejects.toThrow(
+      'The newest 2 records of the token store were sealed with a key that SESSION_SECRET has not got',
+    )
+    expect(await storedOf(t.h, store, [old])).toEqual([old])
+    await dropEntry(t.h, store, fresh[0] ?? old)
+    expect(await found(true)).toContain(
+      `malformed ${keyOf(fresh[1] ?? old)} signed by none of the keys (fixed)`,
+    )
+  })
+
   it('mends a damaged record that is the only one', async () => {
     const root = await makeRoot(t.h)
     await writeEntry(t.h, store, root, 'rubbish')
@@ -418,8 +438,8 @@ describe('an audit while tokens come and go', () => {
       tokens,
       database: new TokenDatabase(prisma),
       audit: new AuditDatabase(prisma),
+      keys: new KeyCheck({ tokens, log }),
       clock,
-      log,
       knownScopes: config.knownScopes,
     })
   }
