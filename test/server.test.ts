@@ -103,6 +103,15 @@ describe('GraphQL over HTTP', () => {
     expect([status, body]).toEqual([200, expect.stringContaining(answer)])
   })
 
+  it.each<[string, Record<string, string>]>([
+    ['in UTF-8', { 'Content-Type': 'application/json;charset="UTF-8"' }],
+    ['with more to say of it', { 'Content-Type': 'application/json; charset=utf-8; profile=x' }],
+    ['expressly not compressed', { ...JSON_BODY, 'Content-Encoding': 'identity' }],
+  ])('a body %s is read', async (_what, headers) => {
+    const { status, body } = await post(TYPENAME, headers)
+    expect([status, body]).toEqual([200, '{"data":{"__typename":"Query"}}'])
+  })
+
   it('a query by GET is answered though a body came with it', async () => {
     const url = `${api.h.url}?query=${encodeURIComponent('{ __typename }')}`
     const { status, body } = await send(url, { headers: { ...JSON_BODY, 'Content-Length': '2' } }, ['{}'])
@@ -114,6 +123,8 @@ describe('GraphQL over HTTP', () => {
     ['XML', { 'Content-Type': 'application/xml' }],
     ['of no stated type', {}],
     ['JSON, but called a form, as by curl', { 'Content-Type': 'application/x-www-form-urlencoded' }],
+    ['compressed', { ...JSON_BODY, 'Content-Encoding': 'gzip' }],
+    ['in UTF-16', { 'Content-Type': 'application/json; charset=utf-16' }],
     ['a form with files', { 'Content-Type': 'multipart/form-data; boundary=x' }],
   ])('a body that is %s is refused with 415, which says what would be right', async (_what, headers) => {
     const { status, body } = await post(TYPENAME, headers)

@@ -1,6 +1,6 @@
 import { notFound, PorthorError } from './errors.ts'
 import type { AddressFilter } from './ip-address.ts'
-import type { TokenKey, TokenType } from './token.ts'
+import { holdsBearerString, type TokenKey, type TokenType } from './token.ts'
 
 type Optional<T> = { readonly [K in keyof T]?: T[K] | undefined }
 
@@ -35,18 +35,23 @@ export type ChangeFilter = Optional<{
   ipAddress: AddressFilter
 }>
 
+const KEY_ADVICE = 'A key is the 22 characters between gt- and the dot of a token.'
+
 /** Times that PostgreSQL reads as they are written here: of years 1 to 9999. */
 const EARLIEST = new Date('0001-01-01T00:00:00Z')
 const LATEST = new Date('9999-12-31T23:59:59.999Z')
 
 /**
  * @throws {PorthorError} `INVALID_FILTER` for what PostgreSQL cannot look for: text with a NUL in it, or a
- *   time beyond its calendar.
+ *   time beyond its calendar; and for a bearer string, which would find nothing, as if nothing were left.
  */
 export function requireSearchable(filter: TokenFilter | RevocationFilter | ChangeFilter): void {
   for (const value of Object.values(filter)) {
     if (typeof value === 'string' && value.includes('\0')) {
       throw new PorthorError('INVALID_FILTER', 'What is searched for cannot have a NUL in it.')
+    }
+    if (typeof value === 'string' && holdsBearerString(value)) {
+      throw new PorthorError('INVALID_FILTER', `What is searched for cannot be a whole token. ${KEY_ADVICE}`)
     }
     if (value instanceof Date && !(value >= EARLIEST && value <= LATEST)) {
       throw new PorthorError('INVALID_FILTER', 'Times to search by must be of years 1 to 9999, in UTC.')
@@ -54,9 +59,10 @@ export function requireSearchable(filter: TokenFilter | RevocationFilter | Chang
   }
 }
 
-/** @throws {PorthorError} `NOT_FOUND` for a key with a NUL in it, which no token has. */
+/** @throws {PorthorError} `NOT_FOUND` for a key with a NUL in it, which no token has, or a bearer string. */
 export function requireFindable(key: string): void {
   if (key.includes('\0')) throw notFound(key)
+  if (holdsBearerString(key)) throw new PorthorError('NOT_FOUND', KEY_ADVICE)
 }
 
 /** @throws {PorthorError} `INVALID_FILTER` when nothing is given: that would be every token there is. */

@@ -3,10 +3,13 @@ import type { Plugin } from 'graphql-yoga'
 /** What Yoga refuses with a status alone, and what would be right. */
 const ADVICE: Readonly<Record<number, string>> = {
   406: 'The answer is JSON: accept application/json or application/graphql-response+json.',
-  415: 'Send the request as JSON, with the header Content-Type: application/json.',
+  415: 'Send the request as JSON, in UTF-8 and not compressed, with the header Content-Type: application/json.',
 }
 
+/** What `curl -d` says of any body: Yoga would take the JSON for a form, and miss the query. */
 const FORM_TYPE = /^application\/x-www-form-urlencoded\b/i
+
+const OTHER_CHARSET = /;\s*charset=(?!"?utf-8"?\s*(;|$))/i
 
 /** What Yoga can answer with. */
 const ANSWER_TYPES = [
@@ -25,8 +28,7 @@ export const useSpokenRefusals = (): Plugin => ({
     const refuse = (status: number) => endResponse(new fetchAPI.Response(null, { status }))
     // Yoga looks only when the operation is done: a token would be made that nobody is given.
     if (!isAcceptable(headers.get('accept') || '*/*')) refuse(406)
-    // What `curl -d` says of any body: Yoga would take the JSON for a form, and miss the query.
-    else if (FORM_TYPE.test(headers.get('content-type') ?? '')) refuse(415)
+    else if (!isReadable(headers.get('content-type') ?? '', headers.get('content-encoding'))) refuse(415)
   },
   onResponse: ({ response, setResponse, fetchAPI }) => {
     const message = ADVICE[response.status]
@@ -66,3 +68,7 @@ function matches(range: string, type: string): boolean {
   const [[kind, subtype], [ownKind, ownSubtype]] = [range.split('/'), type.split('/')]
   return (kind === '*' || kind === ownKind) && (subtype === '*' || subtype === ownSubtype)
 }
+
+/** Yoga reads every body as UTF-8 that is not compressed, whatever it says of itself. */
+const isReadable = (type: string, encoding: string | null): boolean =>
+  !FORM_TYPE.test(type) && !OTHER_CHARSET.test(type) && (encoding ?? 'identity').toLowerCase() === 'identity'

@@ -1,6 +1,11 @@
 import type { Group as GroupData, UserInfo as UserInfoData } from '../domain/token.ts'
 import { builder } from './builder.ts'
 
+/** Whether it is one of GraphQL's Int. In the records of Gafaelfawr numbers may be larger, as that of nobody is. */
+const isInt = (number: number): boolean => number === (number | 0)
+
+const intOrNull = (number: number | null): number | null => (number !== null && isInt(number) ? number : null)
+
 const Group = builder.objectRef<GroupData>('Group').implement({
   description: 'A group that a user belongs to.',
   fields: (t) => ({
@@ -17,15 +22,21 @@ export const UserInfo = builder
       username: t.exposeString('username', { description: 'The name the user logs in by.' }),
       name: t.exposeString('name', { nullable: true, description: 'The name people know the user by.' }),
       email: t.exposeString('email', { nullable: true, description: 'Electronic mail address.' }),
-      uid: t.exposeInt('uid', { nullable: true, description: 'Numeric user identifier (UID).' }),
-      gid: t.exposeInt('gid', {
+      uid: t.int({
         nullable: true,
-        description: 'Numeric identifier of the primary group (GID).',
+        description: 'Numeric user identifier (UID); null where it takes more than 31 bits.',
+        resolve: ({ uid }) => intOrNull(uid),
+      }),
+      gid: t.int({
+        nullable: true,
+        description: 'Numeric identifier of the primary group (GID); null where it takes more than 31 bits.',
+        resolve: ({ gid }) => intOrNull(gid),
       }),
       groups: t.field({
         type: [Group],
-        description: 'The groups on record with the token, in their order.',
-        resolve: ({ groups }) => [...(groups ?? [])],
+        description:
+          'The groups on record with the token, in their order, but for those whose number takes more than 31 bits.',
+        resolve: ({ groups }) => (groups ?? []).filter(({ id }) => isInt(id)),
       }),
     }),
   })

@@ -63,6 +63,20 @@ describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
     })
   })
 
+  it('is told without the numbers of its user that are too large for GraphQL, as nobody has', async () => {
+    const [largest, nobody] = [2 ** 31 - 1, 2 ** 32 - 2]
+    const groups = [
+      { name: 'nogroup', id: nobody },
+      { name: 'staff', id: largest },
+    ]
+    const token = await api.plant({
+      userInfo: { name: null, email: null, uid: largest, gid: nobody, groups },
+    })
+    const { data, errors } = await api.h.ask(VIEWER, { token })
+    expect(errors).toEqual([])
+    expect(data).toMatchObject({ viewer: { user: { uid: largest, gid: null, groups: [{ name: 'staff' }] } } })
+  })
+
   it('needs no scope', async () => {
     const { data } = await api.h.ask(VIEWER, { token: await api.h.session('wren', []) })
     expect(data).toMatchObject({ viewer: { token: { scopes: [] } } })

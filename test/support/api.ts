@@ -1,7 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
 import type { Environment } from '../../src/config.ts'
 import { formatScopes, toScopes } from '../../src/domain/scope.ts'
-import { formatToken, generateToken, NO_USER_INFO, type TokenType } from '../../src/domain/token.ts'
+import {
+  formatToken,
+  generateToken,
+  NO_USER_INFO,
+  type TokenType,
+  type UserInfo,
+} from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
 import { SealedRecords } from '../../src/stores/sealed-record.ts'
 import { formatTimestamp } from '../../src/stores/timestamp.ts'
@@ -14,6 +20,7 @@ export interface PlantedFacts {
   readonly type?: Exclude<TokenType, 'internal'>
   readonly username?: string
   readonly scopes?: readonly string[]
+  readonly userInfo?: UserInfo
   /** In seconds from now; `null` for a token that never ends. */
   readonly endsIn?: number | null
   /** Leave the row out, as after a crash. */
@@ -63,6 +70,7 @@ export function useApi(store: StoreKind, env: Environment = {}): Api {
 /** Puts a token into both stores behind Porthor's back. */
 export async function plant(h: Harness, store: StoreKind, facts: PlantedFacts = {}): Promise<string> {
   const { type = 'user', username = 'wren', scopes = [], endsIn = null, isInDatabase = true } = facts
+  const { userInfo = NO_USER_INFO } = facts
   const now = h.clock.now()
   const expiresAt = endsIn === null ? null : new Date(now.getTime() + endsIn * 1000)
   const token = generateToken()
@@ -81,7 +89,7 @@ export async function plant(h: Harness, store: StoreKind, facts: PlantedFacts = 
     type,
     username,
     scopes: names,
-    userInfo: NO_USER_INFO,
+    userInfo,
     createdAt: now,
     expiresAt,
   })
