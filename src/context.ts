@@ -22,6 +22,7 @@ import { HistoryListing } from './stores/history-listing.ts'
 import { PostgresTokenStore } from './stores/postgres-token-store.ts'
 import { openPool, openPrisma } from './stores/prisma.ts'
 import { openRedis, type RedisClient } from './stores/redis.ts'
+import { assertRedisUsable } from './stores/redis-setup.ts'
 import { RedisTokenStore } from './stores/redis-token-store.ts'
 import { RedisTracking } from './stores/redis-tracking.ts'
 import { SealedRecords } from './stores/sealed-record.ts'
@@ -131,6 +132,15 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       await prisma.$disconnect()
     },
   }
+}
+
+/**
+ * Sees that the token store is set up for us, as far as it answers.
+ *
+ * @throws {RedisSetupError}
+ */
+export async function assertStoreUsable({ tokenStore, redisUrl }: Config): Promise<void> {
+  if (tokenStore === 'redis' && redisUrl) await assertRedisUsable(redisUrl.reveal())
 }
 
 interface OpenTokenStore {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Config, type Environment, isProduction, loadConfig } from '../config.ts'
-import { openProcess, type ProcessContext } from '../context.ts'
+import { assertStoreUsable, openProcess, type ProcessContext } from '../context.ts'
 import { systemClock } from '../lib/clock.ts'
 import { createLogger } from '../lib/logger.ts'
 import { closeServer, createServer } from '../server.ts'
@@ -27,6 +27,7 @@ export async function serve(env: Environment): Promise<void> {
   try {
     const config = loadConfig(await withSecrets({ ...env, DATABASE_URL: database.url }))
     await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
+    await assertStoreUsable(config)
     const process = openProcess(config, { clock: systemClock, log })
     const stopUpkeep = startUpkeep(process)
     process.services.keys

@@ -1,5 +1,5 @@
 import { type Environment, loadConfig } from '../config.ts'
-import { openProcess, type ProcessContext } from '../context.ts'
+import { assertStoreUsable, openProcess, type ProcessContext } from '../context.ts'
 import { systemClock } from '../lib/clock.ts'
 import { assertMigrated } from '../stores/migrations.ts'
 import { openDatabase, withSecrets, withStandIns } from './environment.ts'
@@ -26,6 +26,7 @@ export async function withContext<T>(
     // A command asks for hardly anything twice.
     const config = { ...loadConfig(settings), trackedCopies: false }
     await assertMigrated(database.url)
+    await assertStoreUsable(config)
     const context = openProcess(config, { clock: systemClock, log })
     try {
       return await work(context)

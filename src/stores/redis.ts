@@ -52,9 +52,7 @@ export function openRedis(url: string, log: Logger): RedisClient {
 function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
   const redis = limitWait(
     new Redis({
-      ...optionsOf(target),
-      ...(target.kind === 'single' ? target.address : sentinelOptionsOf(target)),
-      db: target.database,
+      ...serverOptionsOf(target),
       disconnectTimeout: LONGEST_RETRY_DELAY_MS,
       maxRetriesPerRequest: null,
       retryStrategy: retryDelay,
@@ -122,6 +120,14 @@ const optionsOf = ({ kind, credentials, hasTls }: RedisUrl) =>
     ...(kind !== 'single' && { socketTimeout: COMMAND_TIMEOUT_MS }),
     maxLoadingRetryTime: LONGEST_RETRY_DELAY_MS,
     connectionName: 'porthor',
+  }) satisfies RedisOptions
+
+/** How to connect to one server, be it found by Sentinel. */
+export const serverOptionsOf = (target: SingleRedis | SentinelRedis) =>
+  ({
+    ...optionsOf(target),
+    ...(target.kind === 'single' ? target.address : sentinelOptionsOf(target)),
+    db: target.database,
   }) satisfies RedisOptions
 
 const sentinelOptionsOf = ({ sentinels, sentinelCredentials, masterName, hasTls }: SentinelRedis) =>

@@ -8,7 +8,8 @@ import type { Environment } from '../../src/config.ts'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
 import { type CliProcess, isAlive, runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { askGraphQL } from '../support/harness.ts'
-import { freshDatabase } from '../support/stores.ts'
+import { serverSecrets } from '../support/processes.ts'
+import { freshDatabase, freshRedis } from '../support/stores.ts'
 
 const VIEWER = '{ viewer { user { username } } }'
 const INTERNAL = 'mutation { internalToken(service: "tap") { token source } }'
@@ -183,6 +184,18 @@ describe('porthor serve with a faulty configuration', () => {
     expect([code, stdout]).toEqual([1, ''])
     expect(stderr).toMatch(/^porthor: The configuration has a fault:\n {2}- LOG_LEVEL must be one of: .*\n$/)
     await expect(stat(join(dataDir, 'postgres'))).rejects.toThrow('ENOENT')
+  })
+
+  it('says in one line that Redis does not let it in', async () => {
+    const [database, { url }] = await Promise.all([freshDatabase(), freshRedis()])
+    const REDIS_URL = url.replace('//', '//nobody:sesame@')
+    const env = { NODE_ENV: 'production', ...serverSecrets(), DATABASE_URL: database.url, REDIS_URL }
+    for (const command of [['serve'], ['token', 'list']]) {
+      const { code, stdout, stderr } = await runPorthor(command, env)
+      expect([code, stdout]).toEqual([1, ''])
+      expect(stderr).toMatch(/^porthor: Redis cannot be used by REDIS_URL: WRONGPASS .*\n$/)
+      expect(stderr).not.toContain('sesame')
+    }
   })
 
   it('says in one line that its data directory cannot be made', async () => {

@@ -1,0 +1,63 @@
+import { Redis } from 'ioredis'
+import { parseRedisUrl } from '../lib/redis-url.ts'
+import { serverOptionsOf } from './redis.ts'
+
+/** Redis lets nobody in by this URL, or not to do what the token store does. */
+export class RedisSetupError extends Error {
+  override readonly name = 'RedisSetupError'
+}
+
+/** A key that no token has. */
+const NO_TOKEN = 'token:porthor-setup'
+
+/** What the token store sends, so that it does nothing: there is no such key. */
+const HARMLESS = [
+  ['PING'],
+  ['GET', NO_TOKEN],
+  ['SET', NO_TOKEN, '', 'XX'],
+  ['DEL', NO_TOKEN],
+  ['EVAL', 'return 0', '1', NO_TOKEN],
+  ['SCAN', '0', 'COUNT', '1'],
+] as const
+
+/** What Redis says of who asks or what is asked, and not of its own state, which may be another soon. */
+const REFUSAL = /^(WRONGPASS|NOAUTH|NOPERM|ERR (?!max number of clients|Error running script))/
+
+/**
+ * Sees that the server, if it answers at all, can be used by `url`: it would refuse later what it refuses now.
+ * A cluster is not asked.
+ *
+ * @throws {RedisSetupError} with the words of Redis.
+ */
+export async function assertRedisUsable(url: string): Promise<void> {
+  const target = parseRedisUrl(url)
+  if (target.kind === 'cluster') return
+  const refusals: string[] = []
+  const noteIn =
+    (notes: string[]) =>
+    ({ message }: Error): void => {
+      if (REFUSAL.test(message)) notes.push(message)
+    }
+  // Another Sentinel may still know the way.
+  const sentinelRefusals: string[] = []
+  const redis = new Redis({
+    ...serverOptionsOf(target),
+    lazyConnect: true,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    sentinelRetryStrategy: () => null,
+  })
+  redis.on('error', noteIn(refusals)).on('sentinelError', noteIn(sentinelRefusals))
+  try {
+    await redis.connect()
+    for (const [command, ...args] of HARMLESS) await redis.call(command, ...args)
+  } catch (error) {
+    noteIn(refusals)(error as Error)
+    refusals.push(...sentinelRefusals)
+  } finally {
+    redis.disconnect()
+  }
+  if (refusals[0] !== undefined) {
+    throw new RedisSetupError(`Redis cannot be used by REDIS_URL: ${refusals[0]}`)
+  }
+}
