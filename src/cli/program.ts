@@ -7,6 +7,7 @@ import { generateFernetKey } from '../lib/fernet.ts'
 import type { AuditFlags } from './audit.ts'
 import { print } from './output.ts'
 import { addTokenCommands } from './token.ts'
+import { UsageError } from './usage-error.ts'
 import { packageVersion } from './version.ts'
 
 /**
@@ -23,7 +24,7 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_FAULT
     process.stderr.write(`porthor: ${redact(tell(error))}\n`)
-    return outcome.codeOfFailure
+    return error instanceof UsageError ? USAGE_FAULT : outcome.codeOfFailure
   }
 }
 
@@ -38,7 +39,7 @@ interface Outcome {
   codeOfFailure: number
 }
 
-/** Exit code for an unknown command or option; apart from 1, which tells of findings or a failure. */
+/** Exit code for arguments that a command does not take; apart from 1, which tells of findings or a failure. */
 const USAGE_FAULT = 2
 
 /** Exit code of an audit that could not run; 1 says that it ran and has findings left. */

@@ -6,6 +6,7 @@ import type { TokenView } from '../services/token-view.ts'
 import type { TokenRow } from '../stores/token-database.ts'
 import { formatTable, note, print } from './output.ts'
 import { OPERATOR, withContext } from './tool.ts'
+import { UsageError } from './usage-error.ts'
 
 export type CreatableType = Extract<TokenType, 'session' | 'user' | 'service'>
 
@@ -42,10 +43,10 @@ export async function create(
   { scope: scopes, name, expires, json }: CreateFlags,
 ): Promise<void> {
   if (type !== 'user' && name !== undefined)
-    throw new Error('--name is for user tokens: no other has a name.')
-  if (type === 'user' && name === undefined) throw new Error('Give --name: a user token has one.')
+    throw new UsageError('--name is for user tokens: no other has a name.')
+  if (type === 'user' && name === undefined) throw new UsageError('Give --name: a user token has one.')
   if (type === 'session' && expires) {
-    throw new Error('--expires is not for sessions: they live for the token lifetime.')
+    throw new UsageError('--expires is not for sessions: they live for the token lifetime.')
   }
   const expiresAt = expires ?? null
   await withContext(env, async ({ services: { tokens, keys } }) => {
@@ -108,14 +109,14 @@ export async function revoke(
 ): Promise<void> {
   const hasFilter = ancestor !== undefined || Object.values(filter).some((value) => value !== undefined)
   if (key !== undefined && (hasFilter || dryRun)) {
-    throw new Error(
+    throw new UsageError(
       dryRun && !hasFilter
         ? 'With a key there is nothing to count before: --dry-run is for options that say which tokens to revoke.'
         : 'Give a key, or options that say which tokens to revoke, not both.',
     )
   }
   if (key === undefined && !hasFilter) {
-    throw new Error(
+    throw new UsageError(
       'Give a key, or at least one of --username, --service, --type, --ancestor and --created-before.',
     )
   }

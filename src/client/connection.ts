@@ -137,16 +137,20 @@ const isAnswerError = (value: unknown): value is AnswerError =>
   isRecord(value) && typeof value.message === 'string'
 
 function failureOf(place: string, status: number, errors: readonly AnswerError[] = []): PorthorClientError {
-  const { message, extensions } = errors[0] ?? {}
-  if (message !== undefined && typeof extensions?.code === 'string') {
+  const { message: reason, extensions } = errors[0] ?? {}
+  if (reason !== undefined && typeof extensions?.code === 'string') {
     const retryable = extensions.retryable === true
-    return new PorthorClientError(message, { code: extensions.code, status, retryable, errors })
+    return new PorthorClientError(reason, { code: extensions.code, status, retryable, errors })
   }
   // Every error of Porthor has a code. This is a proxy's answer, or that of another server.
-  return new PorthorClientError(`${place} answered with HTTP status ${status}, and not as Porthor does`, {
+  const message = `${place} answered with HTTP status ${status}, and not as Porthor does`
+  return new PorthorClientError(isElsewhere(status) ? `${message}: its API is at /graphql` : message, {
     code: 'NETWORK_ERROR',
     status,
     retryable: status >= 500 || status === 429,
     errors,
   })
 }
+
+/** Whether somebody says that it is not to be had here, as Porthor does of its root and of all that it has not got. */
+const isElsewhere = (status: number): boolean => (status >= 300 && status < 400) || status === 404

@@ -16,7 +16,7 @@ export function requireUsername(username: string): void {
   if (isUsername(username)) return
   throw new PorthorError(
     'INVALID_USERNAME',
-    'username must be 1 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter.',
+    'username must be 2 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter.',
   )
 }
 

@@ -36,7 +36,8 @@ const CreatedToken = builder.objectRef<Created>('CreatedToken').implement({
   }),
 })
 
-const USERNAME = 'Lower-case letters, digits and single inner hyphens; at most 64.'
+const USERNAME =
+  '2 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter.'
 const SCOPES = 'What it shall allow: known scopes.'
 const EXPIRES_AT = 'When it ends, at least 300 s ahead; without it, never.'
 

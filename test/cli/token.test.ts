@@ -78,8 +78,9 @@ describe('porthor token', () => {
       ['create', 'session', 'wren', '--expires', '1d'],
       ['create', 'service', 'bot-ci', '--name', 'laptop'],
     )
-    for (const { code, stdout, stderr } of outcomes) {
-      expect([code, stdout]).toEqual([1, ''])
+    expect(outcomes.map(({ code }) => code)).toEqual([2, 1, 1, 1, 2, 2])
+    for (const { stdout, stderr } of outcomes) {
+      expect(stdout).toBe('')
       expect(faultsIn(stderr)).toEqual([expect.stringMatching(/^porthor: ./)])
     }
     const culprits = outcomes.map(({ stderr }) => /tokenName|bot-|nope|--expires|--name/.exec(stderr)?.[0])
@@ -220,7 +221,7 @@ describe('porthor token', () => {
       ['revoke', keyOf(root), '--username', root.username],
     )
     for (const { code, stdout, stderr } of outcomes) {
-      expect([code, stdout]).toEqual([1, ''])
+      expect([code, stdout]).toEqual([2, ''])
       expect(faultsIn(stderr)).toEqual([expect.stringMatching(/^porthor: ./)])
     }
     expect(await storedOf(t.h, 'redis', [root])).toEqual([root])

@@ -166,7 +166,8 @@ describe('the client, without a Porthor at the other end', () => {
     const url = await answering(status, body, { Location: '/elsewhere' })
     const failure = await failureOf(createPorthorClient({ url, token }).scopes())
     expect(failure).toMatchObject({ code: 'NETWORK_ERROR', status, retryable })
-    expect(failure.message).toBe(`${url} answered with HTTP status ${status}, and not as Porthor does`)
+    const hint = status === 302 || status === 404 ? ': its API is at /graphql' : ''
+    expect(failure.message).toBe(`${url} answered with HTTP status ${status}, and not as Porthor does${hint}`)
   })
 
   it('has the code of a masked or a strange failure', async () => {

@@ -83,7 +83,7 @@ export type UserInfoInput = {
 
 /** The session to make. */
 export type CreateSessionTokenInput = {
-  /** Lower-case letters, digits and single inner hyphens; at most 64. */
+  /** 2 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter. */
   readonly username: string;
   /** What it shall allow: known scopes. */
   readonly scopes?: ReadonlyArray<string>;
@@ -105,7 +105,7 @@ export type CreateServiceTokenInput = {
 
 /** The user token to make. */
 export type CreateUserTokenInput = {
-  /** Whose it will be; one's own without it. Lower-case letters, digits and single inner hyphens; at most 64. */
+  /** Whose it will be; one's own without it. 2 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter. */
   readonly username?: string | null | undefined;
   /** 1 to 64 characters, unlike any other of the user's tokens. */
   readonly tokenName: string;
