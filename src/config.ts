@@ -128,8 +128,8 @@ const FLAGS: ReadonlyMap<string, boolean> = new Map([
   ['0', false],
 ])
 
-/** @see https://www.rfc-editor.org/rfc/rfc1123#section-2.1 */
-const HOST_NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i
+/** Looser than RFC 1123 section 2.1: those who name containers use `_` too. */
+const HOST_NAME = /^\w[\w.-]*$/
 
 const scopeTable = z.record(z.string().regex(SCOPE_NAME), z.string())
 

@@ -73,7 +73,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   })
   const upkeepDatabase = new UpkeepDatabase(prisma, config.databaseUrl.reveal())
   const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
-  const keys = new KeyCheck({ tokens, log })
+  const keys = new KeyCheck({ tokens, clock, log })
   const services: Services = {
     authenticator: new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log }),
     tokenCache,

@@ -81,7 +81,7 @@ const JSON_TYPE = 'application/json; charset=utf-8'
 
 const TOO_LARGE: PlainAnswer = {
   status: 413,
-  headers: { 'Content-Type': JSON_TYPE, 'Cache-Control': 'no-store', Connection: 'close' },
+  headers: { 'Content-Type': JSON_TYPE, 'Cache-Control': 'no-store' },
   body: JSON.stringify({
     errors: [
       {

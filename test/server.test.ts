@@ -105,6 +105,7 @@ describe('GraphQL over HTTP', () => {
 
   it.each<[string, Record<string, string>]>([
     ['in UTF-8', { 'Content-Type': 'application/json;charset="UTF-8"' }],
+    ['in utf8', { 'Content-Type': 'application/json; charset=utf8' }],
     ['with more to say of it', { 'Content-Type': 'application/json; charset=utf-8; profile=x' }],
     ['expressly not compressed', { ...JSON_BODY, 'Content-Encoding': 'identity' }],
   ])('a body %s is read', async (_what, headers) => {
@@ -112,11 +113,25 @@ describe('GraphQL over HTTP', () => {
     expect([status, body]).toEqual([200, '{"data":{"__typename":"Query"}}'])
   })
 
-  it('a query by GET is answered though a body came with it', async () => {
+  it.each<[string, Record<string, string>]>([
+    ['a body came with it', { ...JSON_BODY, 'Content-Length': '2' }],
+    ['it says that its body were a form', { 'Content-Type': 'application/x-www-form-urlencoded' }],
+    ['it says that its body were compressed', { 'Content-Encoding': 'gzip' }],
+  ])('a query by GET is answered though %s', async (_what, headers) => {
     const url = `${api.h.url}?query=${encodeURIComponent('{ __typename }')}`
-    const { status, body } = await send(url, { headers: { ...JSON_BODY, 'Content-Length': '2' } }, ['{}'])
+    const { status, body } = await send(url, { headers }, headers['Content-Length'] ? ['{}'] : [])
     expect([status, body]).toEqual([200, '{"data":{"__typename":"Query"}}'])
   })
+
+  it.each(['variables=xx', 'variables=1', 'variables=%7B', 'extensions=xx'])(
+    'a query by GET with %s is refused with 400, which says what would be right',
+    async (parameter) => {
+      const { status, body } = await send(
+        `${api.h.url}?query=${encodeURIComponent('{ __typename }')}&${parameter}`,
+      )
+      expect([status, body]).toEqual([400, expect.stringContaining('must be JSON objects, percent-encoded')])
+    },
+  )
 
   it.each([
     ['text', { 'Content-Type': 'text/plain' }],
@@ -124,7 +139,7 @@ describe('GraphQL over HTTP', () => {
     ['of no stated type', {}],
     ['JSON, but called a form, as by curl', { 'Content-Type': 'application/x-www-form-urlencoded' }],
     ['compressed', { ...JSON_BODY, 'Content-Encoding': 'gzip' }],
-    ['in UTF-16', { 'Content-Type': 'application/json; charset=utf-16' }],
+    ['in UTF-16', { 'Content-Type': 'application/json; charset = utf-16' }],
     ['a form with files', { 'Content-Type': 'multipart/form-data; boundary=x' }],
   ])('a body that is %s is refused with 415, which says what would be right', async (_what, headers) => {
     const { status, body } = await post(TYPENAME, headers)

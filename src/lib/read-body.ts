@@ -3,15 +3,15 @@ import type { IncomingMessage } from 'node:http'
 /**
  * The body of a request, by counting its bytes: what `Content-Length` promises is not relied on.
  *
- * @returns `too large` for one of more than `most` bytes, the rest of which is not read; `aborted` where the
- *   client went away.
+ * @returns `too large` for one of more than `most` bytes, the rest of which is read and forgotten: a client that is
+ *   still sending would else hear of a broken connection, and not of the answer. `aborted` where the client went away.
  */
 export function readBody(request: IncomingMessage, most: number): Promise<Buffer | 'too large' | 'aborted'> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let size = 0
     const refuse = () => {
-      request.removeAllListeners('data').pause()
+      request.removeAllListeners('data').resume()
       resolve('too large')
     }
     request.on('data', (chunk: Buffer) => {

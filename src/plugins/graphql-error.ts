@@ -32,6 +32,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   }
   if (wrapper && cause instanceof GraphQLError) {
     const { code = BAD_INPUT, ...extensions } = withoutInternals(wrapper.extensions)
+    // Redacted first: a cut could leave half of a bearer string.
     return located(wrapper, shorten(redact(wrapper.message)), { ...extensions, code })
   }
   log.error({ requestId, err: cause }, 'unexpected error')

@@ -1,7 +1,8 @@
 import type { Plugin } from 'graphql-yoga'
 
-/** What Yoga refuses with a status alone, and what would be right. */
+/** What is refused with a status alone, and what would be right. */
 const ADVICE: Readonly<Record<number, string>> = {
+  400: 'variables and extensions in a URL must be JSON objects, percent-encoded.',
   406: 'The answer is JSON: accept application/json or application/graphql-response+json.',
   415: 'Send the request as JSON, in UTF-8 and not compressed, with the header Content-Type: application/json.',
 }
@@ -9,7 +10,7 @@ const ADVICE: Readonly<Record<number, string>> = {
 /** What `curl -d` says of any body: Yoga would take the JSON for a form, and miss the query. */
 const FORM_TYPE = /^application\/x-www-form-urlencoded\b/i
 
-const OTHER_CHARSET = /;\s*charset=(?!"?utf-8"?\s*(;|$))/i
+const OTHER_CHARSET = /;\s*charset\s*=\s*(?!"?(utf-?8|us-ascii)"?\s*(;|$))/i
 
 /** What Yoga can answer with. */
 const ANSWER_TYPES = [
@@ -24,11 +25,14 @@ const ANSWER_TYPES = [
  * body that says what would be right.
  */
 export const useSpokenRefusals = (): Plugin => ({
-  onRequestParse: ({ request: { headers }, endResponse, fetchAPI }) => {
-    const refuse = (status: number) => endResponse(new fetchAPI.Response(null, { status }))
+  onRequestParse: ({ request: { method, headers }, url, endResponse, fetchAPI }) => {
+    const refuse = (status: number, facts: Record<string, string> = {}) =>
+      endResponse(new fetchAPI.Response(null, { status, headers: facts }))
+    const [type, encoding] = [headers.get('content-type') ?? '', headers.get('content-encoding')]
     // Yoga looks only when the operation is done: a token would be made that nobody is given.
-    if (!isAcceptable(headers.get('accept') || '*/*')) refuse(406)
-    else if (!isReadable(headers.get('content-type') ?? '', headers.get('content-encoding'))) refuse(415)
+    if (!isAcceptable(headers.get('accept') || '*/*')) refuse(406, { accept: ANSWER_TYPES.join(', ') })
+    else if (method === 'POST' && !isReadable(type, encoding)) refuse(415)
+    else if (method === 'GET' && !areObjects(url.searchParams, ['variables', 'extensions'])) refuse(400)
   },
   onResponse: ({ response, setResponse, fetchAPI }) => {
     const message = ADVICE[response.status]
@@ -48,7 +52,7 @@ export const useSpokenRefusals = (): Plugin => ({
   },
 })
 
-/** As Yoga reads the header: by type alone, whatever the weights, and in UTF-8 only. */
+/** As Yoga's `getMediaTypesForRequestInOrder` and `isMatchingMediaType` read the header: by type alone, whatever the weights, and in UTF-8 only. */
 function isAcceptable(accept: string): boolean {
   return accept
     .replace(/\s/g, '')
@@ -72,3 +76,13 @@ function matches(range: string, type: string): boolean {
 /** Yoga reads every body as UTF-8 that is not compressed, whatever it says of itself. */
 const isReadable = (type: string, encoding: string | null): boolean =>
   !FORM_TYPE.test(type) && !OTHER_CHARSET.test(type) && (encoding ?? 'identity').toLowerCase() === 'identity'
+
+/** Whether each of the parameters is JSON of an object where it is there: to Yoga other text is a fault of its own. */
+const areObjects = (parameters: URLSearchParams, names: readonly string[]): boolean =>
+  names.every((name) => {
+    try {
+      return typeof JSON.parse(parameters.get(name) || '{}') === 'object'
+    } catch {
+      return false
+    }
+  })

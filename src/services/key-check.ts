@@ -1,24 +1,15 @@
 import type { Logger } from 'pino'
+import type { Clock } from '../lib/clock.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 
 export interface KeyCheckDeps {
   readonly tokens: TokenStore
+  readonly clock: Clock
   readonly log: Logger
 }
 
-/** Records that a glance looks at. */
-const GLANCE = 1_000
-
 /** Records that others have sealed since the last one that we can open: one may be anybody's. */
 const MANY = 2
-
-/** What the records of the token store tell of the keys of this process. */
-interface Evidence {
-  /** When the last token was made whose record can be opened, in milliseconds; `undefined` where none can. */
-  readonly lastOwn: number | undefined
-  /** When the records were sealed for which we have no key, in milliseconds. */
-  readonly foreign: readonly number[]
-}
 
 /**
  * Whether this process has the keys of those who write the token store. A record without its key counts as
@@ -32,25 +23,30 @@ export class KeyCheck {
   }
 
   /**
-   * Logs an error where no record can be opened, as far as a glance tells.
+   * Logs an error where no record can be opened.
    *
    * @throws {UnavailableError}
    */
   async warn(): Promise<void> {
-    if (!areWrong(await this.#gather(GLANCE))) return
-    this.#deps.log.error(
-      'no record of the token store can be opened with a key of SESSION_SECRET: no token of before is accepted',
-    )
+    if (await this.#opensNone()) {
+      this.#deps.log.error(
+        'no record of the token store can be opened with a key of SESSION_SECRET: no token of before is accepted',
+      )
+    }
   }
 
   /**
    * For whoever is about to write a record.
    *
-   * @throws {Error} No record can be opened, as far as a glance tells.
+   * @throws {Error} No record can be opened.
    * @throws {UnavailableError}
    */
   async requireRight(): Promise<void> {
-    if (areWrong(await this.#gather(GLANCE))) throw new Error(`${NONE_OPENS}, so nothing was made: ${ADVICE}`)
+    if (await this.#opensNone()) {
+      throw new Error(
+        `${OPENS_NONE}, so nothing was made: ${ADVICE}; or, where they were changed on purpose, make the first token by the API.`,
+      )
+    }
   }
 
   /**
@@ -60,34 +56,38 @@ export class KeyCheck {
    * @throws {UnavailableError}
    */
   async requireCurrent(): Promise<void> {
-    const evidence = await this.#gather(Number.POSITIVE_INFINITY)
-    if (areWrong(evidence)) throw new Error(`${NONE_OPENS}, so nothing was mended: ${ADVICE}`)
-    const { lastOwn = 0, foreign } = evidence
-    const newer = foreign.filter((sealedAt) => sealedAt > lastOwn)
-    if (newer.length < MANY) return
+    if (await this.#opensNone()) throw new Error(`${OPENS_NONE}, so nothing was mended: ${ADVICE}.`)
+    const now = this.#deps.clock.now().getTime()
+    let lastOwn = 0
+    let newestForeign: number[] = []
+    for await (const entry of this.#entries()) {
+      if ('data' in entry) lastOwn = Math.max(lastOwn, entry.data.createdAt.getTime())
+      // Nobody vouches for this time: what comes from the future would seem newer for ever.
+      else if (entry.sealedAt && entry.sealedAt.getTime() <= now) {
+        newestForeign = [...newestForeign, entry.sealedAt.getTime()].sort((a, b) => b - a).slice(0, MANY)
+      }
+    }
+    if (newestForeign.filter((sealedAt) => sealedAt > lastOwn).length < MANY) return
     throw new Error(
-      `The newest ${newer.length} records of the token store were sealed with a key that SESSION_SECRET has not got, so nothing was mended: ${ADVICE}`,
+      `The newest records of the token store were sealed with a key that SESSION_SECRET has not got, so nothing was mended: ${ADVICE}.`,
     )
   }
 
-  async #gather(limit: number): Promise<Evidence> {
-    const { tokens } = this.#deps
-    const foreign: number[] = []
-    let lastOwn: number | undefined
-    let seen = 0
-    for await (const keys of tokens.scan()) {
-      for (const entry of (await tokens.inspect(keys)).values()) {
-        if ('data' in entry) lastOwn = Math.max(lastOwn ?? 0, entry.data.createdAt.getTime())
-        else if (entry.sealedAt) foreign.push(entry.sealedAt.getTime())
-      }
-      seen += keys.length
-      if (seen >= limit) break
+  /** Looks until one is found that can be opened: mostly that is the first. */
+  async #opensNone(): Promise<boolean> {
+    let areForeign = false
+    for await (const entry of this.#entries()) {
+      if ('data' in entry) return false
+      areForeign ||= entry.sealedAt !== undefined
     }
-    return { lastOwn, foreign }
+    return areForeign
+  }
+
+  async *#entries() {
+    const { tokens } = this.#deps
+    for await (const keys of tokens.scan()) yield* (await tokens.inspect(keys)).values()
   }
 }
 
-const NONE_OPENS = 'No record of the token store can be opened with a key of SESSION_SECRET'
-const ADVICE = 'set the keys of the server.'
-
-const areWrong = ({ lastOwn, foreign }: Evidence): boolean => lastOwn === undefined && foreign.length > 0
+const OPENS_NONE = 'No record of the token store can be opened with a key of SESSION_SECRET'
+const ADVICE = 'set the keys of the server'

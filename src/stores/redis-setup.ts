@@ -21,11 +21,12 @@ const HARMLESS = [
 ] as const
 
 /** What Redis says of who asks or what is asked, and not of its own state, which may be another soon. */
-const REFUSAL = /^(WRONGPASS|NOAUTH|NOPERM|ERR (?!max number of clients|Error running script))/
+const REFUSAL =
+  /^(WRONGPASS|NOAUTH|NOPERM|ERR (DB index|invalid DB index|AUTH|Client sent AUTH|unknown command))/
 
 /**
  * Sees that the server, if it answers at all, can be used by `url`: it would refuse later what it refuses now.
- * A cluster is not asked.
+ * A cluster is not asked, nor a Sentinel, of which another may answer.
  *
  * @throws {RedisSetupError} with the words of Redis.
  */
@@ -33,27 +34,21 @@ export async function assertRedisUsable(url: string): Promise<void> {
   const target = parseRedisUrl(url)
   if (target.kind === 'cluster') return
   const refusals: string[] = []
-  const noteIn =
-    (notes: string[]) =>
-    ({ message }: Error): void => {
-      if (REFUSAL.test(message)) notes.push(message)
-    }
-  // Another Sentinel may still know the way.
-  const sentinelRefusals: string[] = []
+  const listen = ({ message }: Error): void => {
+    if (REFUSAL.test(message)) refusals.push(message)
+  }
   const redis = new Redis({
     ...serverOptionsOf(target),
     lazyConnect: true,
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
     sentinelRetryStrategy: () => null,
-  })
-  redis.on('error', noteIn(refusals)).on('sentinelError', noteIn(sentinelRefusals))
+  }).on('error', listen)
   try {
     await redis.connect()
     for (const [command, ...args] of HARMLESS) await redis.call(command, ...args)
   } catch (error) {
-    noteIn(refusals)(error as Error)
-    refusals.push(...sentinelRefusals)
+    listen(error as Error)
   } finally {
     redis.disconnect()
   }

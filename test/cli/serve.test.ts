@@ -3,12 +3,13 @@ import { once } from 'node:events'
 import { readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config.ts'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
 import { type CliProcess, isAlive, runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { askGraphQL } from '../support/harness.ts'
 import { serverSecrets } from '../support/processes.ts'
+import { PORTHOR } from '../support/program.ts'
 import { freshDatabase, freshRedis } from '../support/stores.ts'
 
 const VIEWER = '{ viewer { user { username } } }'
@@ -146,6 +147,30 @@ describe('porthor serve in development', () => {
       `porthor: 127.0.0.1:${port} is in use: set PORT to a free one (0 picks one).\n`,
     )
     expect(server.stdout() + refused.stdout).not.toContain(parseToken(bootstrapToken).secret)
+  })
+})
+
+describe('porthor serve in production', () => {
+  it('ends in time where the reader of its log has stopped to read', async () => {
+    const database = await freshDatabase()
+    const env = { NODE_ENV: 'production', ...serverSecrets(), DATABASE_URL: database.url }
+    const server = spawn(process.execPath, [PORTHOR, 'serve'], {
+      env: { PATH: process.env.PATH, ...env, HOST: '127.0.0.1', PORT: '0' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    onTestFinished(() => void server.kill('SIGKILL'))
+    const exited = once(server, 'exit')
+    let said = ''
+    for await (const text of server.stdout.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+      said += text
+      if (said.includes('listening')) break
+    }
+    const url = /"url":"([^"]+)"/.exec(said)?.[1] ?? ''
+    // More than a pipe and this process hold, in names that are logged.
+    const name = `N${'n'.repeat(5_000)}`
+    for (let index = 0; index < 60; index += 1) await askGraphQL(url, `query ${name} { scopes { name } }`)
+    server.kill('SIGTERM')
+    expect(await exited).toEqual([0, null])
   })
 })
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { addSeconds } from '../../src/domain/lifetime.ts'
 import type { TokenData } from '../../src/domain/token.ts'
-import { generateFernetKey } from '../../src/lib/fernet.ts'
+import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
 import { type AuditedFinding, AuditService } from '../../src/services/audit-service.ts'
 import { KeyCheck } from '../../src/services/key-check.ts'
 import { AuditDatabase } from '../../src/stores/audit-database.ts'
@@ -305,13 +305,28 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     onTestFinished(() => t.h.restart())
 
     await expect(run(true)).rejects.toThrow(
-      'The newest 2 records of the token store were sealed with a key that SESSION_SECRET has not got',
+      'The newest records of the token store were sealed with a key that SESSION_SECRET has not got',
     )
     expect(await storedOf(t.h, store, [old])).toEqual([old])
     await dropEntry(t.h, store, fresh[0] ?? old)
     expect(await found(true)).toContain(
       `malformed ${keyOf(fresh[1] ?? old)} signed by none of the keys (fixed)`,
     )
+  })
+
+  it('mends records that say that they were sealed with another key in the future', async () => {
+    const own = await makeRoot(t.h)
+    const stranger = new Fernet([generateFernetKey()])
+    const later = new Date(t.h.clock.now().getTime() + 1_000)
+    const claimed = [await makeRoot(t.h), await makeRoot(t.h)]
+    for (const token of claimed) {
+      await writeEntry(t.h, store, token, stranger.seal('{}', { now: later }))
+    }
+    const findings = await found(true)
+    for (const token of claimed) {
+      expect(findings).toContain(`malformed ${keyOf(token)} signed by none of the keys (fixed)`)
+    }
+    expect(await storedOf(t.h, store, [own])).toEqual([own])
   })
 
   it('mends a damaged record that is the only one', async () => {
@@ -438,7 +453,7 @@ describe('an audit while tokens come and go', () => {
       tokens,
       database: new TokenDatabase(prisma),
       audit: new AuditDatabase(prisma),
-      keys: new KeyCheck({ tokens, log }),
+      keys: new KeyCheck({ tokens, clock, log }),
       clock,
       knownScopes: config.knownScopes,
     })

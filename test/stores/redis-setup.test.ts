@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { assertRedisUsable } from '../../src/stores/redis-setup.ts'
 import { onServer } from '../support/redis.ts'
@@ -51,6 +51,9 @@ describe('Redis, asked at the start whether it can be used,', () => {
 
   it('lets in who has the rights of the docs, and keeps nothing of it', async () => {
     await expect(assertRedisUsable(as('porthor:sesame'))).resolves.toBeUndefined()
+    const observer = new Redis(as(':sesame'))
+    onTestFinished(() => observer.disconnect())
+    expect(await observer.dbsize()).toBe(0)
   })
 })
 
