@@ -3,13 +3,14 @@ import type { GraphiQLOptions } from 'graphql-yoga'
 
 const BEARER = JSON.stringify({ Authorization: 'Bearer gt-PUT.YOUR-TOKEN-HERE' }, null, 2)
 
-const WELCOME = `# Porthor issues, caches and reuses delegated tokens.
+const WELCOME = `# Porthor issues, caches and reuses delegated
+# tokens.
 #
 # 1. Paste a token into "Headers" below: first the
-#    bootstrap token, whose place the server printed.
-# 2. Make a session with it, and put the session's token
-#    into "Headers" of the other tabs.
-# 3. Run them. Ask twice for the same internal token: the
+#    bootstrap token; the server printed its place.
+# 2. Make a session with it, and put the session's
+#    token into "Headers" of the other tabs.
+# 3. Run them. Ask twice for an internal token: the
 #    second answer's source is CACHE.
 
 mutation FirstSession {
