@@ -2,7 +2,8 @@ import { type Environment, loadConfig } from '../config.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
 import { migrate } from '../stores/migrations.ts'
 import { openDatabase, withStandIns } from './environment.ts'
-import { createToolLogger, print } from './output.ts'
+import { print } from './output.ts'
+import { createToolLogger } from './tool-logger.ts'
 
 /** Applies what is missing of the migrations, and says what it did. */
 export async function migrateDatabase(env: Environment): Promise<void> {

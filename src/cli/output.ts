@@ -1,6 +1,3 @@
-import { type Logger, pino } from 'pino'
-import { createLogger } from '../lib/logger.ts'
-
 /** Writes a line to standard output. */
 export const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
@@ -10,11 +7,6 @@ export const print = (line: string): void => {
 export const note = (line: string): void => {
   process.stderr.write(`porthor: ${line}\n`)
 }
-
-const STDERR = 2
-
-/** A logger for a command whose standard output is its own. */
-export const createToolLogger = (level: string): Logger => createLogger(level, pino.destination(STDERR))
 
 /** Controls, breaks of lines, and what turns the direction of writing. */
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu

@@ -3,7 +3,7 @@ import { assertStoreUsable, openProcess, type ProcessContext } from '../context.
 import { systemClock } from '../lib/clock.ts'
 import { assertMigrated } from '../stores/migrations.ts'
 import { openDatabase, withSecrets, withStandIns } from './environment.ts'
-import { createToolLogger } from './output.ts'
+import { createToolLogger } from './tool-logger.ts'
 
 /** Who commands are run by: an admin whom history knows as `<internal>`, at no address. */
 export const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const

@@ -52,7 +52,10 @@ export const useSpokenRefusals = (): Plugin => ({
   },
 })
 
-/** As Yoga's `getMediaTypesForRequestInOrder` and `isMatchingMediaType` read the header: by type alone, whatever the weights, and in UTF-8 only. */
+/**
+ * As Yoga's `getMediaTypesForRequestInOrder` and `isMatchingMediaType` read the header: by type alone, whatever the
+ * weights, and in UTF-8 only.
+ */
 function isAcceptable(accept: string): boolean {
   return accept
     .replace(/\s/g, '')
