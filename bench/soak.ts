@@ -23,15 +23,18 @@ const TICKS_PER_SECOND = 20
 /** Requests under way at which no more are sent, but counted as left out: the servers do not keep up. */
 const MOST_UNDER_WAY = 1_000
 
-/** Life of delegated tokens, in seconds, and age at which history is deleted: after it, as many end as begin. */
+/** Life of delegated tokens, in seconds: after it, as many end as begin. */
 const LIFE = 600
+
+/** Age at which history is deleted, in seconds: there is as much of it as these make when as many end as begin. */
+const HISTORY = 300
 
 /** What may have grown, as a share, from the middle third of the run to the last. */
 const FLAT = 0.1
 
 const settings = {
   DELEGATED_TOKEN_LIFETIME: `${LIFE}s`,
-  HISTORY_RETENTION: `${LIFE}s`,
+  HISTORY_RETENTION: `${HISTORY}s`,
   // As many as there are parents, so that the caches are full early.
   TOKEN_CACHE_SIZE: '1000',
 }
@@ -165,7 +168,7 @@ await withDatabase(async (url) => {
       `# ${MINUTES} minutes of mixed load
 
 Two processes on one PostgreSQL and one Redis, ${RATE} requests per second in all: ${SHARES}.
-Delegated tokens live ${LIFE} s and history is kept as long, so that after ${LIFE / 60} minutes as much ends as begins;
+Delegated tokens live ${LIFE} s and history is kept for ${HISTORY} s, so that after ${LIFE / 60} minutes as much ends as begins;
 \`porthor maintenance\` runs each minute. RSS is that of the process; the heap, the least of what \`/metrics\` said in the
 minute, since garbage is not growth. Made by \`SOAK_MINUTES=${MINUTES} node --import tsx bench/soak.ts\`.
 
