@@ -133,6 +133,9 @@ const HOST_NAME = /^\w[\w.-]*$/
 
 const scopeTable = z.record(z.string().regex(SCOPE_NAME), z.string())
 
+/** The entries of a list, which commas or white space separate. */
+export const splitList = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)
+
 /** Readers of one variable each. A faulty one adds to `faults` and answers with the fallback. */
 function reader(env: Environment, faults: string[]) {
   const fault = <T>(text: string, fallback: T): T => {
@@ -140,7 +143,7 @@ function reader(env: Environment, faults: string[]) {
     return fallback
   }
   // A variable that is set but empty counts as not set, as in most shells' ${NAME:-default}.
-  const list = (name: string): string[] => (env[name] ?? '').split(/[\s,]+/).filter(Boolean)
+  const list = (name: string): string[] => splitList(env[name] ?? '')
 
   return {
     url(name: string, protocols: readonly string[]): string | undefined {

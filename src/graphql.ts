@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { DocumentNode } from 'graphql'
+import { type DocumentNode, GraphQLError } from 'graphql'
 import { createYoga, type YogaInitialContext, type YogaServerInstance } from 'graphql-yoga'
 import type { ProcessContext } from './context.ts'
 import { type Actor, actorName } from './domain/actor.ts'
@@ -79,18 +79,16 @@ export function createGraphQLHandler(
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-const TOO_LARGE: PlainAnswer = {
-  status: 413,
-  headers: { 'Content-Type': JSON_TYPE, 'Cache-Control': 'no-store' },
-  body: JSON.stringify({
+const TOO_LARGE = toAnswer(
+  {
     errors: [
-      {
-        message: `The request body is larger than ${MOST_BODY_BYTES} bytes.`,
-        extensions: { code: 'REQUEST_ENTITY_TOO_LARGE' },
-      },
+      new GraphQLError(`The request body is larger than ${MOST_BODY_BYTES} bytes.`, {
+        extensions: { code: 'REQUEST_ENTITY_TOO_LARGE', http: { status: 413 } },
+      }),
     ],
-  }),
-}
+  },
+  JSON_TYPE,
+)
 
 function openYoga(
   { config, log }: ProcessContext,

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Logger } from 'pino'
-import { type Environment, isProduction } from '../config.ts'
+import { type Environment, isProduction, splitList } from '../config.ts'
 import { ConfigError } from '../config-error.ts'
 import { formatToken, generateToken, parseToken } from '../domain/token.ts'
 import { Fernet, generateFernetKey } from '../lib/fernet.ts'
@@ -23,6 +23,15 @@ export interface OpenDatabase {
 /** Where generated secrets and the embedded database are kept. */
 export const dataDirOf = (env: Environment): string => resolve(env.DATA_DIR || '.porthor')
 
+const SESSION_SECRET: GeneratedSecret = {
+  generate: generateFernetKey,
+  check: (text) => new Fernet(splitList(text)),
+}
+const BOOTSTRAP_TOKEN: GeneratedSecret = {
+  generate: () => formatToken(generateToken()),
+  check: parseToken,
+}
+
 /**
  * `env` with a stand-in for each thing that development provides, so that the rest can be checked before
  * anything is started or written. In production nothing is provided.
@@ -33,18 +42,9 @@ export const withStandIns = (env: Environment): Environment =>
     : {
         ...env,
         DATABASE_URL: env.DATABASE_URL || 'postgresql://127.0.0.1/porthor',
-        SESSION_SECRET: env.SESSION_SECRET || generateFernetKey(),
-        BOOTSTRAP_TOKEN: env.BOOTSTRAP_TOKEN || formatToken(generateToken()),
+        SESSION_SECRET: env.SESSION_SECRET || SESSION_SECRET.generate(),
+        BOOTSTRAP_TOKEN: env.BOOTSTRAP_TOKEN || BOOTSTRAP_TOKEN.generate(),
       }
-
-const SESSION_SECRET: GeneratedSecret = {
-  generate: generateFernetKey,
-  check: (text) => new Fernet(text.split(',')),
-}
-const BOOTSTRAP_TOKEN: GeneratedSecret = {
-  generate: () => formatToken(generateToken()),
-  check: parseToken,
-}
 
 /** Adds secrets that are generated once and kept in the data directory. In production it adds nothing. */
 export async function withSecrets(env: Environment): Promise<Environment> {

@@ -1,18 +1,16 @@
-import { type Environment, loadConfig } from '../config.ts'
+import type { Environment } from '../config.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
 import { migrate } from '../stores/migrations.ts'
-import { openDatabase, withStandIns } from './environment.ts'
+import { openDatabase } from './environment.ts'
 import { print } from './output.ts'
-import { createToolLogger } from './tool-logger.ts'
+import { openToolLogger } from './tool-logger.ts'
 
 /** Applies what is missing of the migrations, and says what it did. */
 export async function migrateDatabase(env: Environment): Promise<void> {
   // A migration needs no secrets: those that are not there are not asked for.
   const SESSION_SECRET = env.SESSION_SECRET || generateFernetKey()
   const BOOTSTRAP_TOKEN = env.BOOTSTRAP_TOKEN || 'none'
-  const LOG_LEVEL = env.LOG_LEVEL || 'warn'
-  const { logLevel } = loadConfig(withStandIns({ ...env, SESSION_SECRET, BOOTSTRAP_TOKEN, LOG_LEVEL }))
-  const log = createToolLogger(logLevel)
+  const log = openToolLogger({ ...env, SESSION_SECRET, BOOTSTRAP_TOKEN })
   const database = await openDatabase({ ...env, SESSION_SECRET }, log, { join: true })
   try {
     const { applied, baselined } = await migrate(database.url, { log })

@@ -5,7 +5,7 @@ import { UnavailableError } from '../domain/errors.ts'
 import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
 import type { AuditFlags } from './audit.ts'
-import { print } from './output.ts'
+import { note, print } from './output.ts'
 import { addTokenCommands } from './token.ts'
 import { UsageError } from './usage-error.ts'
 import { packageVersion } from './version.ts'
@@ -23,7 +23,7 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
     return outcome.code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_FAULT
-    process.stderr.write(`porthor: ${redact(tell(error))}\n`)
+    note(redact(tell(error)))
     return error instanceof UsageError ? USAGE_FAULT : outcome.codeOfFailure
   }
 }

@@ -2,8 +2,8 @@ import { type Environment, loadConfig } from '../config.ts'
 import { assertStoreUsable, openProcess, type ProcessContext } from '../context.ts'
 import { systemClock } from '../lib/clock.ts'
 import { assertMigrated } from '../stores/migrations.ts'
-import { openDatabase, withSecrets, withStandIns } from './environment.ts'
-import { createToolLogger } from './tool-logger.ts'
+import { openDatabase, withSecrets } from './environment.ts'
+import { openToolLogger } from './tool-logger.ts'
 
 /** Who commands are run by: an admin whom history knows as `<internal>`, at no address. */
 export const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
@@ -17,12 +17,10 @@ export async function withContext<T>(
   env: Environment,
   work: (context: ProcessContext) => Promise<T>,
 ): Promise<T> {
-  const quiet = { ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }
-  const { logLevel } = loadConfig(withStandIns(quiet))
-  const log = createToolLogger(logLevel)
-  const database = await openDatabase(quiet, log, { join: true, mustExist: true })
+  const log = openToolLogger(env)
+  const database = await openDatabase(env, log, { join: true, mustExist: true })
   try {
-    const settings = await withSecrets({ ...quiet, DATABASE_URL: database.url })
+    const settings = await withSecrets({ ...env, DATABASE_URL: database.url })
     // A command asks for hardly anything twice.
     const config = { ...loadConfig(settings), trackedCopies: false }
     await assertMigrated(database.url)

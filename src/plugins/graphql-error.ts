@@ -32,8 +32,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   }
   if (wrapper && cause instanceof GraphQLError) {
     const { code = BAD_INPUT, ...extensions } = withoutInternals(wrapper.extensions)
-    // Redacted first: a cut could leave half of a bearer string.
-    return located(wrapper, shorten(redact(wrapper.message)), { ...extensions, code })
+    return located(wrapper, wrapper.message, { ...extensions, code })
   }
   log.error({ requestId, err: cause }, 'unexpected error')
   return located(wrapper, 'Something went wrong on our side. Quote the request id when you report it.', {
@@ -46,6 +45,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
 function located(wrapper: GraphQLError | undefined, message: string, extensions: object): GraphQLError {
   // A syntax error tells its place by position, any other by the nodes of the query.
   const { nodes = null, source = null, positions = null, path = null } = wrapper ?? {}
+  // Redacted first: a cut could leave half of a bearer string.
   return new GraphQLError(shorten(redact(message)), {
     nodes,
     source,
@@ -55,7 +55,7 @@ function located(wrapper: GraphQLError | undefined, message: string, extensions:
   })
 }
 
-/** Longest message of graphql-js, in characters: it quotes variables in full. */
+/** Longest message, in characters: graphql-js quotes variables in full. */
 const LONGEST_MESSAGE = 1_000
 
 /** Without its middle: what is wrong stands at the end. */

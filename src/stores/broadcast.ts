@@ -3,6 +3,7 @@ import { Cluster, type Redis } from 'ioredis'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { FaultLog } from '../lib/fault-log.ts'
+import { CONNECT_TIMEOUT_MS } from './prisma.ts'
 import type { RedisClient } from './redis.ts'
 import { asking } from './unavailable.ts'
 
@@ -94,8 +95,7 @@ const ofCluster = (cluster: Cluster, channel: string): Subscriber => ({
   close: () => void cluster.unsubscribe(channel).catch(() => undefined),
 })
 
-/** How long to wait for a connection to listen on, and before listening again, in milliseconds. */
-const CONNECT_TIMEOUT_MS = 3_000
+/** How long to wait before listening again, in milliseconds. */
 const RELISTEN_DELAY_MS = 1_000
 
 /** Over PostgreSQL LISTEN and NOTIFY, for installations without Redis. */

@@ -8,7 +8,7 @@ import { PrismaClient } from '../generated/prisma/client.ts'
  * that contains it, so that the innermost is the one that speaks. A transaction that holds locks and
  * goes quiet (its process is paused) is ended by the server, and the others go on.
  */
-const CONNECT_TIMEOUT_MS = 3_000
+export const CONNECT_TIMEOUT_MS = 3_000
 const LOCK_TIMEOUT_MS = 5_000
 const STATEMENT_TIMEOUT_MS = 8_000
 const QUERY_TIMEOUT_MS = 9_000

@@ -2,6 +2,7 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { withSecrets } from '../../src/cli/environment.ts'
 import { readOrCreateSecret } from '../../src/cli/secret-file.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { temporaryDirectory } from '../support/cli.ts'
@@ -49,4 +50,12 @@ it('a file with something else in it is told of by its name, and not written ove
   await writeFile(path, 'spoilt\n')
   await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(`${path} is spoilt: put back what was in it`)
   expect(await readFile(path, 'utf8')).toBe('spoilt\n')
+})
+
+it('a kept SESSION_SECRET is read as that of the environment: its keys may stand on lines of their own', async () => {
+  const dataDir = await temporaryDirectory()
+  const kept = `${generateFernetKey()},\n${generateFernetKey()}`
+  await writeFile(join(dataDir, 'session-secret'), `${kept}\n`)
+  const { SESSION_SECRET } = await withSecrets({ DATA_DIR: dataDir, BOOTSTRAP_TOKEN: 'none' })
+  expect(SESSION_SECRET).toBe(kept)
 })
