@@ -25,24 +25,24 @@ describe('examples/delegate.ts', () => {
       )
     })
 
-  it('lends a token, is handed it again, and shows no secret', async () => {
+  it('delegates a token, reuses it, and prints no secret', async () => {
     const session = await t.h.session('wren', ['read:all', 'read:tap'])
     const { code, stdout, stderr } = await run(session, 'image-cutouts', 'read:all')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
 
     const [row] = await t.h.sql<{ token: string }>(`SELECT token FROM token WHERE service = 'image-cutouts'`)
-    const lent = `${row?.token} for image-cutouts: scopes [read:all], ends <time>, source`
+    const delegated = `${row?.token} for image-cutouts: scopes [read:all], expires <time>, source`
     expect(stdout.replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>').split('\n')).toEqual([
-      'Acting as wren with [read:all read:tap]',
-      `${lent} NEW`,
-      `${lent} CACHE`,
+      'Current token: wren with [read:all read:tap]',
+      `${delegated} NEW`,
+      `${delegated} CACHE`,
       'The service holds [read:all]',
       '',
     ])
     expect(stdout).not.toMatch(/gt-/)
   })
 
-  it('says what went wrong, and what to do about it', async () => {
+  it('reports what went wrong, and what to do about it', async () => {
     const stranger = formatToken(generateToken())
     const { code, stdout, stderr } = await run(stranger)
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
