@@ -1,11 +1,19 @@
 import { defineConfig } from 'vitest/config'
 
+/** Need no store: a few seconds, also on a machine without Redis. */
+const UNIT_TESTS = [
+  'test/{domain,lib}/**/*.test.ts',
+  'test/config.test.ts',
+  'test/schema/schema-graphql.test.ts',
+]
+
+/** In `test/lib/`, but they start a PostgreSQL. */
+const EMBEDDED_POSTGRES_TESTS = 'test/lib/embedded-postgres*.test.ts'
+
 export default defineConfig({
   // The copy that Node loads: Vite would take the one of `module`, whose errors are not instances of the first's.
   resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     fileParallelism: true,
     // Each has a Redis of its own, made by the global setup.
@@ -13,5 +21,20 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', isolate: false, include: UNIT_TESTS, exclude: [EMBEDDED_POSTGRES_TESTS] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'stores',
+          include: ['test/**/*.test.ts'],
+          exclude: UNIT_TESTS.map((pattern) => pattern.replace('*.test.ts', '!(embedded-postgres*).test.ts')),
+          globalSetup: ['test/support/global-setup.ts'],
+        },
+      },
+    ],
   },
 })
