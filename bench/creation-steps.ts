@@ -126,6 +126,7 @@ await withDatabase(async (url) => {
       clock: systemClock,
       log,
       knownScopes: new Map([['read:all', '']]),
+      limits: { undelegableScopes: new Set(), maxDepth: 5, maxChildren: 100_000 },
       delegatedLifetime: DAY_SECONDS,
       cacheSize: 5_000,
     })

@@ -1,15 +1,16 @@
 import { isIP } from 'node:net'
 import proxyaddr from 'proxy-addr'
-import { z } from 'zod'
 import { ConfigError } from './config-error.ts'
+import type { DelegationLimits } from './domain/delegation.ts'
 import { parseAddressFilter } from './domain/ip-address.ts'
 import { DAY_SECONDS } from './domain/lifetime.ts'
-import { ADMIN_SCOPE, type KnownScopes, SCOPE_NAME, USER_SCOPE } from './domain/scope.ts'
+import type { KnownScopes, UndelegableScopes } from './domain/scope.ts'
 import { parseToken, type Token } from './domain/token.ts'
 import { parseDuration } from './lib/duration.ts'
 import { Fernet } from './lib/fernet.ts'
 import { parseRedisUrl } from './lib/redis-url.ts'
 import { Secret } from './lib/secret.ts'
+import { parseKnownScopes, parseUndelegableScopes } from './scope-config.ts'
 
 export type TokenStoreKind = 'redis' | 'postgres'
 
@@ -26,6 +27,9 @@ export interface Config {
   readonly tokenLifetime: number
   readonly delegatedTokenLifetime: number
   readonly knownScopes: KnownScopes
+  readonly delegationLimits: DelegationLimits
+  /** Whether internal and notebook tokens may create and modify tokens. */
+  readonly delegatedTokensMayCreate: boolean
   readonly historyRetention: number
   /** Entries of each of the two caches. */
   readonly tokenCacheSize: number
@@ -50,14 +54,6 @@ const SHORTEST_LIFETIME = 600
 
 /** No duration is longer, in seconds: a hundred years, so that every time made from it can be stored. */
 const LONGEST_DURATION = 100 * 365 * DAY_SECONDS
-
-const DEFAULT_SCOPES = {
-  [ADMIN_SCOPE]: 'See, create, change and revoke the tokens of every user',
-  [USER_SCOPE]: "See, create and revoke one's own tokens",
-  'exec:notebook': 'Run notebooks',
-  'read:all': 'Read all data',
-  'read:tap': 'Query the catalogues',
-}
 
 /**
  * Reads the configuration from `env` and nothing else.
@@ -97,6 +93,7 @@ export function loadConfig(env: Environment): Config {
     faults.push('DELEGATED_TOKEN_LIFETIME must not be above TOKEN_LIFETIME')
   }
 
+  const knownScopes = read.knownScopes()
   const config: Config = {
     databaseUrl: new Secret(databaseUrl ?? ''),
     redisUrl: redisUrl === undefined ? undefined : new Secret(redisUrl),
@@ -105,7 +102,13 @@ export function loadConfig(env: Environment): Config {
     bootstrapToken: read.bootstrapToken(production),
     tokenLifetime,
     delegatedTokenLifetime,
-    knownScopes: read.knownScopes(),
+    knownScopes,
+    delegationLimits: {
+      undelegableScopes: read.undelegableScopes(knownScopes),
+      maxDepth: read.integer('DELEGATION_MAX_DEPTH', 5, 1, 50),
+      maxChildren: read.integer('MAX_CHILDREN', 1_000, 1, 100_000),
+    },
+    delegatedTokensMayCreate: read.flag('DELEGATED_TOKENS_MAY_CREATE', false),
     historyRetention: read.duration('HISTORY_RETENTION', '365d', 1),
     tokenCacheSize: read.integer('TOKEN_CACHE_SIZE', 5_000, 1, 10_000_000),
     trackedCopies: read.flag('TRACKED_COPIES', true),
@@ -130,8 +133,6 @@ const FLAGS: ReadonlyMap<string, boolean> = new Map([
 
 /** Looser than RFC 1123 section 2.1: those who name containers use `_` too. */
 const HOST_NAME = /^\w[\w.-]*$/
-
-const scopeTable = z.record(z.string().regex(SCOPE_NAME), z.string())
 
 /** The entries of a list, which commas or white space separate. */
 export const splitList = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)
@@ -232,26 +233,19 @@ function reader(env: Environment, faults: string[]) {
     },
 
     knownScopes(): KnownScopes {
-      const faulty = (reason: string): KnownScopes =>
-        fault(
-          `KNOWN_SCOPES must be a JSON object of scope names (letters, digits, : . _ -) and their descriptions, with ${ADMIN_SCOPE} and ${USER_SCOPE} among them: ${reason}`,
-          new Map(),
-        )
-      let table: unknown = DEFAULT_SCOPES
       try {
-        if (env.KNOWN_SCOPES) table = JSON.parse(env.KNOWN_SCOPES)
-      } catch {
-        return faulty('it is no JSON')
+        return parseKnownScopes(env.KNOWN_SCOPES)
+      } catch (error) {
+        return fault(`KNOWN_SCOPES ${(error as Error).message}`, new Map())
       }
-      const { data, error } = scopeTable.safeParse(table)
-      if (error) {
-        const place = Object.keys(table ?? {}).indexOf(String(error.issues[0]?.path[0]))
-        return faulty(place < 0 ? 'it is no object' : `entry ${place + 1} is none`)
+    },
+
+    undelegableScopes(known: KnownScopes): UndelegableScopes {
+      try {
+        return parseUndelegableScopes(list('UNDELEGABLE_SCOPES'), known)
+      } catch (error) {
+        return fault(`UNDELEGABLE_SCOPES ${(error as Error).message}`, new Set())
       }
-      const missing = [ADMIN_SCOPE, USER_SCOPE].filter((scope) => !(scope in data))
-      return missing.length > 0
-        ? faulty(`${missing.join(' and ')} is missing`)
-        : new Map(Object.entries(data))
     },
 
     trustedProxies(): readonly string[] {

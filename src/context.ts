@@ -68,6 +68,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     clock,
     log,
     knownScopes: config.knownScopes,
+    limits: config.delegationLimits,
     delegatedLifetime: config.delegatedTokenLifetime,
     cacheSize: config.tokenCacheSize,
   })
@@ -82,6 +83,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       clock,
       knownScopes: config.knownScopes,
       tokenLifetime: config.tokenLifetime,
+      mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
     modification: new TokenModificationService({
       tokens,
@@ -89,6 +91,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       clock,
       log,
       knownScopes: config.knownScopes,
+      mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
     revocation: new TokenRevocationService({ tokens, database, clock, log }),
     directory: new TokenDirectory({

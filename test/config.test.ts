@@ -12,6 +12,11 @@ const CLUSTER_URL = 'redis+cluster://:x@a.example:7000,b.example:7001'
 const TOKEN = 'gt-q1w2e3r4t5y6u7i8o9p0aQ.Zx-9_Yw8Vu7Ts6Rq5Po4Ng'
 const SCOPES = '{"admin:token":"Administer","user:token":"Own tokens","x:y":""}'
 
+/** Never delegated, whatever is configured. */
+const PLATFORM = ['delegate:token', 'introspect:token']
+
+const undelegable = ({ delegationLimits }: Config) => [...delegationLimits.undelegableScopes]
+
 /** The least that starts. */
 const LEAST: Environment = { DATABASE_URL, SESSION_SECRET: KEY }
 
@@ -36,13 +41,21 @@ describe('the defaults', () => {
 
     expect(databaseUrl.reveal()).toBe(DATABASE_URL)
     expect(sessionSecrets.reveal()).toEqual([KEY])
-    expect([...knownScopes.keys()]).toEqual(expect.arrayContaining(['admin:token', 'user:token']))
+    expect([...knownScopes.keys()]).toEqual(
+      expect.arrayContaining(['admin:token', 'user:token', 'delegate:token', 'introspect:token']),
+    )
     expect(others).toEqual({
       redisUrl: undefined,
       tokenStore: 'postgres',
       bootstrapToken: undefined,
       tokenLifetime: 30 * 86_400,
       delegatedTokenLifetime: 30 * 86_400,
+      delegationLimits: {
+        undelegableScopes: new Set(['admin:token', 'delegate:token', 'introspect:token']),
+        maxDepth: 5,
+        maxChildren: 1_000,
+      },
+      delegatedTokensMayCreate: false,
       historyRetention: 365 * 86_400,
       tokenCacheSize: 5_000,
       trackedCopies: true,
@@ -58,6 +71,7 @@ describe('the defaults', () => {
     const empty = Object.fromEntries(
       [
         'REDIS_URL TOKEN_STORE BOOTSTRAP_TOKEN TOKEN_LIFETIME DELEGATED_TOKEN_LIFETIME KNOWN_SCOPES',
+        'UNDELEGABLE_SCOPES DELEGATED_TOKENS_MAY_CREATE DELEGATION_MAX_DEPTH MAX_CHILDREN',
         'HISTORY_RETENTION TOKEN_CACHE_SIZE TRACKED_COPIES TRUSTED_PROXIES HOST PORT LOG_LEVEL GRAPHIQL NODE_ENV',
       ]
         .join(' ')
@@ -133,6 +147,11 @@ describe('a variable is read', () => {
     ['GRAPHIQL', 'false', ({ graphiql }) => graphiql, false],
     ['GRAPHIQL', 'OFF', ({ graphiql }) => graphiql, false],
     ['GRAPHIQL', '1', ({ graphiql }) => graphiql, true],
+    ['UNDELEGABLE_SCOPES', 'read:all,read:tap', undelegable, ['read:all', 'read:tap', ...PLATFORM]],
+    ['UNDELEGABLE_SCOPES', 'none', undelegable, PLATFORM],
+    ['DELEGATED_TOKENS_MAY_CREATE', 'true', ({ delegatedTokensMayCreate }) => delegatedTokensMayCreate, true],
+    ['DELEGATION_MAX_DEPTH', '50', ({ delegationLimits }) => delegationLimits.maxDepth, 50],
+    ['MAX_CHILDREN', '1', ({ delegationLimits }) => delegationLimits.maxChildren, 1],
     [
       'KNOWN_SCOPES',
       SCOPES,
@@ -198,6 +217,15 @@ describe('a variable is refused by its name', () => {
     ['KNOWN_SCOPES', '{"admin:token":"x","user:token":"x","a b":"x"}'],
     ['KNOWN_SCOPES', '{"admin:token":"x","user:token":"x","a,b":"x"}'],
     ['KNOWN_SCOPES', '{"admin:token":"x","user:token":"x","":"x"}'],
+    ['UNDELEGABLE_SCOPES', 'admin:tokn'],
+    ['UNDELEGABLE_SCOPES', 'admin:token, none'],
+    ['DELEGATED_TOKENS_MAY_CREATE', 'yes'],
+    ['DELEGATION_MAX_DEPTH', '0'],
+    ['DELEGATION_MAX_DEPTH', '51'],
+    ['DELEGATION_MAX_DEPTH', '1.5'],
+    ['MAX_CHILDREN', '0'],
+    ['MAX_CHILDREN', '100001'],
+    ['MAX_CHILDREN', 'many'],
     ['HISTORY_RETENTION', '0s'],
     ['HISTORY_RETENTION', 'forever'],
     ['HISTORY_RETENTION', '36501d'],

@@ -1,7 +1,7 @@
 import { PorthorError } from './errors.ts'
 import { BOOTSTRAP_ACTOR, INTERNAL_ACTOR } from './history.ts'
 import { ADMIN_SCOPE, type Scopes, USER_SCOPE } from './scope.ts'
-import type { TokenData } from './token.ts'
+import type { TokenData, TokenKey } from './token.ts'
 
 /**
  * Who is asking: the holder of a token; the holder of the bootstrap token, which is stored nowhere; or the
@@ -40,6 +40,31 @@ export function requireSelfOrAdmin(actor: Actor, username: string): void {
     'PERMISSION_DENIED',
     `This needs a token with the scope ${USER_SCOPE} or ${ADMIN_SCOPE}.`,
   )
+}
+
+/**
+ * Whether the actor is a token that another one delegated: what it could make would not have to be revoked with it.
+ */
+export const isDelegated = (actor: Actor): boolean =>
+  actor.kind === 'token' && (actor.data.type === 'internal' || actor.data.type === 'notebook')
+
+/** @throws {PorthorError} `PERMISSION_DENIED` for a delegated token, unless such tokens may create and modify others. */
+export function requireMayChangeTokens(actor: Actor, mayDelegatedTokensCreate: boolean): void {
+  if (mayDelegatedTokensCreate || !isDelegated(actor)) return
+  throw new PorthorError(
+    'PERMISSION_DENIED',
+    "A delegated token creates and modifies no tokens: use a token of the user's own.",
+  )
+}
+
+/**
+ * The holder of a token may always revoke that token; others need `user:token` for their own, or `admin:token`.
+ *
+ * @throws {PorthorError} `PERMISSION_DENIED`
+ */
+export function requireMayRevoke(actor: Actor, key: TokenKey): void {
+  if (actor.kind === 'token' && actor.data.token.key === key) return
+  requireSelfOrAdmin(actor, actorName(actor))
 }
 
 /** @throws {PorthorError} `PERMISSION_DENIED` for the bootstrap token, which is no user's and has no record. */

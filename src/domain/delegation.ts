@@ -1,15 +1,30 @@
 import { createHash } from 'node:crypto'
 import { PorthorError } from './errors.ts'
 import { addSeconds, earlier, MINIMUM_LIFETIME_SECONDS, secondsUntil } from './lifetime.ts'
-import { formatScopes, isSameScopes, isWithin, type Scopes } from './scope.ts'
+import {
+  formatScopes,
+  isSameScopes,
+  type Scopes,
+  type UndelegableScopes,
+  withoutUndelegable,
+} from './scope.ts'
 import type { DelegatedTokenData, TokenData, TokenKey } from './token.ts'
 import { holdsBearerString, isExpired, serviceOf } from './token.ts'
 import { isUsername } from './user.ts'
 
-/** What a caller wants delegated: some rights lent to a service, or all of them to a notebook. */
+/** What a caller wants delegated: some scopes to a service, or all that can be delegated to a notebook. */
 export type DelegationRequest =
   | { readonly type: 'internal'; readonly service: string; readonly scopes: Scopes }
-  | { readonly type: 'notebook' }
+  | { readonly type: 'notebook'; readonly undelegable: UndelegableScopes }
+
+/** What the operator lets be delegated at the most. */
+export interface DelegationLimits {
+  readonly undelegableScopes: UndelegableScopes
+  /** Delegated tokens in a chain of delegations. */
+  readonly maxDepth: number
+  /** Live children of one parent. */
+  readonly maxChildren: number
+}
 
 /** A request as it is for one parent: what makes two children interchangeable. */
 export interface DelegationShape {
@@ -78,9 +93,9 @@ export function requireParentLifetime(
   )
 }
 
-/** The scopes that the child will carry: a notebook token mirrors its parent, an internal one asks. */
+/** The scopes that the child carries: all that the parent can delegate in a notebook token, those asked for in an internal one. */
 export const childScopes = (parent: TokenData, request: DelegationRequest): Scopes =>
-  request.type === 'notebook' ? parent.scopes : request.scopes
+  request.type === 'notebook' ? withoutUndelegable(parent.scopes, request.undelegable) : request.scopes
 
 export const shapeOf = (parent: TokenData, request: DelegationRequest): DelegationShape => ({
   parentKey: parent.token.key,
@@ -158,10 +173,8 @@ export function isReusable(
   now: Date,
 ): child is DelegatedTokenData {
   if (child.type !== request.type || child.expiresAt === null || isExpired(child, now)) return false
-  const fits =
-    request.type === 'internal'
-      ? isWithin(child.scopes, request.scopes)
-      : isSameScopes(child.scopes, parent.scopes)
+  // A child with fewer would leave the caller without what it asked for, and other processes issue a second one.
+  const fits = isSameScopes(child.scopes, childScopes(parent, request))
   return fits && livesLongEnough(child, parent, minimumSeconds, now)
 }
 

@@ -12,6 +12,18 @@ export const ADMIN_SCOPE = 'admin:token'
 /** Lets a user see and change their own tokens. */
 export const USER_SCOPE = 'user:token'
 
+/** Lets a gateway delegate for the users of other tokens. */
+export const DELEGATE_SCOPE = 'delegate:token'
+
+/** Lets a resource server see whether a token is valid, and what it holds. */
+export const INTROSPECT_SCOPE = 'introspect:token'
+
+/** They make the holder a part of the platform, whom no user may appoint: never delegated, whatever is configured. */
+export const PLATFORM_SCOPES: Scopes = [DELEGATE_SCOPE, INTROSPECT_SCOPE]
+
+/** Scopes that no delegated token carries. */
+export type UndelegableScopes = ReadonlySet<string>
+
 /** What a scope may be called in the configuration. */
 export const SCOPE_NAME = /^[\w:.-]+$/
 
@@ -37,6 +49,10 @@ export const isWithin = (inner: Scopes, outer: Scopes): boolean =>
 export const isSameScopes = (left: Scopes, right: Scopes): boolean =>
   left.length === right.length && left.every((scope, index) => scope === right[index])
 
+/** What a parent can pass on. The list itself where that is all of it, as on most requests. */
+export const withoutUndelegable = (scopes: Scopes, undelegable: UndelegableScopes): Scopes =>
+  scopes.some((scope) => undelegable.has(scope)) ? scopes.filter((scope) => !undelegable.has(scope)) : scopes
+
 /** The scopes that are in both. */
 export const intersect = (left: Scopes, right: Scopes): Scopes =>
   left.filter((scope) => right.includes(scope))
@@ -58,6 +74,16 @@ export function requireHeld(scopes: Scopes, held: Scopes): void {
   throw new PorthorError(
     'INVALID_SCOPES',
     `The acting token does not hold: ${quoteAll(missing)}. It can hand on: ${held.join(', ') || 'none'}.`,
+  )
+}
+
+/** @throws {PorthorError} `INVALID_SCOPES`, naming each scope that no delegated token carries. */
+export function requireDelegable(scopes: Scopes, undelegable: UndelegableScopes): void {
+  if (!scopes.some((scope) => undelegable.has(scope))) return
+  const refused = scopes.filter((scope) => undelegable.has(scope))
+  throw new PorthorError(
+    'INVALID_SCOPES',
+    `Never delegated: ${quoteAll(refused)}. Leave them out; what needs them is done with a token of the user's own.`,
   )
 }
 

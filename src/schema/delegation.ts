@@ -66,7 +66,8 @@ builder.mutationField('internalToken', (t) =>
       scopes: t.arg.stringList({
         required: true,
         defaultValue: [],
-        description: 'What it shall allow: known scopes that the acting token holds.',
+        description:
+          'Scopes of the token: known ones that the current token holds, and that may be delegated.',
       }),
       minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }),
     },
@@ -84,7 +85,8 @@ builder.mutationField('internalToken', (t) =>
 builder.mutationField('notebookToken', (t) =>
   t.field({
     type: DelegatedToken,
-    description: "A token for the user's notebook, with all the scopes of the acting token.",
+    description:
+      "A token for the user's notebook, with all scopes of the current token that may be delegated.",
     args: { minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }) },
     resolve: async (_root, { minimumLifetime }, ctx) => {
       const parent = requireTokenData(await ctx.actor())

@@ -6,6 +6,7 @@ import {
   cacheKey,
   childExpiry,
   childScopes,
+  type DelegationLimits,
   type DelegationRequest,
   isReusable,
   minimumExpiry,
@@ -21,6 +22,7 @@ import { earlier, floorToSecond } from '../domain/lifetime.ts'
 import {
   intersect,
   type KnownScopes,
+  requireDelegable,
   requireHeld,
   requireKnown,
   type Scopes,
@@ -58,6 +60,7 @@ export interface TokenCacheServiceDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly knownScopes: KnownScopes
+  readonly limits: DelegationLimits
   /** How long a delegated token lives when its parent does not end sooner, in seconds. */
   readonly delegatedLifetime: number
   /** How many tokens each of the two caches keeps. */
@@ -82,10 +85,12 @@ interface Wish {
 export class TokenCacheService {
   readonly #deps: TokenCacheServiceDeps
   readonly #caches: Readonly<Record<DelegationRequest['type'], ChildCache>>
+  readonly #notebook: DelegationRequest
   readonly #flights = new SingleFlight<DelegatedToken>()
 
   constructor(deps: TokenCacheServiceDeps) {
     this.#deps = deps
+    this.#notebook = { type: 'notebook', undelegable: deps.limits.undelegableScopes }
     this.#caches = {
       internal: new ChildCache(deps.cacheSize),
       notebook: new ChildCache(deps.cacheSize),
@@ -113,13 +118,13 @@ export class TokenCacheService {
     return this.#delegate(parent, request, ipAddress, options)
   }
 
-  /** A token for the notebook of the parent's user, with all the parent's scopes. Otherwise as `getInternalToken`. */
+  /** A token for the notebook of the parent's user, with all scopes that the parent can delegate. Otherwise as `getInternalToken`. */
   getNotebookToken(
     parent: TokenData,
     ipAddress: string | null,
     options: DelegationOptions = {},
   ): Promise<DelegatedToken> {
-    return this.#delegate(parent, () => ({ type: 'notebook' }), ipAddress, options)
+    return this.#delegate(parent, () => this.#notebook, ipAddress, options)
   }
 
   /** Empties both caches of this process, and says how many tokens each held. No token is revoked. */
@@ -146,6 +151,7 @@ export class TokenCacheService {
     requireService(service)
     requireKnown(scopes, this.#deps.knownScopes)
     requireHeld(scopes, parent.scopes)
+    requireDelegable(scopes, this.#deps.limits.undelegableScopes)
     return { type: 'internal', service, scopes }
   }
 

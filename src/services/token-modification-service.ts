@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { actorName, requireAdmin } from '../domain/actor.ts'
+import { actorName, requireAdmin, requireMayChangeTokens } from '../domain/actor.ts'
 import { notFound, PorthorError } from '../domain/errors.ts'
 import { requireFindable } from '../domain/filter.ts'
 import type { Origin } from '../domain/history.ts'
@@ -37,6 +37,8 @@ export interface TokenModificationServiceDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly knownScopes: KnownScopes
+  /** Whether internal and notebook tokens may modify tokens. */
+  readonly mayDelegatedTokensCreate: boolean
 }
 
 /** What an edit is about, checked. */
@@ -78,6 +80,7 @@ export class TokenModificationService {
    *   told: the call can be repeated.
    */
   async modify({ actor, ipAddress }: Caller, key: TokenKey, modification: TokenModification): Promise<void> {
+    requireMayChangeTokens(actor, this.#deps.mayDelegatedTokensCreate)
     requireAdmin(actor)
     requireFindable(key)
     const wanted = this.#require(modification)

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type Actor, actorName, isAdmin, requireAdmin, requireSelfOrAdmin } from '../domain/actor.ts'
+import { type Actor, actorName, isAdmin, requireAdmin, requireMayRevoke } from '../domain/actor.ts'
 import { notFound } from '../domain/errors.ts'
 import {
   type RevocationFilter,
@@ -50,14 +50,14 @@ export class TokenRevocationService {
   }
 
   /**
-   * Revokes one token: an admin any, others their own, with `user:token`.
+   * Revokes one token: an admin any, others their own with `user:token`, and the current token always itself.
    *
    * @returns All keys that died, the named one last.
    * @throws {PorthorError} `PERMISSION_DENIED`, `NOT_FOUND`
    * @throws {UnavailableError}
    */
   async revoke({ actor, ipAddress }: Caller, key: TokenKey): Promise<readonly TokenKey[]> {
-    requireSelfOrAdmin(actor, actorName(actor))
+    requireMayRevoke(actor, key)
     requireFindable(key)
     const origin: Origin = { actor: actorName(actor), ipAddress }
     const revoked = await this.#deps.database.changeTrees(async (tx) => {

@@ -3,11 +3,14 @@ import {
   actorName,
   actorScopes,
   isAdmin,
+  isDelegated,
   requireAdmin,
+  requireMayChangeTokens,
   requireSelfOrAdmin,
+  requireTokenData,
 } from '../domain/actor.ts'
 import { PorthorError } from '../domain/errors.ts'
-import { addSeconds, floorToSecond, requireExpiry } from '../domain/lifetime.ts'
+import { addSeconds, earlier, floorToSecond, requireExpiry } from '../domain/lifetime.ts'
 import { type KnownScopes, requireHeld, requireKnown, type Scopes, toScopes } from '../domain/scope.ts'
 import { generateToken, NO_USER_INFO, type RootTokenData, type UserInfo } from '../domain/token.ts'
 import { requireBotUsername, requireTokenName, requireUserInfo, requireUsername } from '../domain/user.ts'
@@ -46,6 +49,8 @@ export interface TokenServiceDeps {
   readonly knownScopes: KnownScopes
   /** Life of a session, in seconds. */
   readonly tokenLifetime: number
+  /** Whether internal and notebook tokens may create tokens, which are then revoked with them. */
+  readonly mayDelegatedTokensCreate: boolean
 }
 
 /**
@@ -64,6 +69,7 @@ export class TokenService {
 
   /** A session, as after a log-in. It lives for the token lifetime. */
   async createSession(caller: Caller, input: SessionTokenInput): Promise<RootTokenData> {
+    this.#requireMayCreate(caller)
     requireAdmin(caller.actor)
     requireUsername(input.username)
     const now = this.#now()
@@ -77,6 +83,7 @@ export class TokenService {
 
   /** A token for a bot, whose username begins with `bot-`. */
   async createService(caller: Caller, input: ServiceTokenInput): Promise<RootTokenData> {
+    this.#requireMayCreate(caller)
     requireAdmin(caller.actor)
     requireBotUsername(input.username)
     return this.#issue(caller, 'service', null, {
@@ -89,6 +96,7 @@ export class TokenService {
 
   /** A token that a user carries about: for oneself, or by an admin for anybody. */
   async createUser(caller: Caller, input: UserTokenInput): Promise<RootTokenData> {
+    this.#requireMayCreate(caller)
     const username = input.username ?? ownUsername(caller.actor)
     requireSelfOrAdmin(caller.actor, username)
     requireUsername(username)
@@ -107,7 +115,9 @@ export class TokenService {
     tokenName: string | null,
     facts: Pick<RootTokenData, 'username' | 'scopes' | 'userInfo' | 'expiresAt'>,
   ): Promise<RootTokenData> {
-    const { username, scopes, userInfo, expiresAt } = facts
+    const { username, scopes, userInfo } = facts
+    const parent = isDelegated(actor) ? requireTokenData(actor) : undefined
+    const expiresAt = earlier(facts.expiresAt, parent?.expiresAt ?? null)
     const data = {
       token: generateToken(),
       type,
@@ -118,10 +128,14 @@ export class TokenService {
       expiresAt,
     }
     await this.#deps.issuer.issue(
-      { data, tokenName, parentKey: null },
+      { data, tokenName, parentKey: parent?.token.key ?? null },
       { actor: actorName(actor), ipAddress },
     )
     return data
+  }
+
+  #requireMayCreate({ actor }: Caller): void {
+    requireMayChangeTokens(actor, this.#deps.mayDelegatedTokensCreate)
   }
 
   #requireExpiry(expiresAt: Date | null): Date | null {

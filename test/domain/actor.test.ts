@@ -5,11 +5,13 @@ import {
   actorScopes,
   isAdmin,
   requireAdmin,
+  requireMayChangeTokens,
+  requireMayRevoke,
   requireSelfOrAdmin,
   requireTokenData,
 } from '../../src/domain/actor.ts'
 import { failure } from '../support/failures.ts'
-import { aSession } from '../support/token-data.ts'
+import { aNotebookToken, anInternalToken, aSession, aToken } from '../support/token-data.ts'
 
 const BOOTSTRAP: Actor = { kind: 'bootstrap' }
 const OPERATOR: Actor = { kind: 'operator' }
@@ -76,6 +78,44 @@ describe('what one may with the tokens of a user', () => {
     ['nobody', wren('user:token'), ''],
   ])('is denied for %s', (_what, actor, username) => {
     expect(() => requireSelfOrAdmin(actor, username)).toThrow(DENIED)
+  })
+})
+
+describe('what creates and modifies tokens', () => {
+  it.each([
+    ['internal', anInternalToken({ scopes: ['admin:token', 'user:token'] })],
+    ['notebook', aNotebookToken({ scopes: ['admin:token', 'user:token'] })],
+  ])('is denied to an %s token, whatever its scopes, unless that is configured', (_what, data) => {
+    const actor: Actor = { kind: 'token', data }
+    expect(() => requireMayChangeTokens(actor, false)).toThrow(DENIED)
+    expect(() => requireMayChangeTokens(actor, true)).not.toThrow()
+  })
+
+  it.each([
+    ['the bootstrap token', BOOTSTRAP],
+    ['the operator', OPERATOR],
+    ['a session', wren()],
+  ])('is not denied to %s as such', (_who, actor) => {
+    expect(() => requireMayChangeTokens(actor, false)).not.toThrow()
+  })
+})
+
+describe('who may revoke a token', () => {
+  const data = anInternalToken({ scopes: [] })
+
+  it('is always its holder, without any scope', () => {
+    expect(() => requireMayRevoke({ kind: 'token', data }, data.token.key)).not.toThrow()
+  })
+
+  it.each([
+    ['somebody with user:token', wren('user:token'), true],
+    ['somebody with admin:token', wren('admin:token'), true],
+    ['the bootstrap token', BOOTSTRAP, true],
+    ['somebody with neither, who holds another token', { kind: 'token', data }, false],
+  ] as const)('is, of another token, %s: %o', (_who, actor, may) => {
+    const revoke = () => requireMayRevoke(actor, aToken('another').key)
+    if (may) expect(revoke).not.toThrow()
+    else expect(revoke).toThrow(DENIED)
   })
 })
 

@@ -8,7 +8,8 @@ import {
 
 it.each([
   [401, 'INSUFFICIENT_LIFETIME UNAUTHENTICATED'],
-  [403, 'PERMISSION_DENIED'],
+  [403, 'DELEGATION_TOO_DEEP PERMISSION_DENIED'],
+  [429, 'TOO_MANY_TOKENS'],
   [503, 'UNAVAILABLE'],
   [
     200,
@@ -22,7 +23,7 @@ it.each([
 })
 
 it('no code is answered with another status', () => {
-  expect(new Set(Object.values(ERROR_STATUS))).toEqual(new Set([200, 401, 403, 503]))
+  expect(new Set(Object.values(ERROR_STATUS))).toEqual(new Set([200, 401, 403, 429, 503]))
 })
 
 describe('a token that does not authenticate', () => {

@@ -5,10 +5,12 @@ import {
   isSameScopes,
   isWithin,
   parseScopes,
+  requireDelegable,
   requireHeld,
   requireKnown,
   SCOPE_NAME,
   toScopes,
+  withoutUndelegable,
 } from '../../src/domain/scope.ts'
 import { failure } from '../support/failures.ts'
 import { scopeSets } from '../support/token-data.ts'
@@ -104,6 +106,32 @@ describe('scopes that are asked for', () => {
       }),
     )
     expect(() => requireHeld(['read:tap'], [])).toThrow(/It can hand on: none/)
+  })
+})
+
+describe('scopes that are never delegated', () => {
+  const undelegable = new Set(['admin:token', 'delegate:token'])
+
+  it('are refused by name where they are asked for', () => {
+    expect(() => requireDelegable(['read:all'], undelegable)).not.toThrow()
+    expect(() => requireDelegable(['admin:token', 'read:all'], undelegable)).toThrow(
+      failure('INVALID_SCOPES', { message: expect.stringMatching(/^Never delegated: "admin:token"\. /) }),
+    )
+  })
+
+  it('are left out of what a parent can pass on, all else stays in its order', () => {
+    fc.assert(
+      fc.property(scopeSets, (scopes) => {
+        expect(withoutUndelegable(scopes, undelegable)).toEqual(
+          scopes.filter((scope) => !undelegable.has(scope)),
+        )
+      }),
+    )
+  })
+
+  it('cost no new list where there are none', () => {
+    const scopes = ['read:all', 'read:tap']
+    expect(withoutUndelegable(scopes, undelegable)).toBe(scopes)
   })
 })
 

@@ -132,15 +132,16 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await living([mine.root, second])).toEqual([second])
     })
 
-    it('without user:token is PERMISSION_DENIED, whether there is such a token or not', async () => {
+    it("without user:token is PERMISSION_DENIED for any token but the holder's, whether there is such a token or not", async () => {
       const mine = await makeRoot(t.h, { scopes: ['read:all'] })
-      for (const key of [keyOf(mine), generateToken().key]) {
+      const other = await makeRoot(t.h, { username: mine.username })
+      for (const key of [keyOf(other), generateToken().key]) {
         expect(await refusalOf(t.h, REVOKE, { token: bearerOf(mine), variables: { key } })).toEqual([
           'PERMISSION_DENIED',
           403,
         ])
       }
-      expect(await living([mine])).toEqual([mine])
+      expect(await living([mine, other])).toEqual([mine, other])
     })
 
     it("W46: of another's token is NOT_FOUND, in the very words for one that does not exist", async () => {

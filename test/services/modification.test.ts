@@ -228,7 +228,14 @@ describe('modifying while others are at it', () => {
       if (transactions === 2) await between()
       return changeTrees(work)
     }
-    return new TokenModificationService({ tokens, database, clock, log, knownScopes: config.knownScopes })
+    return new TokenModificationService({
+      tokens,
+      database,
+      clock,
+      log,
+      knownScopes: config.knownScopes,
+      mayDelegatedTokensCreate: false,
+    })
   }
 
   it('W18: waits for a child that is being made, and caps it too', async () => {

@@ -90,12 +90,12 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       }
     })
 
-    it('is internal, for the service and with the scopes that were asked for; or notebook, with all scopes', async () => {
+    it('is internal, for the service and with the scopes that were asked for; or notebook, with all scopes that can be delegated', async () => {
       const parent = await t.parent({ scopes: ['admin:token', 'read:tap', 'read:all'] })
       const lent = await t.cache.getInternalToken(parent, 'tap', ['read:tap', 'read:all'], IP)
       expect(lent.data).toMatchObject({ type: 'internal', service: 'tap', scopes: ['read:all', 'read:tap'] })
       const own = await t.cache.getNotebookToken(parent, IP)
-      expect(own.data).toMatchObject({ type: 'notebook', scopes: ['admin:token', 'read:all', 'read:tap'] })
+      expect(own.data).toMatchObject({ type: 'notebook', scopes: ['read:all', 'read:tap'] })
       expect(own.data).not.toHaveProperty('service')
     })
 

@@ -155,11 +155,24 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await internal(t.cache, parent)).toMatchObject({ source: 'new', data: { scopes: ['read:all'] } })
     })
 
-    it('a token whose scopes an edit has narrowed is reused', async () => {
+    it('a child has exactly the scopes asked for, in every process, after its parent was narrowed and widened again', async () => {
+      const other = t.anotherProcess()
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
+      expect(await internal(other, parent)).toMatchObject({ source: 'database' })
       const narrowed = await t.edit(data, { scopes: [] })
-      expect(await internal(t.cache, parent)).toEqual({ data: narrowed, source: 'cache' })
+
+      const wide = await internal(t.cache, parent)
+      expect(wide).toMatchObject({ source: 'new', data: { scopes: ['read:all'] } })
+      expect(await internal(other, parent)).toEqual({ data: wide.data, source: 'database' })
+      expect(await internal(t.cache, parent)).toEqual({ data: wide.data, source: 'cache' })
+      for (const cache of [t.cache, other]) {
+        expect(await cache.getInternalToken(parent, 'tap', [], IP)).toEqual({
+          data: narrowed,
+          source: 'database',
+        })
+      }
+      expect(await t.children(parent)).toHaveLength(2)
     })
 
     it.each([

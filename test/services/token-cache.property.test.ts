@@ -23,7 +23,7 @@ interface Draw {
 // One wish and one parent come up most: only then does one answer depend on what went before.
 const requests: fc.Arbitrary<DelegationRequest> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({ type: 'internal', service: 'tap', scopes: ['read:all'] }) },
-  { weight: 2, arbitrary: fc.constant({ type: 'notebook' }) },
+  { weight: 2, arbitrary: fc.constant({ type: 'notebook', undelegable: new Set<string>() }) },
   {
     weight: 1,
     arbitrary: fc.record({

@@ -151,6 +151,7 @@ export function useHeart(store: StoreKind, env: Environment = {}): Heart {
         clock,
         log,
         knownScopes: config.knownScopes,
+        limits: config.delegationLimits,
         delegatedLifetime: config.delegatedTokenLifetime,
         cacheSize: config.tokenCacheSize,
       })

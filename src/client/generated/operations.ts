@@ -393,7 +393,7 @@ export type ViewerQuery = {
 export interface Operations {
   /** A token for one service, made from the acting token: the live one where there is one, else a new one. */
   internalToken(variables: InternalTokenMutationVariables): Promise<InternalTokenMutation['internalToken']>
-  /** A token for the user's notebook, with all the scopes of the acting token. */
+  /** A token for the user's notebook, with all scopes of the current token that may be delegated. */
   notebookToken(variables?: NotebookTokenMutationVariables): Promise<NotebookTokenMutation['notebookToken']>
   /** The scopes that this installation knows, by name. */
   scopes(): Promise<ScopesQuery['scopes']>
