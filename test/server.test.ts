@@ -327,7 +327,10 @@ describe('the client address', () => {
     ['trusted proxies only', '10.1.1.1, 10.2.2.2', '10.1.1.1'],
     ['IPv6', '2001:db8::7', '2001:db8::7'],
     ['IPv4 in IPv6', '::ffff:192.0.2.9', '192.0.2.9'],
-    ['words and ports among addresses', '192.0.2.7, unknown, 192.0.2.8:4711', '192.0.2.7'],
+    ['IPv4 in IPv6 in hexadecimal', '::ffff:c000:209', '192.0.2.9'],
+    ['an address with a port', '192.0.2.7, 192.0.2.8:4711', '192.0.2.8'],
+    ['an IPv6 address with a port', '192.0.2.7, [2001:db8::7]:4711', '2001:db8::7'],
+    ['an address that was forged before a word', '192.0.2.7, unknown', '127.0.0.1'],
     ['nothing that is an address', `'; DROP TABLE token; --`, '127.0.0.1'],
     ['an empty header', '', '127.0.0.1'],
   ])('comes from a trusted proxy: %s', async (_what, forwarded, ip) => {

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseAddressFilter } from '../../src/domain/ip-address.ts'
+import { normalizeAddress } from '../../src/lib/normalize-address.ts'
 import { failure } from '../support/failures.ts'
 
 describe('to search history, one may give', () => {
@@ -9,7 +10,6 @@ describe('to search history, one may give', () => {
     ['an IPv4 address', '192.0.2.20', false],
     ['an IPv6 address', '2001:db8::20', false],
     ['an IPv6 address at full length', '2001:0db8:0000:0000:0000:0000:0000:0020', false],
-    ['an IPv4 address mapped into IPv6', '::ffff:192.0.2.20', false],
     ['an IPv4 block', '192.0.2.0/24', true],
     ['a block of one address', '192.0.2.20/32', true],
     ['all of IPv4', '0.0.0.0/0', true],
@@ -19,10 +19,19 @@ describe('to search history, one may give', () => {
     expect(parseAddressFilter(text)).toEqual({ isBlock, text })
   })
 
+  it.each([
+    ['an address', '::ffff:192.0.2.20', { isBlock: false, text: '192.0.2.20' }],
+    ['an address in hexadecimal', '0:0:0:0:0:FFFF:c000:214', { isBlock: false, text: '192.0.2.20' }],
+    ['a block', '::ffff:192.0.2.0/120', { isBlock: true, text: '192.0.2.0/24' }],
+    ['all of them', '::ffff:0:0/96', { isBlock: true, text: '0.0.0.0/0' }],
+  ])('IPv4 mapped into IPv6, which is searched as it is stored: %s', (_what, text, filter) => {
+    expect(parseAddressFilter(text)).toEqual(filter)
+  })
+
   it('any address that there is', () => {
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), (text) => {
-        expect(parseAddressFilter(text)).toEqual({ isBlock: false, text })
+        expect(parseAddressFilter(text)).toEqual({ isBlock: false, text: normalizeAddress(text) })
       }),
     )
   })

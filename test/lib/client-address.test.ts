@@ -43,11 +43,23 @@ describe('behind trusted proxies, the client is', () => {
   })
 })
 
-describe('an entry is passed over that', () => {
+describe('an entry is read that', () => {
   it.each([
-    ['has a port', '192.0.2.20:8080'],
-    ['is an IPv6 address with a port', '[2001:db8:2::20]:8080'],
-    ['is bracketed', '[2001:db8:2::20]'],
+    ['has a port', '192.0.2.20:8080', '192.0.2.20'],
+    ['is an IPv6 address with a port', '[2001:db8:2::20]:8080', '2001:db8:2::20'],
+    ['is bracketed', '[2001:db8:2::20]', '2001:db8:2::20'],
+    ['is IPv4 mapped into IPv6', '::ffff:192.0.2.20', '192.0.2.20'],
+    ['is so in hexadecimal', '::ffff:c000:214', '192.0.2.20'],
+    ['is so in full, with a port', '[0:0:0:0:0:FFFF:C000:0214]:443', '192.0.2.20'],
+    ['is so, of a trusted proxy', '192.0.2.20, ::ffff:a00:9', '192.0.2.20'],
+    ['comes before an empty one', '192.0.2.20, , ', '192.0.2.20'],
+  ])('%s', (_what, forwarded, client) => {
+    expect(addressOf('10.0.0.1', `198.51.100.1, ${forwarded}`)).toBe(client)
+  })
+})
+
+describe('the search stops, so that nothing forged on its left is believed, at an entry that', () => {
+  it.each([
     ['is quoted', '"192.0.2.20"'],
     ['is a name', 'client.example'],
     ['is unknown', 'unknown'],
@@ -56,10 +68,12 @@ describe('an entry is passed over that', () => {
     ['is a number', '3221225492'],
     ['is too large', '192.0.2.256'],
     ['is a block', '192.0.2.20/32'],
-    ['is empty', ''],
+    ['has no number for a port', '192.0.2.20:http'],
+    ['is IPv4 in brackets', '[192.0.2.20]'],
     ['is SQL', "'; DROP TABLE token; --"],
   ])('%s', (_what, entry) => {
-    expect(addressOf('10.0.0.1', `198.51.100.1, ${entry}`)).toBe('198.51.100.1')
+    expect(addressOf('10.0.0.1', `198.51.100.1, ${entry}`)).toBe('10.0.0.1')
+    expect(addressOf('10.0.0.1', `198.51.100.1, ${entry}, 10.0.0.2`)).toBe('10.0.0.2')
     expect(addressOf('10.0.0.1', entry)).toBe('10.0.0.1')
   })
 })
