@@ -1,19 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type DocumentNode, GraphQLError } from 'graphql'
+import type { DocumentNode } from 'graphql'
 import { createYoga, type YogaInitialContext, type YogaServerInstance } from 'graphql-yoga'
 import type { ProcessContext } from './context.ts'
 import { type Actor, actorName } from './domain/actor.ts'
 import { parseBearer } from './lib/bearer.ts'
 import { clientAddress } from './lib/client-address.ts'
 import { lazy } from './lib/lazy.ts'
-import { readBody } from './lib/read-body.ts'
+import type { BodyReader } from './lib/read-body.ts'
 import {
   type PlainAnswer,
   PlainPost,
   type PlainPostDeps,
   plainAnswerType,
-  toAnswer,
   writeAnswer,
 } from './plain-post.ts'
 import { codeErrors } from './plugins/code-errors.ts'
@@ -26,14 +25,12 @@ import { useLimits } from './plugins/use-limits.ts'
 import { useNoStore } from './plugins/use-no-store.ts'
 import { useRedaction } from './plugins/use-redaction.ts'
 import { useSpokenRefusals } from './plugins/use-spoken-refusals.ts'
+import { REFUSED_BODIES, toRefusal } from './refusals.ts'
 import type { RequestContext, RequestTrace } from './schema/context.ts'
 import { schema } from './schema/index.ts'
 
 /** Where the API is. */
 export const ENDPOINT = '/graphql'
-
-/** Largest request body, in bytes: many times any query that the limits let pass. */
-const MOST_BODY_BYTES = 256 * 1024
 
 interface NodeRequest {
   readonly req: IncomingMessage
@@ -48,6 +45,7 @@ type OpenContext = (request: IncomingMessage) => RequestContext
 export function createGraphQLHandler(
   process: ProcessContext,
   metrics: Metrics,
+  bodies: BodyReader,
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const openContext = contextOpener(process)
   const finishers = [codeErrors(process.log), metrics.count, logOperation(process.log)]
@@ -58,12 +56,16 @@ export function createGraphQLHandler(
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<PlainAnswer | undefined> => {
-    const body = await readBody(request, MOST_BODY_BYTES)
+    const body = await bodies.read(request)
     if (body === 'aborted') return undefined
-    if (body === 'too large') return TOO_LARGE
-    const type = plainAnswerType(request)
-    const plain = type && (await plainPost.answer(body, openContext(request), type))
-    return plain || answerByYoga(yoga, request, response, body)
+    if (typeof body === 'string') return REFUSED_BODIES[body]
+    try {
+      const type = plainAnswerType(request)
+      const plain = type && (await plainPost.answer(body, openContext(request), type))
+      return plain || (await answerByYoga(yoga, request, response, body))
+    } finally {
+      bodies.release(body)
+    }
   }
 
   return (request, response) => {
@@ -71,24 +73,11 @@ export function createGraphQLHandler(
       .catch((error: unknown) => {
         // Outside of any operation, and so a fault of ours.
         const errors = [toGraphQLError(error, randomUUID(), process.log)]
-        return toAnswer({ errors }, JSON_TYPE)
+        return toRefusal(errors)
       })
       .then((ready) => (ready ? writeAnswer(response, ready) : response.destroy()))
   }
 }
-
-const JSON_TYPE = 'application/json; charset=utf-8'
-
-const TOO_LARGE = toAnswer(
-  {
-    errors: [
-      new GraphQLError(`The request body is larger than ${MOST_BODY_BYTES} bytes.`, {
-        extensions: { code: 'REQUEST_ENTITY_TOO_LARGE', http: { status: 413 } },
-      }),
-    ],
-  },
-  JSON_TYPE,
-)
 
 function openYoga(
   { config, log }: ProcessContext,

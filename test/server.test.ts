@@ -10,6 +10,7 @@ import { useApi } from './support/api.ts'
 import { openHarness } from './support/harness.ts'
 import { waitForLocks } from './support/heart.ts'
 import { send } from './support/http.ts'
+import { openRaw, statusesIn } from './support/raw-http.ts'
 import { type RedisProcess, startRedis } from './support/stores.ts'
 
 const JSON_BODY = { 'Content-Type': 'application/json' }
@@ -404,6 +405,23 @@ describe('stopping', () => {
     expect((await heard).join('')).toMatch(/^HTTP\/1\.1 200 OK\r\n(.+\r\n)*Connection: close\r\n/)
     await closed
     expect(cut).not.toHaveBeenCalled()
+  })
+
+  it('answers every request that comes over a kept connection meanwhile, and tells it to close', async () => {
+    const { server, port } = await openBusy()
+    const livez = 'GET /livez HTTP/1.1\r\nHost: porthor\r\n\r\n'
+    const kept = await Promise.all(Array.from({ length: 100 }, () => openRaw(`http://127.0.0.1:${port}`)))
+    for (const { socket } of kept) socket.write(livez)
+    for (const { received } of kept) await expect.poll(() => statusesIn(received())).toEqual([200])
+
+    const closed = closeServer(server)
+    for (const { socket } of kept) socket.write(livez)
+    for (const { closed: ended } of kept) {
+      const text = await ended
+      expect(statusesIn(text)).toEqual([200, 200])
+      expect(text).toMatch(/Connection: close\r\n/)
+    }
+    await closed
   })
 
   it('does not wait for a connection that has sent nothing, but for one that has begun to', async () => {

@@ -26,7 +26,8 @@ export function parseAddressFilter(text: string): AddressFilter {
   const address = ipaddr.parse(base)
   const family = address.kind() === 'ipv4' ? ipaddr.IPv4 : ipaddr.IPv6
   const network = family.networkAddressFromCIDR(text).toString()
-  if (address.toString() === network) return { isBlock: true, text: toIPv4Block(base, Number(prefix)) ?? text }
+  if (address.toString() === network)
+    return { isBlock: true, text: toIPv4Block(base, Number(prefix)) ?? text }
   throw invalid(
     `The block ${network}/${prefix} has no bits set behind its prefix: that is what it should be.`,
   )

@@ -1,0 +1,30 @@
+import { GraphQLError } from 'graphql'
+import type { NoBody } from './lib/read-body.ts'
+import { type PlainAnswer, toAnswer } from './plain-post.ts'
+
+/** Responses to requests of which nothing is executed. */
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+export const toRefusal = (errors: readonly GraphQLError[]): PlainAnswer => toAnswer({ errors }, JSON_TYPE)
+
+const refuse = (code: string, message: string, http: object, extensions: object = {}): PlainAnswer =>
+  toRefusal([new GraphQLError(message, { extensions: { code, ...extensions, http } })])
+
+/** To a request whose head is at fault. */
+export const toBadRequest = (message: string): PlainAnswer => refuse('BAD_REQUEST', message, { status: 400 })
+
+/** To a request whose body was not read. */
+export const REFUSED_BODIES: Readonly<Record<Exclude<NoBody, 'aborted'>, PlainAnswer>> = {
+  'too large': refuse(
+    'REQUEST_ENTITY_TOO_LARGE',
+    'The request body is too large, or came in too many pieces: send at most 256 KiB, in at most 4,000 chunks.',
+    { status: 413 },
+  ),
+  'no room': refuse(
+    'UNAVAILABLE',
+    'Too many request bodies are being received. Nothing was decided: please try again.',
+    { status: 503, headers: { 'Retry-After': '1' } },
+    { retryable: true },
+  ),
+}
