@@ -39,7 +39,7 @@ async function generateClient(printedSchema: string): Promise<string> {
     schema: parse(printedSchema),
     documents,
     config: {
-      scalars: { DateTime: 'string' },
+      scalars: { BigInt: 'number | string', DateTime: 'string' },
       immutableTypes: true,
       arrayInputCoercion: false,
       inlineFragmentTypes: 'combine',

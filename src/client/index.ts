@@ -12,6 +12,7 @@ export type {
   DelegationSource,
   GroupInput,
   ModifyTokenInput,
+  PosixGroupInput,
   RevokeTokensFilter,
   TokenChangeFilter,
   TokenChangeFragment as TokenChange,

@@ -20,17 +20,23 @@ export const TOKEN_TYPES = ['session', 'user', 'notebook', 'internal', 'service'
 
 export type TokenType = (typeof TOKEN_TYPES)[number]
 
+/**
+ * Number of a user or of a group. A `bigint` only beyond `Number.MAX_SAFE_INTEGER`, where a number is not exact:
+ * Gafaelfawr keeps integers of any size.
+ */
+export type NumericId = number | bigint
+
 export interface Group {
   readonly name: string
-  readonly id: number
+  readonly id: NumericId
 }
 
 /** What a token says about its user. `null` means not recorded: a consumer looks it up elsewhere. */
 export interface UserInfo {
   readonly name: string | null
   readonly email: string | null
-  readonly uid: number | null
-  readonly gid: number | null
+  readonly uid: NumericId | null
+  readonly gid: NumericId | null
   readonly groups: readonly Group[] | null
 }
 

@@ -1,5 +1,5 @@
 import { PorthorError } from './errors.ts'
-import { holdsBearerString, type UserInfo } from './token.ts'
+import { type Group, holdsBearerString, type NumericId, type UserInfo } from './token.ts'
 
 const USERNAME = /^[a-z0-9]+(-[a-z0-9]+)*$/
 // A letter with a letter or digit before it keeps out `1-a` and the like, which look like numbers.
@@ -83,3 +83,44 @@ export function requireUserInfo({ name, email, uid, gid, groups }: UserInfo): vo
   ]
   if (faults.length > 0) throw new PorthorError('INVALID_USER_INFO', `userInfo: ${faults.join('; ')}.`)
 }
+
+/** Whether `id` fits the type `Int` of GraphQL, a signed integer of 32 bits. */
+export const isInt32 = (id: NumericId): id is number => typeof id === 'number' && id === (id | 0)
+
+/** What a client states about a user: the first three numbers within 32 bits, the others of any size. */
+export interface StatedUserInfo extends UserInfo {
+  readonly uidNumber: NumericId | null
+  readonly gidNumber: NumericId | null
+  readonly allGroups: readonly Group[] | null
+}
+
+/**
+ * The user information in what a client stated. What is stated twice must agree, as in an API response, whose
+ * short fields leave out what does not fit them.
+ *
+ * @throws {PorthorError} `INVALID_USER_INFO`, naming every pair of fields that disagrees.
+ */
+export function resolveUserInfo(stated: StatedUserInfo): UserInfo {
+  const { name, email, uid, gid, groups, uidNumber, gidNumber, allGroups } = stated
+  const faults = [
+    ...(areDifferent(uid, uidNumber) ? ['uid and uidNumber must be equal where both are given'] : []),
+    ...(areDifferent(gid, gidNumber) ? ['gid and gidNumber must be equal where both are given'] : []),
+    ...(groups &&
+    allGroups &&
+    !areSameGroups(
+      groups,
+      allGroups.filter(({ id }) => isInt32(id)),
+    )
+      ? ['groups must be those of allGroups whose gidNumber is within 32 bits, in the same order']
+      : []),
+  ]
+  if (faults.length > 0) throw new PorthorError('INVALID_USER_INFO', `userInfo: ${faults.join('; ')}.`)
+  return { name, email, uid: uidNumber ?? uid, gid: gidNumber ?? gid, groups: allGroups ?? groups }
+}
+
+const areDifferent = (one: NumericId | null, other: NumericId | null): boolean =>
+  one !== null && other !== null && one !== other
+
+const areSameGroups = (groups: readonly Group[], others: readonly Group[]): boolean =>
+  groups.length === others.length &&
+  groups.every(({ name, id }, index) => name === others[index]?.name && id === others[index]?.id)

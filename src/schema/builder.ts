@@ -1,5 +1,6 @@
 import SchemaBuilder from '@pothos/core'
 import PrismaPlugin from '@pothos/plugin-prisma'
+import type { NumericId } from '../domain/token.ts'
 import type PrismaTypes from '../generated/pothos.ts'
 import { getDatamodel } from '../generated/pothos.ts'
 import type { RequestContext } from './context.ts'
@@ -10,6 +11,7 @@ export const builder = new SchemaBuilder<{
   DefaultFieldNullability: false
   PrismaTypes: PrismaTypes
   Scalars: {
+    BigInt: { Input: NumericId; Output: NumericId }
     DateTime: { Input: Date; Output: Date }
     ID: { Input: string; Output: string }
   }

@@ -298,6 +298,88 @@ describe('user information', () => {
     }
   })
 
+  const LARGE_GROUPS = [
+    { name: 'small', gidNumber: 7 },
+    { name: 'g_64', gidNumber: '9223372036854775807' },
+    { name: 'g_53', gidNumber: 9007199254740991 },
+  ]
+
+  it.each([
+    ['as strings of digits', { uidNumber: '9007199254740993', gidNumber: '5', allGroups: LARGE_GROUPS }],
+    [
+      'beside fields of type Int that agree',
+      {
+        uid: null,
+        uidNumber: '9007199254740993',
+        gid: 5,
+        gidNumber: 5,
+        groups: [{ name: 'small', id: 7 }],
+        allGroups: LARGE_GROUPS,
+      },
+    ],
+  ])('records numbers of up to 64 bits, given %s, in every creation', async (_what, userInfo) => {
+    for (const name of [SESSION, SERVICE, USER]) {
+      const made = createdBy(await create(api.h.bootstrapToken, name, complete(name, { userInfo })))
+      expect((await api.h.stored(made.token)).userInfo).toEqual({
+        name: null,
+        email: null,
+        uid: 9007199254740993n,
+        gid: 5,
+        groups: [
+          { name: 'small', id: 7 },
+          { name: 'g_64', id: 9223372036854775807n },
+          { name: 'g_53', id: 9007199254740991 },
+        ],
+      })
+    }
+  })
+
+  it('records numbers of up to 64 bits that stand in the document itself, to the last digit', async () => {
+    const document = `mutation { createSessionToken(input: { username: "wren", userInfo: {
+      uidNumber: 9007199254740993, allGroups: [{ name: "g", gidNumber: -9223372036854775808 }] } }) { token } }`
+    const answer = await api.h.ask(document, { token: api.h.bootstrapToken })
+    const { token } = fieldOf<{ token: string }>(answer, 'createSessionToken')
+    expect((await api.h.stored(token)).userInfo).toMatchObject({
+      uid: 9007199254740993n,
+      groups: [{ name: 'g', id: -9223372036854775808n }],
+    })
+  })
+
+  it.each([
+    ['a uid', { uid: 1, uidNumber: 2 }, /uid and uidNumber must be equal/],
+    ['a gid', { gid: 1, gidNumber: '9007199254740993' }, /gid and gidNumber must be equal/],
+    ['groups', { groups: [], allGroups: [{ name: 'g', gidNumber: 1 }] }, /groups must be those of allGroups/],
+    [
+      'the name of a group',
+      { groups: [{ name: 'g', id: 1 }], allGroups: [{ name: 'h', gidNumber: 1 }] },
+      /groups must be those of allGroups/,
+    ],
+    ['a uidNumber of 0', { uidNumber: 0 }, /uid must be at least 1/],
+    ['a gidNumber below 0', { gidNumber: '-9223372036854775808' }, /gid must be at least 1/],
+  ])('is refused with INVALID_USER_INFO for %s that cannot be', async (_what, userInfo, message) => {
+    for (const name of [SESSION, SERVICE, USER]) {
+      const answer = await create(api.h.bootstrapToken, name, complete(name, { userInfo }))
+      expect(answer).toMatchObject({ code: 'INVALID_USER_INFO', status: 200, data: null })
+      expect(answer.errors[0]?.message).toMatch(message)
+    }
+  })
+
+  it.each([
+    9007199254740992,
+    1.5,
+    true,
+    '9223372036854775808',
+    '-9223372036854775809',
+    '1e3',
+    '0x1',
+    '',
+    '٣',
+  ])('is refused as a fault of the query for the BigInt %j, which is never rounded', async (uidNumber) => {
+    const answer = await create(api.h.bootstrapToken, SESSION, { username: 'wren', userInfo: { uidNumber } })
+    expect(answer).toMatchObject({ code: 'BAD_USER_INPUT', status: 400 })
+    expect(answer.errors[0]?.message).toMatch(/must be an integer of up to 64 bits/)
+  })
+
   it('names every field at fault at once', async () => {
     const answer = await create(api.h.bootstrapToken, SESSION, {
       username: 'wren',

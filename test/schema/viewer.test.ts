@@ -1,13 +1,26 @@
 import { describe, expect, it } from 'vitest'
-import { parseToken } from '../../src/domain/token.ts'
+import { NO_USER_INFO, parseToken } from '../../src/domain/token.ts'
 import { fieldOf, useApi } from '../support/api.ts'
 
 const VIEWER = `{ viewer {
   token { key username type tokenName service scopes createdAt expiresAt }
-  user { username name email uid gid groups { name id } }
+  user {
+    username name email uid gid groups { name id }
+    groupsRecorded uidNumber gidNumber allGroups { name gidNumber }
+  }
 } }`
 
-const NOBODY_IN_PARTICULAR = { name: null, email: null, uid: null, gid: null, groups: [] }
+const NOBODY_IN_PARTICULAR = {
+  name: null,
+  email: null,
+  uid: null,
+  gid: null,
+  groups: [],
+  groupsRecorded: false,
+  uidNumber: null,
+  gidNumber: null,
+  allGroups: null,
+}
 
 describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
   const api = useApi(store)
@@ -58,23 +71,73 @@ describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
     expect((await api.h.ask(VIEWER, { token })).data).toMatchObject({
       viewer: {
         token: { key, type: 'INTERNAL', service: 'tap', scopes: ['read:all'] },
-        user: { username: 'wren', ...userInfo },
+        user: {
+          username: 'wren',
+          ...userInfo,
+          groupsRecorded: true,
+          uidNumber: 1,
+          gidNumber: 2,
+          allGroups: [{ name: 'g1', gidNumber: -3 }],
+        },
       },
     })
   })
 
-  it('is told without the numbers of its user that are too large for GraphQL, as nobody has', async () => {
-    const [largest, nobody] = [2 ** 31 - 1, 2 ** 32 - 2]
+  it('has the numbers of any size of its user, those within 32 bits in the fields of type Int too', async () => {
+    const [largest, nobody, huge] = [2 ** 31 - 1, 2 ** 32 - 2, 2n ** 53n + 1n]
     const groups = [
       { name: 'nogroup', id: nobody },
       { name: 'staff', id: largest },
+      { name: 'g_huge', id: huge },
     ]
-    const token = await api.plant({
-      userInfo: { name: null, email: null, uid: largest, gid: nobody, groups },
-    })
+    const token = await api.plant({ userInfo: { name: null, email: null, uid: largest, gid: huge, groups } })
     const { data, errors } = await api.h.ask(VIEWER, { token })
     expect(errors).toEqual([])
-    expect(data).toMatchObject({ viewer: { user: { uid: largest, gid: null, groups: [{ name: 'staff' }] } } })
+    expect(data).toMatchObject({
+      viewer: {
+        user: {
+          uid: largest,
+          gid: null,
+          groups: [{ name: 'staff', id: largest }],
+          groupsRecorded: true,
+          uidNumber: largest,
+          gidNumber: '9007199254740993',
+          allGroups: [
+            { name: 'nogroup', gidNumber: nobody },
+            { name: 'staff', gidNumber: largest },
+            { name: 'g_huge', gidNumber: '9007199254740993' },
+          ],
+        },
+      },
+    })
+  })
+
+  it.each([
+    ['that were not recorded', null, { groups: [], groupsRecorded: false, allGroups: null }],
+    ['of which there are none', [], { groups: [], groupsRecorded: true, allGroups: [] }],
+  ])('shows groups %s as such, and its children record the same', async (_what, groups, shown) => {
+    const userInfo = { ...NO_USER_INFO, groups }
+    const token = await api.plant({ userInfo, scopes: ['read:all'] })
+    for (const field of ['internalToken(service: "tap", scopes: ["read:all"])', 'notebookToken']) {
+      const answer = await api.h.ask(`mutation { child: ${field} { token } }`, { token })
+      const child = fieldOf<{ token: string }>(answer, 'child').token
+      expect((await api.h.stored(child)).userInfo).toEqual(userInfo)
+      for (const each of [token, child]) {
+        expect((await api.h.ask(VIEWER, { token: each })).data).toMatchObject({ viewer: { user: shown } })
+      }
+    }
+  })
+
+  it('has numbers of users and groups as they were, in each token delegated from it', async () => {
+    const [uid, gid, id] = [2 ** 40, 2n ** 63n - 1n, -(2n ** 63n)]
+    const userInfo = { name: null, email: null, uid, gid, groups: [{ name: 'g_64', id }] }
+    let token = await api.plant({ userInfo, scopes: ['read:all'] })
+    for (const service of ['tap', 'image-cutouts']) {
+      const field = `internalToken(service: "${service}", scopes: ["read:all"])`
+      const answer = await api.h.ask(`mutation { child: ${field} { token } }`, { token })
+      token = fieldOf<{ token: string }>(answer, 'child').token
+      expect((await api.h.stored(token)).userInfo).toEqual(userInfo)
+    }
   })
 
   it('needs no scope', async () => {

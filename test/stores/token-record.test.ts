@@ -23,6 +23,10 @@ const record = (changes: object = {}): string =>
 
 const decode = (changes: object) => decodeRecord(record(changes), NOW)
 
+/** As a Gafaelfawr at a site with numbers beyond 53 bits writes it: it gives integers no bound. */
+const WITH_LARGE_IDS =
+  '{"username":"wren","name":null,"email":null,"uid":9007199254740993,"gid":18446744073709551615,"groups":[{"name":"g_53","id":9007199254740991},{"name":"g_54","id":9007199254740992},{"name":"g_64","id":-9223372036854775808},{"name":"g_more","id":100000000000000000000000}],"token_type":"session","service":null,"scopes":["read:all"],"created":1767225600,"expires":null,"token":{"key":"q1w2e3r4t5y6u7i8o9p0aQ","secret":"Zx-9_Yw8Vu7Ts6Rq5Po4Ng"}}'
+
 describe('a record is written', () => {
   it('to the byte as Gafaelfawr writes it', () => {
     const data = anInternalToken({
@@ -50,6 +54,17 @@ describe('a record is written', () => {
 
   it.each(GAFAELFAWR)('as a running Gafaelfawr wrote it: $redis_key', ({ plaintext }) => {
     expect(encodeRecord(decodeRecord(plaintext, NOW))).toBe(plaintext)
+  })
+
+  it('to the byte as it was read, with numbers of users and groups of any size', () => {
+    expect(encodeRecord(decodeRecord(WITH_LARGE_IDS, NOW))).toBe(WITH_LARGE_IDS)
+  })
+
+  it('to the byte as it was read, groups that are not recorded told from none', () => {
+    for (const groups of ['null', '[]']) {
+      const written = encodeRecord(aSession()).replace('"groups":null', `"groups":${groups}`)
+      expect(encodeRecord(decodeRecord(written, NOW))).toBe(written)
+    }
   })
 
   it('with every field, null where there is nothing to tell', () => {
@@ -173,6 +188,7 @@ describe('a damaged record is refused by the path of its fault', () => {
     ['an empty name', { name: '' }, 'name'],
     ['an empty e-mail address', { email: '' }, 'email'],
     ['a uid of 0', { uid: 0 }, 'uid'],
+    ['a uid that a number does not hold exactly, with an exponent', { uid: 1e21 }, 'uid'],
     ['a uid with a fraction', { uid: 1.5 }, 'uid'],
     ['a negative gid', { gid: -1 }, 'gid'],
     ['groups that are a string', { groups: 'a,b' }, 'groups'],

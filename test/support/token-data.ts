@@ -4,6 +4,7 @@ import {
   type InternalTokenData,
   NO_USER_INFO,
   type NotebookTokenData,
+  type NumericId,
   type RootTokenData,
   type Token,
   type TokenData,
@@ -62,7 +63,10 @@ export const aNotebookToken = (facts: Partial<NotebookTokenData> = {}): Notebook
 
 const half = fc.stringMatching(/^[\w-]{22}$/)
 const anyText = fc.string({ minLength: 1, maxLength: 64, unit: 'binary' })
-const uid = fc.integer({ min: 1 })
+/** In the form in which ids are kept: a number where it is exact. */
+const exact = (id: bigint): NumericId => (Number.isSafeInteger(Number(id)) ? Number(id) : id)
+const uid = fc.oneof(fc.integer({ min: 1 }), fc.bigInt({ min: 1n, max: 2n ** 70n }).map(exact))
+const gid = fc.oneof(fc.maxSafeInteger(), fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }).map(exact))
 
 /** Any token of the right form. */
 export const tokens: fc.Arbitrary<Token> = fc
@@ -72,10 +76,9 @@ export const tokens: fc.Arbitrary<Token> = fc
 /** Any set of scope names, in the form in which sets of scopes are kept. */
 export const scopeSets = fc.array(fc.stringMatching(/^[\w:.-]{1,12}$/), { maxLength: 6 }).map(toScopes)
 
-const groups = fc.array(
-  fc.record({ name: fc.stringMatching(/^[A-Za-z0-9][\w.-]{0,8}[a-z]$/), id: fc.maxSafeInteger() }),
-  { maxLength: 4 },
-)
+const groups = fc.array(fc.record({ name: fc.stringMatching(/^[A-Za-z0-9][\w.-]{0,8}[a-z]$/), id: gid }), {
+  maxLength: 4,
+})
 
 /** Any user information that a record may hold. */
 export const userInfos: fc.Arbitrary<UserInfo> = fc.record({

@@ -59,7 +59,7 @@ export type TokenChangeFilter = {
   readonly ipAddress?: string | null | undefined;
 };
 
-/** A group that a user belongs to. */
+/** A group that a user belongs to, with a numeric identifier (GID) within 32 bits. */
 export type GroupInput = {
   /** Begins with a letter or digit, holds only A-Z a-z 0-9 . _ - and at least one letter. */
   readonly name: string;
@@ -67,7 +67,15 @@ export type GroupInput = {
   readonly id: number;
 };
 
-/** What the token shall say about its user. What is left out is looked up elsewhere by whoever needs it. */
+/** A group that a user belongs to, with a numeric identifier (GID) of up to 64 bits. */
+export type PosixGroupInput = {
+  /** Begins with a letter or digit, holds only A-Z a-z 0-9 . _ - and at least one letter. */
+  readonly name: string;
+  /** Numeric identifier (GID). */
+  readonly gidNumber: number | string;
+};
+
+/** What the token records about its user. What is left out is not recorded: whoever needs it looks it up elsewhere. */
 export type UserInfoInput = {
   /** The name people know the user by; not empty. */
   readonly name?: string | null | undefined;
@@ -77,8 +85,14 @@ export type UserInfoInput = {
   readonly uid?: number | null | undefined;
   /** Numeric identifier of the primary group (GID), at least 1. */
   readonly gid?: number | null | undefined;
-  /** The groups of the user, in their order; an empty list says that there are none. */
+  /** The groups of the user, in their order; an empty list records that there are none. */
   readonly groups?: ReadonlyArray<GroupInput> | null | undefined;
+  /** In place of uid where that takes more than 32 bits. If both are given they must be equal. */
+  readonly uidNumber?: number | string | null | undefined;
+  /** In place of gid where that takes more than 32 bits. If both are given they must be equal. */
+  readonly gidNumber?: number | string | null | undefined;
+  /** In place of groups where an identifier takes more than 32 bits. If both are given, groups must be those of allGroups within 32 bits, in the same order. */
+  readonly allGroups?: ReadonlyArray<PosixGroupInput> | null | undefined;
 };
 
 /** The session to make. */
@@ -373,10 +387,17 @@ export type UserInfoFragment = {
   readonly email: string | null,
   readonly uid: number | null,
   readonly gid: number | null,
+  readonly groupsRecorded: boolean,
+  readonly uidNumber: number | string | null,
+  readonly gidNumber: number | string | null,
   readonly groups: ReadonlyArray<{
     readonly name: string,
     readonly id: number
-  }>
+  }>,
+  readonly allGroups: ReadonlyArray<{
+    readonly name: string,
+    readonly gidNumber: number | string
+  }> | null
 };
 
 export type ViewerQueryVariables = Exact<{ [key: string]: never; }>;
@@ -439,5 +460,5 @@ export const documents: Readonly<Record<keyof Operations, string>> = {
   token: "fragment TokenInfo on Token{key username type tokenName service scopes createdAt expiresAt lastUsedAt}fragment TokenTree on Token{...TokenInfo parent{...TokenInfo}children(first:500){totalCount nodes{...TokenInfo}}}query Token($key:ID!){token(key:$key){...TokenTree}}",
   tokens: "fragment TokenInfo on Token{key username type tokenName service scopes createdAt expiresAt lastUsedAt}fragment TokenPage on TokenConnection{nodes{...TokenInfo}pageInfo{...PageInfo}}fragment PageInfo on PageInfo{hasNextPage hasPreviousPage startCursor endCursor}query Tokens($username:String$type:TokenType$first:Int$after:String$last:Int$before:String){tokens(username:$username type:$type first:$first after:$after last:$last before:$before){...TokenPage}}",
   tokenCount: "query TokenCount($username:String$type:TokenType){tokenCount:tokens(username:$username type:$type first:1){totalCount}}",
-  viewer: "fragment TokenInfo on Token{key username type tokenName service scopes createdAt expiresAt lastUsedAt}fragment UserInfo on UserInfo{username name email uid gid groups{name id}}query Viewer{viewer{token{...TokenInfo}user{...UserInfo}}}",
+  viewer: "fragment TokenInfo on Token{key username type tokenName service scopes createdAt expiresAt lastUsedAt}fragment UserInfo on UserInfo{username name email uid gid groups{name id}groupsRecorded uidNumber gidNumber allGroups{name gidNumber}}query Viewer{viewer{token{...TokenInfo}user{...UserInfo}}}",
 }
