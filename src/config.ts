@@ -37,6 +37,8 @@ export interface Config {
   readonly trackedCopies: boolean
   /** Addresses and blocks of the proxies whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[]
+  /** How many authentications from one address may fail in a minute; 0 for any number. */
+  readonly authFailuresPerMinute: number
   readonly host: string
   readonly port: number
   readonly logLevel: (typeof LOG_LEVELS)[number]
@@ -113,6 +115,7 @@ export function loadConfig(env: Environment): Config {
     tokenCacheSize: read.integer('TOKEN_CACHE_SIZE', 5_000, 1, 10_000_000),
     trackedCopies: read.flag('TRACKED_COPIES', true),
     trustedProxies: read.trustedProxies(),
+    authFailuresPerMinute: read.integer('AUTH_FAILURES_PER_MINUTE', 600, 0, 1_000_000),
     host: read.host(production ? '0.0.0.0' : '127.0.0.1'),
     port: read.integer('PORT', 4_000, 0, 65_535),
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),

@@ -5,6 +5,7 @@ import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { Fernet } from './lib/fernet.ts'
 import { AuditService } from './services/audit-service.ts'
+import { AuthenticationGuard } from './services/authentication-guard.ts'
 import { Authenticator } from './services/authenticator.ts'
 import { KeyCheck } from './services/key-check.ts'
 import type { Services } from './services/services.ts'
@@ -75,8 +76,15 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   const upkeepDatabase = new UpkeepDatabase(prisma, config.databaseUrl.reveal())
   const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
   const keys = new KeyCheck({ tokens, clock, log })
+  const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
   const services: Services = {
-    authenticator: new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log }),
+    authenticator,
+    guard: new AuthenticationGuard({
+      authenticator,
+      failuresPerMinute: config.authFailuresPerMinute,
+      clock,
+      log,
+    }),
     tokenCache,
     tokens: new TokenService({
       issuer,

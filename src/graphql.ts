@@ -56,12 +56,17 @@ export function createGraphQLHandler(
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<PlainAnswer | undefined> => {
+    const context = openContext(request)
+    if (process.services.guard.isOverLimit(context.ipAddress) && request.headers.authorization) {
+      // Before anything is spent on what most likely is one more of many tokens that are not valid.
+      await context.actor()
+    }
     const body = await bodies.read(request)
     if (body === 'aborted') return undefined
     if (typeof body === 'string') return REFUSED_BODIES[body]
     try {
       const type = plainAnswerType(request)
-      const plain = type && (await plainPost.answer(body, openContext(request), type))
+      const plain = type && (await plainPost.answer(body, context, type))
       return plain || (await answerByYoga(yoga, request, response, body))
     } finally {
       bodies.release(body)
@@ -71,7 +76,7 @@ export function createGraphQLHandler(
   return (request, response) => {
     answer(request, response)
       .catch((error: unknown) => {
-        // Outside of any operation, and so a fault of ours.
+        // Outside of any operation: a token that is not valid, one of many, or a fault of ours.
         const errors = [toGraphQLError(error, randomUUID(), process.log)]
         return toRefusal(errors)
       })
@@ -108,14 +113,20 @@ function contextOpener({ config, prisma, services }: ProcessContext): OpenContex
   return (request) => {
     const { authorization } = request.headers
     const trace: RequestTrace = { requestId: randomUUID() }
+    const ipAddress = addressOf(request) ?? null
     const actor = lazy(async (): Promise<Actor> => {
-      const found = await services.authenticator.authenticate(parseBearer(authorization))
-      trace.username = actorName(found)
-      trace.tokenKey = found.kind === 'token' ? found.data.token.key : trace.username
-      return found
+      try {
+        const found = await services.guard.authenticate(parseBearer(authorization), ipAddress)
+        trace.username = actorName(found)
+        trace.tokenKey = found.kind === 'token' ? found.data.token.key : trace.username
+        return found
+      } catch (error) {
+        services.guard.noteFailure(error, ipAddress)
+        throw error
+      }
     })
     const view = lazy(async () => services.directory.viewFor(await actor()))
-    return { prisma, services, ipAddress: addressOf(request) ?? null, trace, actor, view }
+    return { prisma, services, ipAddress, trace, actor, view }
   }
 }
 

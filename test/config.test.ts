@@ -60,6 +60,7 @@ describe('the defaults', () => {
       tokenCacheSize: 5_000,
       trackedCopies: true,
       trustedProxies: [],
+      authFailuresPerMinute: 600,
       host: '127.0.0.1',
       port: 4_000,
       logLevel: 'info',

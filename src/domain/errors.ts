@@ -17,6 +17,7 @@ export const ERROR_STATUS = {
   INVALID_FILTER: 200,
   DELEGATION_TOO_DEEP: 403,
   TOO_MANY_TOKENS: 429,
+  RATE_LIMITED: 429,
   NOT_FOUND: 200,
   UNAVAILABLE: 503,
 } as const
@@ -54,6 +55,19 @@ export class UnauthenticatedError extends PorthorError {
 }
 
 export type UnauthenticatedReason = 'missing' | 'malformed' | 'unknown' | 'desynchronised'
+
+/** A token is not valid, and too many others from the same address were not. */
+export class RateLimitedError extends PorthorError {
+  readonly retryAfterSeconds: number
+
+  constructor(retryAfterSeconds: number) {
+    super(
+      'RATE_LIMITED',
+      `Too many tokens from your address were not valid: log in again, and send a valid one in ${retryAfterSeconds} s.`,
+    )
+    this.retryAfterSeconds = retryAfterSeconds
+  }
+}
 
 /** There is no such token, or the actor may not see it: the answer is the same. */
 export const notFound = (key: string): PorthorError =>

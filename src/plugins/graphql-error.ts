@@ -4,6 +4,7 @@ import {
   ERROR_STATUS,
   type ErrorCode,
   PorthorError,
+  RateLimitedError,
   UnauthenticatedError,
   UnavailableError,
 } from '../domain/errors.ts'
@@ -27,7 +28,8 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     return located(wrapper, cause.message, {
       code: cause.code,
       ...(cause.code === 'UNAVAILABLE' && { retryable: true }),
-      http: { status: ERROR_STATUS[cause.code], headers: challenge(cause) },
+      ...(cause instanceof RateLimitedError && { retryAfter: cause.retryAfterSeconds }),
+      http: { status: ERROR_STATUS[cause.code], headers: headersOf(cause) },
     })
   }
   if (wrapper && cause instanceof GraphQLError) {
@@ -94,7 +96,8 @@ const CHALLENGES: Partial<Record<ErrorCode, string>> = {
   PERMISSION_DENIED: 'Bearer realm="porthor", error="insufficient_scope"',
 }
 
-function challenge(error: PorthorError): Record<string, string> {
+function headersOf(error: PorthorError): Record<string, string> {
+  if (error instanceof RateLimitedError) return { 'Retry-After': String(error.retryAfterSeconds) }
   // RFC 6750 3.1: a request without credentials is told no error.
   if (error instanceof UnauthenticatedError && error.reason === 'missing') {
     return { 'WWW-Authenticate': 'Bearer realm="porthor"' }

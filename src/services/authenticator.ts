@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Actor } from '../domain/actor.ts'
 import { PorthorError, UnauthenticatedError } from '../domain/errors.ts'
-import { parseToken, type Token } from '../domain/token.ts'
+import { parseToken, type Token, type TokenKey } from '../domain/token.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
 import type { Secret } from '../lib/secret.ts'
 import type { TokenStore } from '../stores/token-store.ts'
@@ -47,6 +47,20 @@ export class Authenticator {
     }
     this.#deps.usage.note(data.token.key)
     return { kind: 'token', data }
+  }
+
+  /**
+   * The key that the token store has to be asked for to authenticate this text after `Bearer `; `undefined` where it
+   * is malformed, or known here.
+   */
+  findKeyToLookUp(bearer: string): TokenKey | undefined {
+    try {
+      const token = parseToken(bearer)
+      const isKnown = this.#isBootstrap(token) || this.#deps.tokens.copyOf?.(token.key) !== undefined
+      return isKnown ? undefined : token.key
+    } catch {
+      return undefined
+    }
   }
 
   /** The key is semi-public, as any token's: only the secret is compared in constant time. */

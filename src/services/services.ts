@@ -1,5 +1,6 @@
 import type { KnownScopes } from '../domain/scope.ts'
 import type { AuditService } from './audit-service.ts'
+import type { AuthenticationGuard } from './authentication-guard.ts'
 import type { Authenticator } from './authenticator.ts'
 import type { KeyCheck } from './key-check.ts'
 import type { TokenCacheService } from './token-cache-service.ts'
@@ -13,6 +14,7 @@ import type { UsageRecorder } from './usage-recorder.ts'
 /** What the API can call upon. */
 export interface Services {
   readonly authenticator: Authenticator
+  readonly guard: AuthenticationGuard
   readonly tokenCache: TokenCacheService
   readonly tokens: TokenService
   readonly modification: TokenModificationService
