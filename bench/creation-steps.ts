@@ -133,7 +133,9 @@ await withDatabase(async (url) => {
     const issuer = new TokenIssuer({ tokens: stores.tokens, database: new TokenDatabase(prisma), log })
     const parents = Array.from({ length: PARENTS }, newParent)
     for (const data of parents) {
-      await issuer.issue({ data, tokenName: null, parentKey: null }, { actor: 'wren', ipAddress: null })
+      await issuer.transaction('<bench>', (_tx, issue) =>
+        issue({ data, tokenName: null, parentKey: null }, { actor: 'wren', ipAddress: null }),
+      )
     }
     const all: number[] = []
     let made = 0

@@ -87,6 +87,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     }),
     tokenCache,
     tokens: new TokenService({
+      tokens,
       issuer,
       clock,
       knownScopes: config.knownScopes,

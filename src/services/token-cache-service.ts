@@ -18,9 +18,8 @@ import {
   shapeOf,
 } from '../domain/delegation.ts'
 import { UnauthenticatedError } from '../domain/errors.ts'
-import { earlier, floorToSecond } from '../domain/lifetime.ts'
+import { floorToSecond } from '../domain/lifetime.ts'
 import {
-  intersect,
   type KnownScopes,
   requireDelegable,
   requireHeld,
@@ -30,12 +29,12 @@ import {
 } from '../domain/scope.ts'
 import { type DelegatedTokenData, generateToken, type TokenData } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
-import { equalInConstantTime } from '../lib/equal.ts'
 import { SingleFlight } from '../lib/single-flight.ts'
 import type { Broadcast } from '../stores/broadcast.ts'
 import type { ChildQuery, TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import { ChildCache } from './child-cache.ts'
+import { grantedByBoth, readHeld } from './current-token.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 
 /** Where an answer came from. */
@@ -209,7 +208,7 @@ export class TokenCacheService {
   }
 
   #create(wish: Wish): Promise<DelegatedToken> {
-    return this.#deps.issuer.transaction(async (tx, issue) => {
+    return this.#deps.issuer.transaction(wish.parent.token.key, async (tx, issue) => {
       const current: Wish = { ...wish, parent: await this.#lockParent(tx, wish) }
       requireParentLifetime(current.parent, wish.minimumLifetime, this.#now())
       const matches = this.#matchesOf(current)
@@ -231,11 +230,9 @@ export class TokenCacheService {
    * reached one of them alone.
    */
   async #lockParent(tx: TokenTransaction, { parent, request }: Wish): Promise<TokenData> {
-    const row = await tx.lockForDelegation(shapeOf(parent, request))
-    const data = await this.#deps.tokens.get(parent.token.key, { isFresh: true })
-    if (!data || !equalInConstantTime(data.token.secret, parent.token.secret)) {
-      throw new UnauthenticatedError('unknown')
-    }
+    const locked = await tx.lockForDelegation(shapeOf(parent, request))
+    const { data, row } = await readHeld(this.#deps, tx, locked, parent)
+    if (!data) throw new UnauthenticatedError('unknown')
     if (!row) {
       this.#deps.log.error(
         { tokenKey: parent.token.key, username: parent.username },
@@ -243,9 +240,9 @@ export class TokenCacheService {
       )
       throw new UnauthenticatedError('desynchronised')
     }
-    const scopes = intersect(data.scopes, row.scopes)
-    if (request.type === 'internal') requireHeld(request.scopes, scopes)
-    return { ...data, scopes, expiresAt: earlier(data.expiresAt, row.expiresAt) }
+    const current = grantedByBoth(data, row)
+    if (request.type === 'internal') requireHeld(request.scopes, current.scopes)
+    return current
   }
 
   #newChild({ parent, request }: Wish): DelegatedTokenData {

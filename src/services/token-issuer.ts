@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { UnavailableError } from '../domain/errors.ts'
 import type { Origin } from '../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
+import { Turns } from '../lib/turns.ts'
 import type { ChildQuery, TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 
@@ -21,9 +22,20 @@ export interface TokenIssuerDeps {
   readonly log: Logger
 }
 
+/** Creations under way for one current token: one that is flooded with requests leaves connections to the others. */
+const MAX_CREATIONS_PER_TOKEN = 4
+
+/** How long a creation waits for others of its current token, in milliseconds. */
+const MAX_WAIT_MS = 5_000
+
 /** Makes tokens: the one place that knows in which order the two stores are written, and undone. */
 export class TokenIssuer {
   readonly #deps: TokenIssuerDeps
+  readonly #turns = new Turns({
+    max: MAX_CREATIONS_PER_TOKEN,
+    maxWaitMs: MAX_WAIT_MS,
+    tooLate: () => new UnavailableError('postgres', new Error('waited too long for other creations')),
+  })
 
   constructor(deps: TokenIssuerDeps) {
     this.#deps = deps
@@ -31,18 +43,29 @@ export class TokenIssuer {
 
   /**
    * Runs `work` in one transaction. What it issues is in both stores when this resolves, and in
-   * neither when it throws.
+   * neither when it throws. `work` may be run again, where PostgreSQL could not carry out the first try.
    *
    * The token store is written before the commit: should the process die in between, what is left is
-   * an entry that no one was given and that ends by itself, while a row without an entry would be
-   * listed and never work. If the transaction fails, the entry is taken back; where only the word of its
+   * a record that no one was given and that ends by itself, while a row without a record would be
+   * listed and never work. If the transaction fails, the record is taken back; where only the word of its
    * commit was lost, the rows tell that it has not failed.
+   *
+   * @param currentToken Whose creations wait their turn together, before they take a connection.
    */
-  async transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
-    const issued: NewToken[] = []
+  transaction<T>(currentToken: string, work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
+    return this.#turns.run(currentToken, () => this.#transaction(work))
+  }
+
+  async #transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
+    let issued: NewToken[] = []
+    // Put by a run that was not committed: nobody is given them.
+    const abandoned: NewToken[] = []
     let finished: { readonly answer: T } | undefined
     const answer = await this.#deps.database
       .transaction(async (tx) => {
+        abandoned.push(...issued)
+        issued = []
+        finished = undefined
         const answer = await work(tx, async (token, origin, unless) => {
           if (!(await tx.insert(toRecord(token), origin, unless))) return false
           issued.push(token)
@@ -53,20 +76,15 @@ export class TokenIssuer {
         return answer
       })
       .catch(async (error: unknown) => {
-        const keys = issued.map(({ data }) => data.token.key)
-        if (finished && error instanceof UnavailableError && (await this.#areOnRecord(keys))) {
+        if (finished && error instanceof UnavailableError && (await this.#areOnRecord(keysOf(issued)))) {
           return finished.answer
         }
-        await this.#takeBack(keys)
+        await this.#takeBack(keysOf([...abandoned, ...issued]))
         throw error
       })
+    if (abandoned.length > 0) await this.#takeBack(keysOf(abandoned))
     for (const token of issued) this.#deps.log.info(describe(token), 'created token')
     return answer
-  }
-
-  /** Makes one token that has no parent. */
-  async issue(token: NewToken, origin: Origin): Promise<void> {
-    await this.transaction((_tx, issue) => issue(token, origin))
   }
 
   /** Whether the rows of these tokens are there; where that cannot be asked either, they count as missing. */
@@ -86,6 +104,8 @@ export class TokenIssuer {
     }
   }
 }
+
+const keysOf = (tokens: readonly NewToken[]): TokenKey[] => tokens.map(({ data }) => data.token.key)
 
 const toRecord = ({ data, tokenName, parentKey }: NewToken) => ({
   key: data.token.key,

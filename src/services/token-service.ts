@@ -14,7 +14,7 @@ import { addSeconds, earlier, floorToSecond, requireExpiry } from '../domain/lif
 import { type KnownScopes, requireHeld, requireKnown, type Scopes, toScopes } from '../domain/scope.ts'
 import { generateToken, NO_USER_INFO, type RootTokenData, type UserInfo } from '../domain/token.ts'
 import { requireBotUsername, requireTokenName, requireUserInfo, requireUsername } from '../domain/user.ts'
-import type { Clock } from '../lib/clock.ts'
+import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 
 /** Who asks, and from which address. */
@@ -43,9 +43,10 @@ export interface UserTokenInput {
   readonly userInfo?: UserInfo | undefined
 }
 
-export interface TokenServiceDeps {
+type TokenFacts = Pick<RootTokenData, 'username' | 'scopes' | 'userInfo' | 'expiresAt'>
+
+export interface TokenServiceDeps extends CurrentTokenDeps {
   readonly issuer: TokenIssuer
-  readonly clock: Clock
   readonly knownScopes: KnownScopes
   /** Life of a session, in seconds. */
   readonly tokenLifetime: number
@@ -58,7 +59,8 @@ export interface TokenServiceDeps {
  * expiry, scopes, user information.
  *
  * All methods throw `PorthorError` with the code of the first check that fails, and `UnavailableError`
- * when a store did not answer; nothing was made then.
+ * when a store did not answer; nothing was made then. An
+ * `UnauthenticatedError` means that the current token has been revoked, or has expired, since it was authenticated.
  */
 export class TokenService {
   readonly #deps: TokenServiceDeps
@@ -68,73 +70,83 @@ export class TokenService {
   }
 
   /** A session, as after a log-in. It lives for the token lifetime. */
-  async createSession(caller: Caller, input: SessionTokenInput): Promise<RootTokenData> {
-    this.#requireMayCreate(caller)
-    requireAdmin(caller.actor)
-    requireUsername(input.username)
-    const now = this.#now()
-    return this.#issue(caller, 'session', null, {
-      ...input,
-      scopes: this.#requireScopes(caller.actor, input.scopes),
-      userInfo: requireOptionalUserInfo(input.userInfo),
-      expiresAt: addSeconds(now, this.#deps.tokenLifetime),
+  createSession(caller: Caller, input: SessionTokenInput): Promise<RootTokenData> {
+    return this.#issue(caller, 'session', null, (actor) => {
+      requireAdmin(actor)
+      requireUsername(input.username)
+      return {
+        username: input.username,
+        scopes: this.#requireScopes(actor, input.scopes),
+        userInfo: requireOptionalUserInfo(input.userInfo),
+        expiresAt: addSeconds(this.#now(), this.#deps.tokenLifetime),
+      }
     })
   }
 
   /** A token for a bot, whose username begins with `bot-`. */
-  async createService(caller: Caller, input: ServiceTokenInput): Promise<RootTokenData> {
-    this.#requireMayCreate(caller)
-    requireAdmin(caller.actor)
-    requireBotUsername(input.username)
-    return this.#issue(caller, 'service', null, {
-      ...input,
-      expiresAt: this.#requireExpiry(input.expiresAt),
-      scopes: this.#requireScopes(caller.actor, input.scopes),
-      userInfo: requireOptionalUserInfo(input.userInfo),
+  createService(caller: Caller, input: ServiceTokenInput): Promise<RootTokenData> {
+    return this.#issue(caller, 'service', null, (actor) => {
+      requireAdmin(actor)
+      requireBotUsername(input.username)
+      return {
+        username: input.username,
+        expiresAt: this.#requireExpiry(input.expiresAt),
+        scopes: this.#requireScopes(actor, input.scopes),
+        userInfo: requireOptionalUserInfo(input.userInfo),
+      }
     })
   }
 
-  /** A token that a user carries about: for oneself, or by an admin for anybody. */
-  async createUser(caller: Caller, input: UserTokenInput): Promise<RootTokenData> {
-    this.#requireMayCreate(caller)
-    const username = input.username ?? ownUsername(caller.actor)
-    requireSelfOrAdmin(caller.actor, username)
-    requireUsername(username)
-    requireTokenName(input.tokenName)
-    return this.#issue(caller, 'user', input.tokenName, {
-      username,
-      expiresAt: this.#requireExpiry(input.expiresAt),
-      scopes: this.#requireScopes(caller.actor, input.scopes),
-      userInfo: userInfoFor(caller.actor, username, input.userInfo),
+  /** A user token: for oneself, or by an admin for anybody. */
+  createUser(caller: Caller, input: UserTokenInput): Promise<RootTokenData> {
+    return this.#issue(caller, 'user', input.tokenName, (actor) => {
+      const username = input.username ?? ownUsername(actor)
+      requireSelfOrAdmin(actor, username)
+      requireUsername(username)
+      requireTokenName(input.tokenName)
+      return {
+        username,
+        expiresAt: this.#requireExpiry(input.expiresAt),
+        scopes: this.#requireScopes(actor, input.scopes),
+        userInfo: userInfoFor(actor, username, input.userInfo),
+      }
     })
   }
 
+  /**
+   * @param toFacts What is asked for; throws where the actor may not have it. Judged before anything is asked of a
+   *   store, and again by what the current token is once it is held.
+   */
   async #issue(
     { actor, ipAddress }: Caller,
     type: RootTokenData['type'],
     tokenName: string | null,
-    facts: Pick<RootTokenData, 'username' | 'scopes' | 'userInfo' | 'expiresAt'>,
+    toFacts: (actor: Actor) => TokenFacts,
   ): Promise<RootTokenData> {
-    const { username, scopes, userInfo } = facts
-    const parent = isDelegated(actor) ? requireTokenData(actor) : undefined
-    const expiresAt = earlier(facts.expiresAt, parent?.expiresAt ?? null)
-    const data = {
-      token: generateToken(),
-      type,
-      username,
-      scopes,
-      userInfo,
-      createdAt: this.#now(),
-      expiresAt,
-    }
-    await this.#deps.issuer.issue(
-      { data, tokenName, parentKey: parent?.token.key ?? null },
-      { actor: actorName(actor), ipAddress },
-    )
-    return data
+    this.#requireMayCreate(actor)
+    toFacts(actor)
+    const token = generateToken()
+    return this.#deps.issuer.transaction(currentTokenName(actor), async (tx, issue) => {
+      const current = await holdCurrentToken(this.#deps, tx, actor)
+      this.#requireMayCreate(current)
+      const { expiresAt, ...facts } = toFacts(current)
+      const parent = isDelegated(current) ? requireTokenData(current) : undefined
+      const data: RootTokenData = {
+        token,
+        type,
+        ...facts,
+        createdAt: this.#now(),
+        expiresAt: earlier(expiresAt, parent?.expiresAt ?? null),
+      }
+      await issue(
+        { data, tokenName, parentKey: parent?.token.key ?? null },
+        { actor: actorName(current), ipAddress },
+      )
+      return data
+    })
   }
 
-  #requireMayCreate({ actor }: Caller): void {
+  #requireMayCreate(actor: Actor): void {
     requireMayChangeTokens(actor, this.#deps.mayDelegatedTokensCreate)
   }
 

@@ -1,10 +1,11 @@
 import type { ChildRecord, DelegationShape } from '../domain/delegation.ts'
 import { shapeLockId } from '../domain/delegation.ts'
 import type { Origin, TokenRecord } from '../domain/history.ts'
-import { formatScopes, parseScopes, type Scopes } from '../domain/scope.ts'
+import { formatScopes, parseScopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../generated/prisma/client.ts'
+import { type HeldToken, holdToken, isTokenBeingRevoked, type TokenHolder } from './current-token.ts'
 import { expireNamed } from './expiry.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { TreeTransaction } from './tree-transaction.ts'
@@ -21,12 +22,6 @@ type Queryable = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>
 
 /** How long a change of whole trees may take in all, in milliseconds; any one statement is bounded too. */
 const TREE_TIMEOUT_MS = 120_000
-
-/** What the parent's row says while the transaction holds it. */
-export interface LockedParent {
-  readonly scopes: Scopes
-  readonly expiresAt: Date | null
-}
 
 /**
  * Metadata and lineage of tokens in PostgreSQL, and the history of their changes. Every method may
@@ -74,7 +69,7 @@ export class TokenDatabase {
 }
 
 /** The steps that change tokens, each a round trip; only inside `TokenDatabase.transaction`. */
-export class TokenTransaction {
+export class TokenTransaction implements TokenHolder {
   readonly #tx: Queryable
 
   constructor(tx: Prisma.TransactionClient) {
@@ -87,7 +82,7 @@ export class TokenTransaction {
    *
    * @returns `undefined` when the database has no such parent; nothing is locked then.
    */
-  async lockForDelegation(shape: DelegationShape): Promise<LockedParent | undefined> {
+  async lockForDelegation(shape: DelegationShape): Promise<HeldToken | undefined> {
     // MATERIALIZED fixes the order: the row first, then the advisory lock.
     const rows = await this.#tx.$queryRaw<{ scopes: string; expires: Date | null }[]>`
       WITH parent AS MATERIALIZED (
@@ -96,6 +91,14 @@ export class TokenTransaction {
       SELECT scopes, expires, pg_advisory_xact_lock(${shapeLockId(shape)})::text FROM parent`
     const [row] = rows
     return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires }
+  }
+
+  hold(key: TokenKey): Promise<HeldToken | undefined> {
+    return holdToken(this.#tx, key)
+  }
+
+  isBeingRevoked(key: TokenKey): Promise<boolean> {
+    return isTokenBeingRevoked(this.#tx, key)
   }
 
   /** As `TokenDatabase.findChildren`, with all that was committed until now. */
