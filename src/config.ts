@@ -43,6 +43,10 @@ export interface Config {
   readonly port: number
   readonly logLevel: (typeof LOG_LEVELS)[number]
   readonly graphiql: boolean
+  /** Who may ask for the schema: anybody, who has a valid token, or nobody. */
+  readonly introspection: 'open' | 'token' | 'off'
+  /** Whether an error about a document names what could have been meant. */
+  readonly suggestions: boolean
 }
 
 export { ConfigError } from './config-error.ts'
@@ -95,6 +99,11 @@ export function loadConfig(env: Environment): Config {
     faults.push('DELEGATED_TOKEN_LIFETIME must not be above TOKEN_LIFETIME')
   }
 
+  const graphiql = read.flag('GRAPHIQL', !production)
+  // GraphiQL asks for the schema before it is given a token.
+  const introspection = read.flag('INTROSPECTION', !production && graphiql)
+  const isIntrospectionOff = env.INTROSPECTION ? !introspection : production
+
   const knownScopes = read.knownScopes()
   const config: Config = {
     databaseUrl: new Secret(databaseUrl ?? ''),
@@ -119,7 +128,9 @@ export function loadConfig(env: Environment): Config {
     host: read.host(production ? '0.0.0.0' : '127.0.0.1'),
     port: read.integer('PORT', 4_000, 0, 65_535),
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
-    graphiql: read.flag('GRAPHIQL', !production),
+    graphiql,
+    introspection: introspection ? 'open' : isIntrospectionOff ? 'off' : 'token',
+    suggestions: introspection || !production,
   }
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze(config)

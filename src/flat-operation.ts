@@ -23,6 +23,7 @@ import {
   type SelectionSetNode,
   TypeNameMetaFieldDef,
 } from 'graphql'
+import { withoutCounting } from './plugins/response-size.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: graphql-js types the source and the context of a field so
 type Field = GraphQLField<any, any>
@@ -40,6 +41,7 @@ interface Selected {
 /** A value of the answer. */
 interface Leaf extends Selected {
   readonly info: GraphQLResolveInfo
+  readonly resolve: Field['resolve'] & {}
   /** From what the resolver gives to what the client gets. Throws on what the type does not allow. */
   readonly complete: (value: unknown) => unknown
 }
@@ -79,6 +81,7 @@ export function flatten<Context>(
   // One fault is enough to leave it to others; each quotes the whole of what it is in, however long that is.
   const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variables, {
     maxErrors: 0,
+    hideSuggestions: true,
   })
   if (!coerced) return undefined
 
@@ -97,14 +100,20 @@ export function flatten<Context>(
     const complete = completer(leaf.field.type, `${objectType.name}.${leaf.field.name}`)
     // Arguments of a leaf, which none has here, would have to be coerced.
     if (!complete || leaf.field.args.length > 0) return undefined
-    leaves.push({ ...leaf, complete, info: infoOf(leaf, objectType, info.path) })
+    leaves.push({ ...leaf, complete, resolve: resolverOf(leaf), info: infoOf(leaf, objectType, info.path) })
   }
+  // The response is not counted while it is made, and so no long list may be in it again and again.
+  const lists = leaves.flatMap(({ field }) => (isListType(getNullableType(field.type)) ? [field] : []))
+  if (new Set(lists).size < lists.length) return undefined
   try {
     return executor(root, getArgumentValues(root.field, root.node, coerced), info, leaves)
   } catch {
     return undefined
   }
 }
+
+/** The response of one object is too small to be counted. */
+const resolverOf = ({ field }: Selected) => withoutCounting(field.resolve ?? defaultFieldResolver)
 
 /** The fields of a selection, fragments included; `undefined` if some depend on more than the type. */
 function select(
@@ -165,7 +174,7 @@ function executor<Context>(
   info: GraphQLResolveInfo,
   leaves: readonly Leaf[],
 ): FlatOperation<Context> {
-  const { resolve = defaultFieldResolver } = root.field
+  const resolve = resolverOf(root)
   const isNullable = !isNonNullType(root.field.type)
   const failed = (error: GraphQLError): ExecutionResult => ({
     errors: [error],
@@ -190,8 +199,7 @@ function executor<Context>(
     const errors: GraphQLError[] = []
     for (const leaf of leaves) {
       try {
-        const { resolve = defaultFieldResolver } = leaf.field
-        const value = resolve(source, {}, context, leaf.info)
+        const value = leaf.resolve(source, {}, context, leaf.info)
         object[leaf.name] = leaf.complete(value instanceof Promise ? await value : value)
       } catch (error) {
         const located = locatedError(error, [leaf.node], [root.name, leaf.name])

@@ -1,27 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { DocumentNode } from 'graphql'
-import { createYoga, type YogaInitialContext, type YogaServerInstance } from 'graphql-yoga'
+import { createYoga, type YogaServerInstance } from 'graphql-yoga'
 import type { ProcessContext } from './context.ts'
 import { type Actor, actorName } from './domain/actor.ts'
 import { parseBearer } from './lib/bearer.ts'
 import { clientAddress } from './lib/client-address.ts'
 import { lazy } from './lib/lazy.ts'
 import type { BodyReader } from './lib/read-body.ts'
-import {
-  type PlainAnswer,
-  PlainPost,
-  type PlainPostDeps,
-  plainAnswerType,
-  writeAnswer,
-} from './plain-post.ts'
+import { type PlainAnswer, PlainPost, plainAnswerType, tooLargeAnswer, writeAnswer } from './plain-post.ts'
 import { codeErrors } from './plugins/code-errors.ts'
+import { Documents, useDocuments, type WithPrepared } from './plugins/documents.ts'
 import { graphiqlOptions, renderGraphiQLPage } from './plugins/graphiql.ts'
 import { toGraphQLError } from './plugins/graphql-error.ts'
 import { logOperation } from './plugins/log-operation.ts'
 import type { Metrics } from './plugins/metrics.ts'
-import { type Finisher, useFinishers } from './plugins/operation.ts'
-import { useLimits } from './plugins/use-limits.ts'
+import { createExecutor, type Execute, type Finisher, useFinishers } from './plugins/operation.ts'
+import { countResponses, MAX_RESPONSE_BYTES } from './plugins/response-size.ts'
 import { useNoStore } from './plugins/use-no-store.ts'
 import { useRedaction } from './plugins/use-redaction.ts'
 import { useSpokenRefusals } from './plugins/use-spoken-refusals.ts'
@@ -32,7 +26,7 @@ import { schema } from './schema/index.ts'
 /** Where the API is. */
 export const ENDPOINT = '/graphql'
 
-interface NodeRequest {
+interface NodeRequest extends WithPrepared {
   readonly req: IncomingMessage
   readonly res: ServerResponse
 }
@@ -41,16 +35,21 @@ type Yoga = YogaServerInstance<NodeRequest, RequestContext>
 
 type OpenContext = (request: IncomingMessage) => RequestContext
 
-/** Answers requests to the API: plain ones by the short way, all others by Yoga. */
+/** Answers requests to the API: plain ones by the fast path, all others by Yoga. */
 export function createGraphQLHandler(
   process: ProcessContext,
   metrics: Metrics,
   bodies: BodyReader,
 ): (request: IncomingMessage, response: ServerResponse) => void {
+  const { introspection, suggestions } = process.config
+  countResponses(schema)
+  const documents = new Documents({ schema, introspection: introspection !== 'off', suggestions })
+  const execute = createExecutor({ suggestions, introspectionNeedsToken: introspection === 'token' })
   const openContext = contextOpener(process)
   const finishers = [codeErrors(process.log), metrics.count, logOperation(process.log)]
-  const yoga = openYoga(process, openContext, finishers)
-  const plainPost = new PlainPost({ schema, finishers, prepare: preparer(yoga) })
+  const yoga = openYoga(process, { openContext, documents, execute, finishers })
+  const prepare = (query: string) => documents.prepare(query)
+  const plainPost = new PlainPost({ schema, prepare, execute, finishers })
 
   const answer = async (
     request: IncomingMessage,
@@ -66,8 +65,9 @@ export function createGraphQLHandler(
     if (typeof body === 'string') return REFUSED_BODIES[body]
     try {
       const type = plainAnswerType(request)
-      const plain = type && (await plainPost.answer(body, context, type))
-      return plain || (await answerByYoga(yoga, request, response, body))
+      const plain = type ? await plainPost.answer(body, context, type) : {}
+      if ('status' in plain) return plain
+      return await answerByYoga(yoga, { ...plain, req: request, res: response }, body)
     } finally {
       bodies.release(body)
     }
@@ -84,10 +84,16 @@ export function createGraphQLHandler(
   }
 }
 
+interface YogaParts {
+  readonly openContext: OpenContext
+  readonly documents: Documents
+  readonly execute: Execute
+  readonly finishers: readonly Finisher[]
+}
+
 function openYoga(
   { config, log }: ProcessContext,
-  openContext: OpenContext,
-  finishers: readonly Finisher[],
+  { openContext, documents, execute, finishers }: YogaParts,
 ): Yoga {
   return createYoga<NodeRequest, RequestContext>({
     schema,
@@ -96,7 +102,7 @@ function openYoga(
     logging: false,
     cors: false,
     multipart: false,
-    // It is without a bound on what it keeps; documents worth keeping are kept by the short way.
+    // It is without a bound on what it keeps; documents worth keeping are kept by the fast path.
     parserAndValidationCache: false,
     maxRequestBodySize: false,
     graphiql: config.graphiql && graphiqlOptions,
@@ -104,7 +110,13 @@ function openYoga(
     context: ({ req }) => openContext(req),
     // Outside of an execution there is no request context to take an id from.
     maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
-    plugins: [useLimits(), useFinishers(finishers), useRedaction(), useSpokenRefusals(), useNoStore()],
+    plugins: [
+      useDocuments(documents),
+      useFinishers(execute, finishers),
+      useRedaction(),
+      useSpokenRefusals(),
+      useNoStore(),
+    ],
   })
 }
 
@@ -130,32 +142,12 @@ function contextOpener({ config, prisma, services }: ProcessContext): OpenContex
   }
 }
 
-/** Parses and validates by all of Yoga's rules and ours. */
-function preparer(yoga: Yoga): PlainPostDeps['prepare'] {
-  // Yoga's plugins look at the request, and note on a faulty query how it would have answered.
-  const request = new yoga.fetchAPI.Request(`http://localhost${ENDPOINT}`, { method: 'POST' })
-  return (query, operationName) => {
-    const context = { request, params: { query, operationName } } as YogaInitialContext & NodeRequest
-    const { parse, validate, schema: current } = yoga.getEnveloped(context)
-    try {
-      const document: DocumentNode = parse(query)
-      return validate(current, document).length === 0 ? document : undefined
-    } catch {
-      return undefined
-    }
-  }
-}
-
 /**
  * Has Yoga answer a request whose body has been read. Not by Yoga's own listener for Node: that makes a URL of
  * the `Host` header, and tells a client whose header is none all about where it failed.
  */
-async function answerByYoga(
-  yoga: Yoga,
-  request: IncomingMessage,
-  response: ServerResponse,
-  body: Buffer,
-): Promise<PlainAnswer> {
+async function answerByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Promise<PlainAnswer> {
+  const { req: request } = given
   const { url = ENDPOINT, method = 'GET' } = request
   const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const)
   const answer = await yoga.fetch(
@@ -165,11 +157,10 @@ async function answerByYoga(
       headers: Object.fromEntries(headers),
       ...(method !== 'GET' && method !== 'HEAD' && { body: body.toString('utf8') }),
     },
-    { req: request, res: response },
+    given,
   )
-  return {
-    status: answer.status,
-    headers: Object.fromEntries(answer.headers),
-    body: await answer.text(),
-  }
+  const text = await answer.text()
+  const type = answer.headers.get('content-type') ?? ''
+  if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES && type.includes('json')) return tooLargeAnswer(type)
+  return { status: answer.status, headers: Object.fromEntries(answer.headers), body: text }
 }

@@ -1,19 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
-  type DocumentNode,
   type ExecutionResult,
-  type GraphQLError,
+  GraphQLError,
   type GraphQLSchema,
   getOperationAST,
   OperationTypeNode,
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import { type FlatOperation, flatten } from './flat-operation.ts'
-import { executeOperation, type Finisher, finish, operationNameOf } from './plugins/operation.ts'
+import type { PreparedDocument, WithPrepared } from './plugins/documents.ts'
+import { type Execute, type Finisher, finish, operationNameOf } from './plugins/operation.ts'
+import { MAX_RESPONSE_BYTES, responseTooLarge } from './plugins/response-size.ts'
 import type { RequestContext } from './schema/context.ts'
 
 /**
- * A short way for what clients send all day: a POST of JSON that holds one valid operation. Whatever else
+ * A fast path for what clients send all day: a POST of JSON that holds one valid operation. Whatever else
  * arrives is left to Yoga, so that GraphQL over HTTP has one full implementation here and not two.
  *
  * @see https://graphql.github.io/graphql-over-http/draft/
@@ -21,8 +22,9 @@ import type { RequestContext } from './schema/context.ts'
 
 export interface PlainPostDeps {
   readonly schema: GraphQLSchema
-  /** Parses and validates as Yoga does; `undefined` for what is not valid. */
-  readonly prepare: (query: string, operationName: string | undefined) => DocumentNode | undefined
+  /** Parses and validates, as for Yoga. */
+  readonly prepare: (query: string) => PreparedDocument
+  readonly execute: Execute
   readonly finishers: readonly Finisher[]
 }
 
@@ -64,8 +66,17 @@ export function plainAnswerType({ method, url, headers }: IncomingMessage): stri
   return isPlain ? ACCEPTED_TYPES.get(headers.accept ?? '*/*') : undefined
 }
 
+/** A request that is left to Yoga, and its document, where that was prepared. Nothing was executed. */
+export interface Left extends WithPrepared {
+  readonly execute?: undefined
+}
+
+const UNREAD: Left = {}
+
 /** A request as it can be executed. */
 interface Ready {
+  /** Where it may turn out that variables do not fit. */
+  readonly prepared?: PreparedDocument
   readonly name: string | null
   readonly execute: FlatOperation<RequestContext>
   /** Whether it is worth keeping, to be executed again. */
@@ -75,7 +86,7 @@ interface Ready {
 /** Executes plain operations. */
 export class PlainPost {
   readonly #deps: PlainPostDeps
-  readonly #documents = new LRUCache<string, DocumentNode>({
+  readonly #documents = new LRUCache<string, PreparedDocument>({
     maxSize: MOST_QUERY_CHARS,
     maxEntrySize: LONGEST_KEPT_QUERY,
     sizeCalculation: (_document, query) => query.length,
@@ -91,53 +102,52 @@ export class PlainPost {
     this.#deps = deps
   }
 
-  /** The answer to `body`; `undefined` where it is for Yoga to say what is wrong with it. Nothing was executed then. */
-  async answer(body: Buffer, context: RequestContext, type: string): Promise<PlainAnswer | undefined> {
+  /** The answer to `body`, unless it is for Yoga to say what is wrong with it. */
+  async answer(body: Buffer, context: RequestContext, type: string): Promise<PlainAnswer | Left> {
     const text = body.toString('utf8')
     const known = this.#flatOperations.get(text)
     const ready = known ?? this.#prepare(text)
-    if (!ready) return undefined
+    if (!ready.execute) return ready
     const startedAt = performance.now()
     const result = await ready.execute(context)
     // Without data nothing was executed: the variables or the name did not fit.
-    if (result.data === undefined) return undefined
+    if (result.data === undefined) return ready.prepared ? { prepared: ready.prepared } : UNREAD
     // Not before it went well: whoever has no token shall not push out what others ask all day.
     if (!known && ready.isFlat && !result.errors) this.#flatOperations.set(text, ready)
     return toAnswer(finish(this.#deps.finishers, { name: ready.name, context, startedAt }, result), type)
   }
 
-  #prepare(text: string): Ready | undefined {
+  #prepare(text: string): Ready | Left {
     const params = parseParams(text)
-    const document = params && this.#document(params)
-    if (!document) return undefined
-    const { schema } = this.#deps
-    const { operationName, variables } = params
+    if (!params) return UNREAD
+    const prepared = this.#document(params.query)
+    const { document, errors } = prepared
+    if (!document || errors.length > 0) return { prepared }
+    const { schema, execute } = this.#deps
+    const { variables } = params
+    // Empty is how some clients say that there is none.
+    const operationName = params.operationName || null
     const operation = getOperationAST(document, operationName)
-    if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return undefined
+    if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return { prepared }
     const name = operationNameOf(document, operationName)
     const flat = flatten<RequestContext>(schema, document, operationName, variables ?? {})
     if (flat) return { name, execute: flat, isFlat: true }
     const variableValues = variables ?? null
     return {
+      prepared,
       name,
       execute: async (contextValue) =>
-        executeOperation({
-          schema,
-          document,
-          contextValue,
-          variableValues,
-          operationName: operationName ?? null,
-        }),
+        execute({ schema, document, contextValue, variableValues, operationName }),
       isFlat: false,
     }
   }
 
-  #document({ query, operationName }: PlainParams): DocumentNode | undefined {
+  #document(query: string): PreparedDocument {
     const known = this.#documents.get(query)
     if (known) return known
-    const document = this.#deps.prepare(query, operationName ?? undefined)
-    if (document) this.#documents.set(query, document)
-    return document
+    const prepared = this.#deps.prepare(query)
+    if (prepared.errors.length === 0) this.#documents.set(query, prepared)
+    return prepared
   }
 }
 
@@ -146,8 +156,6 @@ interface PlainParams {
   readonly variables?: Record<string, unknown> | null
   readonly operationName?: string | null
 }
-
-const PARAM_NAMES: ReadonlySet<string> = new Set(['query', 'variables', 'operationName', 'extensions'])
 
 function parseParams(body: string): PlainParams | undefined {
   let params: unknown
@@ -160,7 +168,8 @@ function parseParams(body: string): PlainParams | undefined {
 }
 
 function isPlainParams(params: unknown): params is PlainParams {
-  if (!isRecord(params) || !Object.keys(params).every((name) => PARAM_NAMES.has(name))) return false
+  // Other members are for others: some clients and proxies send an id.
+  if (!isRecord(params)) return false
   const { query, variables, operationName, extensions } = params
   return (
     typeof query === 'string' &&
@@ -181,17 +190,25 @@ interface HttpExtension {
 /** As Yoga does: the gravest status of all errors, the headers of each, and neither in the body. */
 export function toAnswer({ data, errors }: ExecutionResult, type: string): PlainAnswer {
   const body = JSON.stringify(errors ? { errors: errors.map(withoutHttp), data } : { data })
+  const length = Buffer.byteLength(body)
+  if (length > MAX_RESPONSE_BYTES) return tooLargeAnswer(type)
   const https = errors?.map(({ extensions }) => extensions.http as HttpExtension | undefined) ?? []
   return {
     status: Math.max(200, ...https.map((http) => http?.status ?? 200)),
-    headers: Object.assign(headersOf(type, body), ...https.map((http) => http?.headers)),
+    headers: Object.assign(headersOf(type, length), ...https.map((http) => http?.headers)),
     body,
   }
 }
 
-const headersOf = (type: string, body: string): Record<string, string> => ({
+/** What becomes of a response that only its JSON showed to be too large. */
+export function tooLargeAnswer(type: string): PlainAnswer {
+  const { code, message } = responseTooLarge()
+  return toAnswer({ errors: [new GraphQLError(message, { extensions: { code } })], data: null }, type)
+}
+
+const headersOf = (type: string, length: number): Record<string, string> => ({
   'Content-Type': type,
-  'Content-Length': String(Buffer.byteLength(body)),
+  'Content-Length': String(length),
   'Cache-Control': 'no-store',
 })
 

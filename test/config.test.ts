@@ -65,6 +65,8 @@ describe('the defaults', () => {
       port: 4_000,
       logLevel: 'info',
       graphiql: true,
+      introspection: 'open',
+      suggestions: true,
     })
   })
 
@@ -81,6 +83,18 @@ describe('the defaults', () => {
     )
 
     expect(load(empty)).toEqual(load())
+  })
+
+  it.each([
+    ['development', {}, 'open', true],
+    ['development without GraphiQL', { GRAPHIQL: 'false' }, 'token', true],
+    ['development with INTROSPECTION=true', { GRAPHIQL: 'false', INTROSPECTION: 'true' }, 'open', true],
+    ['development with INTROSPECTION=false', { INTROSPECTION: 'false' }, 'off', true],
+    ['production', PRODUCTION, 'off', false],
+    ['production with GraphiQL', { ...PRODUCTION, GRAPHIQL: 'true' }, 'off', false],
+    ['production with INTROSPECTION=true', { ...PRODUCTION, INTROSPECTION: 'true' }, 'open', true],
+  ])('for the schema and for suggestions, in %s', (_what, env, introspection, suggestions) => {
+    expect(load(env)).toMatchObject({ introspection, suggestions })
   })
 
   it('of production are without GraphiQL and open to the network', () => {

@@ -32,14 +32,20 @@ const LONGEST_TOKEN_NAME = 64
 /** PostgreSQL keeps no NUL in a text, and UTF-8 has no form for half a surrogate pair. */
 const UNSTORABLE = /[\0\p{Surrogate}]/u
 
+/**
+ * Control and format characters, line ends of Unicode among them: whoever reads a list of tokens in a terminal or a
+ * browser would see another name than the one that is stored.
+ */
+const INVISIBLE = /[\p{Control}\p{Format}\p{Surrogate}\p{Line_Separator}\p{Paragraph_Separator}]/u
+
 /** @throws {PorthorError} `INVALID_TOKEN_NAME` */
 export function requireTokenName(tokenName: string): void {
   const length = [...tokenName].length
   const isLong = length > LONGEST_TOKEN_NAME
-  if (length >= 1 && !isLong && !UNSTORABLE.test(tokenName) && !holdsBearerString(tokenName)) return
+  if (length >= 1 && !isLong && !INVISIBLE.test(tokenName) && !holdsBearerString(tokenName)) return
   throw new PorthorError(
     'INVALID_TOKEN_NAME',
-    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters, none of them NUL or half of a surrogate pair, and not hold a token.`,
+    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters, none of them a control or format character, and not hold a token.`,
   )
 }
 

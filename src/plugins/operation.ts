@@ -4,9 +4,12 @@ import {
   type ExecutionResult,
   execute,
   getOperationAST,
+  locatedError,
 } from 'graphql'
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
 import type { RequestContext } from '../schema/context.ts'
+import { introspects } from './documents.ts'
+import { isResponseTooLarge, responseTooLarge } from './response-size.ts'
 
 /** An operation that is being executed. */
 export interface Operation {
@@ -29,16 +32,52 @@ export const operationNameOf = (
  */
 const MOST_VARIABLE_FAULTS = 3
 
+export interface ExecutorOptions {
+  /** Whether an error names what could have been meant. */
+  readonly suggestions: boolean
+  /** Whether only who has a valid token may ask for the schema. */
+  readonly introspectionNeedsToken: boolean
+}
+
+/** Executes as graphql-js does, in the context of a request. */
+export type Execute = typeof execute
+
 /**
  * Executes by graphql-js. Where variables or the name of the operation do not fit, nothing is executed, which by
- * the specification of GraphQL over HTTP is a 400.
+ * the specification of GraphQL over HTTP is a 400. Of a response that became too large nothing is left.
  */
-export function executeOperation(args: ExecutionArgs): ReturnType<typeof execute> {
-  const result = execute({ ...args, options: { maxCoercionErrors: MOST_VARIABLE_FAULTS } })
-  if ('errors' in result && result.data === undefined) {
-    for (const { extensions } of result.errors ?? []) extensions.http = { status: 400 }
+export function createExecutor({ suggestions, introspectionNeedsToken }: ExecutorOptions): Execute {
+  const run: Execute = (args) => {
+    const result = execute({
+      ...args,
+      hideSuggestions: !suggestions,
+      options: { maxCoercionErrors: MOST_VARIABLE_FAULTS },
+    })
+    return result instanceof Promise
+      ? result.then((done) => bounded(done, contextOf(args)))
+      : bounded(result, contextOf(args))
   }
-  return result
+  if (!introspectionNeedsToken) return run
+  return (args) => {
+    if (!introspects(args.document)) return run(args)
+    return contextOf(args)
+      .actor()
+      .then(() => run(args), refused)
+  }
+}
+
+const contextOf = ({ contextValue }: ExecutionArgs) => contextValue as RequestContext
+
+const refused = (error: unknown): ExecutionResult => ({
+  errors: [locatedError(error, undefined)],
+  data: null,
+})
+
+function bounded(result: ExecutionResult, context: RequestContext): ExecutionResult {
+  if (result.errors && result.data === undefined) {
+    for (const { extensions } of result.errors) extensions.http = { status: 400 }
+  }
+  return isResponseTooLarge(context) ? refused(responseTooLarge()) : result
 }
 
 /** What is done with every result before it goes out. Answers with the result that goes on to the next. */
@@ -51,8 +90,11 @@ export const finish = (
   result: ExecutionResult,
 ): ExecutionResult => finishers.reduce((previous, finisher) => finisher(operation, previous), result)
 
-/** Has what Yoga executes executed as by the short way, and applies finishers to it. */
-export const useFinishers = (finishers: readonly Finisher[]): Plugin<RequestContext> => ({
+/** Has what Yoga executes executed as by the fast path, and applies finishers to it. */
+export const useFinishers = (
+  executeOperation: Execute,
+  finishers: readonly Finisher[],
+): Plugin<RequestContext> => ({
   onExecute: ({ args, setExecuteFn }) => {
     setExecuteFn(executeOperation)
     const { document, operationName, contextValue: context } = args

@@ -15,10 +15,10 @@ export interface TokenViewDeps {
 }
 
 /**
- * Rows that one request may be given on edges. Edges nest, and each level multiplies the one above it: this
- * is what ends a query that asks for more than anyone would read.
+ * Rows of lists that one request may be given over all pages. Lists nest, and each level multiplies the one above it:
+ * this is what ends a query that asks for more than anyone would read.
  */
-const MOST_EDGE_ROWS = 20_000
+const MAX_ROWS = 5_000
 
 /** A page of what hangs on one token. */
 interface EdgeRequest {
@@ -40,7 +40,7 @@ export class TokenView {
   readonly #changes: DataLoader<EdgeRequest, Page<ChangeRow>>
   readonly #changeCounts: DataLoader<string, number>
   readonly #expiryChanges: DataLoader<number, boolean>
-  #edgeRowsLeft = MOST_EDGE_ROWS
+  #rowsLeft = MAX_ROWS
   #lastTurn: Promise<unknown> = Promise.resolve()
 
   constructor(deps: TokenViewDeps) {
@@ -62,18 +62,23 @@ export class TokenView {
     throw notFound(key)
   }
 
-  /** @throws {PorthorError} `PERMISSION_DENIED`, when the filter names another user than the visible one. */
-  tokens(filter: TokenFilter, page: PageRequest): Promise<Page<TokenRow>> {
-    return this.#deps.tokens.list(this.#visible(filter), page)
+  /**
+   * @throws {PorthorError} `PERMISSION_DENIED`, when the filter names another user than the visible one;
+   *   `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows.
+   */
+  async tokens(filter: TokenFilter, page: PageRequest): Promise<Page<TokenRow>> {
+    const visible = this.#visible(filter)
+    return this.#listed(() => this.#deps.tokens.list(visible, page))
   }
 
   countTokens(filter: TokenFilter): Promise<number> {
     return this.#deps.tokens.count(this.#visible(filter))
   }
 
-  /** @throws {PorthorError} `PERMISSION_DENIED`, when the filter names another user than the visible one. */
-  changes(filter: ChangeFilter, page: PageRequest): Promise<Page<ChangeRow>> {
-    return this.#deps.history.list(this.#visible(filter), page)
+  /** @throws {PorthorError} As `tokens`. */
+  async changes(filter: ChangeFilter, page: PageRequest): Promise<Page<ChangeRow>> {
+    const visible = this.#visible(filter)
+    return this.#listed(() => this.#deps.history.list(visible, page))
   }
 
   countChanges(filter: ChangeFilter): Promise<number> {
@@ -124,13 +129,13 @@ export class TokenView {
     const load = async (requests: readonly EdgeRequest[]) => {
       const pages = new Map<EdgeRequest, Page<Row>>()
       for (const group of groupByPage(requests)) {
-        this.#spendEdgeRows(0)
+        this.#spendRows(0)
         const keys = [...new Set(group.map(({ key }) => key))]
         // A row more for each key may tell that its list goes on, and one more that these are too many.
-        const found = await query(keys, group[0].page, this.#edgeRowsLeft + keys.length + 1)
+        const found = await query(keys, group[0].page, this.#rowsLeft + keys.length + 1)
         for (const request of group) {
           const page = found.get(request.key) ?? EMPTY_PAGE
-          this.#spendEdgeRows(page.rows.length)
+          this.#spendRows(page.rows.length)
           pages.set(request, page)
         }
       }
@@ -141,18 +146,28 @@ export class TokenView {
     })
   }
 
+  /** A page of a whole list, in its turn as those of edges. */
+  #listed<Row>(query: () => Promise<Page<Row>>): Promise<Page<Row>> {
+    return this.#inTurn(async () => {
+      this.#spendRows(0)
+      const page = await query()
+      this.#spendRows(page.rows.length)
+      return page
+    })
+  }
+
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#lastTurn.then(work)
     this.#lastTurn = turn.catch(() => undefined)
     return turn
   }
 
-  #spendEdgeRows(count: number): void {
-    this.#edgeRowsLeft -= count
-    if (this.#edgeRowsLeft >= 0) return
+  #spendRows(count: number): void {
+    this.#rowsLeft -= count
+    if (this.#rowsLeft >= 0) return
     throw new PorthorError(
       'INVALID_PAGE_SIZE',
-      `The pages of one request may hold ${MOST_EDGE_ROWS} rows in all: ask for smaller pages or fewer levels.`,
+      `The pages of one request may hold ${MAX_ROWS} rows in all: ask for smaller pages or fewer levels.`,
     )
   }
 

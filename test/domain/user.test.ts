@@ -95,6 +95,12 @@ describe('the name of a token', () => {
     ['65 characters', 'x'.repeat(65)],
     ['65 characters beyond the basic plane', '🦉'.repeat(65)],
     ['one with NUL in it, which PostgreSQL cannot keep', 'a\0b'],
+    ['one with a line end', 'a\nb'],
+    ['one with a line separator of Unicode', 'a\u2028b'],
+    ['one with an escape sequence of terminals', 'a\u001b[31mb'],
+    ['one that is shown from right to left', 'a\u202eb'],
+    ['one with a space that is not seen', 'a\u200bb'],
+    ['one with half of a surrogate pair', 'a\ud800b'],
   ])('may not be %s', (_what, name) => {
     expect(() => requireTokenName(name)).toThrow(failure('INVALID_TOKEN_NAME'))
   })

@@ -107,13 +107,12 @@ describe('an answer with errors', () => {
   })
 
   it('tells of the first mutation that failed, those before it being done', async () => {
-    const token = await api.h.session()
     const { errors, data } = await api.h.ask(
-      'mutation { a: notebookToken { key } b: internalToken(service: "") { key } c: clearTokenCache { internal } }',
-      { token },
+      'mutation { a: clearTokenCache { internal } b: createUserToken(input: { username: "wren", tokenName: "" }) { token } c: clearTokenCache { internal } }',
+      { token: api.h.bootstrapToken },
     )
     expect(data).toBeNull()
-    expect(errors).toMatchObject([{ path: ['b'], extensions: { code: 'INVALID_SERVICE' } }])
+    expect(errors).toMatchObject([{ path: ['b'], extensions: { code: 'INVALID_TOKEN_NAME' } }])
   })
 
   it.each([

@@ -31,7 +31,7 @@ async function rowsRead(work: () => Promise<unknown>): Promise<number[]> {
   return counts
 }
 
-describe('edges that lead back and forth', () => {
+describe('lists of a request', () => {
   const t = useHarness('redis')
 
   /** A session, and `breadth` children of it, each of which has as many. */
@@ -57,7 +57,7 @@ describe('edges that lead back and forth', () => {
       t.h.ask(`query ($key: ID!) { token(key: $key) { ${fields} } }`, { token: session, variables: { key } })
   }
 
-  it('are followed until the pages of the request hold 20,000 rows, and then refused', async () => {
+  it('are followed along their edges until all pages hold 5,000 rows, and then refused', async () => {
     const ask = await plant(CHILDREN, 1)
     expect((await ask(nested(2))).errors).toEqual([])
     expect(await ask(nested(4))).toMatchObject({ status: 200, code: 'INVALID_PAGE_SIZE' })
@@ -73,8 +73,8 @@ describe('edges that lead back and forth', () => {
       const answer = await ask(`children { nodes { parent { ${pages.join(' ')} } } }`)
       expect(answer).toMatchObject({ code: 'INVALID_PAGE_SIZE' })
     })
-    // The parent's 30 rows are given to each of 30 children: 900 for a page, of which 22 fit, after the first 30 rows.
-    expect(counts).toEqual(Array(1 + 23).fill(CHILDREN))
+    // The parent's 30 rows are given to each of 30 children: 900 for a page, of which 5 fit, after the first 30 rows.
+    expect(counts).toEqual(Array(1 + 6).fill(CHILDREN))
   })
 
   it('are not read beyond what the request may be given', async () => {
@@ -85,7 +85,7 @@ describe('edges that lead back and forth', () => {
       )
       expect(answer).toMatchObject({ code: 'INVALID_PAGE_SIZE' })
     })
-    expect(counts).toEqual([150, 20_001])
+    expect(counts).toEqual([150, 5_001])
   })
 
   it('of histories are not read beyond that either', async () => {
@@ -99,6 +99,19 @@ describe('edges that lead back and forth', () => {
       const answer = await ask('children(first: 150) { nodes { changes(first: 150) { nodes { token } } } }')
       expect(answer).toMatchObject({ code: 'INVALID_PAGE_SIZE' })
     })
-    expect(counts).toEqual([150, 20_001])
+    expect(counts).toEqual([150, 5_001])
+  })
+
+  it('at its root share the 5,000 rows with all others', async () => {
+    await plant(500, 1)
+    const lists = (count: number, more = '') =>
+      t.h.ask(
+        `{ ${Array.from({ length: count }, (_, n) => `l${n}: tokens(type: INTERNAL, first: 500) { nodes { key } }`).join(' ')} ${more} }`,
+        { token: t.h.bootstrapToken },
+      )
+    expect((await lists(10)).errors).toEqual([])
+    expect(await lists(11)).toMatchObject({ status: 200, code: 'INVALID_PAGE_SIZE' })
+    const both = await lists(10, 'tokenChanges(first: 1) { nodes { token } }')
+    expect(both).toMatchObject({ status: 200, code: 'INVALID_PAGE_SIZE' })
   })
 })
