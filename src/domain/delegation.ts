@@ -139,8 +139,37 @@ export const isSameCacheKey = (left: CacheKey, right: CacheKey): boolean =>
 export function shapeLockId({ parentKey, type, service, scopes }: DelegationShape): bigint {
   // A notebook mirrors its parent, whose scopes may change while one waits for the lock.
   const asked = type === 'notebook' ? null : formatScopes(scopes)
-  const text = JSON.stringify(['porthor', parentKey, type, service, asked])
-  return createHash('sha256').update(text).digest().readBigInt64BE()
+  return lockId(['porthor', parentKey, type, service, asked])
+}
+
+/** As `shapeLockId`, for all that is issued from one parent: equal in every process. */
+export const parentLockId = (parentKey: TokenKey): bigint => lockId(['porthor parent', parentKey])
+
+const lockId = (parts: readonly unknown[]): bigint =>
+  createHash('sha256').update(JSON.stringify(parts)).digest().readBigInt64BE()
+
+/**
+ * @param depth Delegated tokens in the chain so far, the parent included.
+ * @throws {PorthorError} `DELEGATION_TOO_DEEP`
+ */
+export function requireDepth(depth: number, { maxDepth }: DelegationLimits): void {
+  if (depth < maxDepth) return
+  throw new PorthorError(
+    'DELEGATION_TOO_DEEP',
+    `A chain of delegations has at most ${maxDepth} delegated tokens, and the current token is the last of ${depth}: delegate from a token that is nearer to the user's own.`,
+  )
+}
+
+/**
+ * @param children Live children of the parent.
+ * @throws {PorthorError} `TOO_MANY_TOKENS`
+ */
+export function requireRoom(children: number, { maxChildren }: DelegationLimits): void {
+  if (children < maxChildren) return
+  throw new PorthorError(
+    'TOO_MANY_TOKENS',
+    `A token has at most ${maxChildren} live delegated tokens, and the current token has as many: ask for fewer services and sets of scopes, or wait until some expire.`,
+  )
 }
 
 /** When a new child ends: after the delegated lifetime, but never after its parent. */

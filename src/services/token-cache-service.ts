@@ -1,24 +1,16 @@
 import type { Logger } from 'pino'
 import {
-  agrees,
   type CacheKey,
-  type ChildRecord,
   cacheKey,
-  childExpiry,
   childScopes,
   type DelegationLimits,
   type DelegationRequest,
   isReusable,
-  minimumExpiry,
-  outlives,
   requireMinimumLifetime,
   requireParentLifetime,
   requireParentUsername,
   requireService,
-  shapeOf,
 } from '../domain/delegation.ts'
-import { UnauthenticatedError } from '../domain/errors.ts'
-import { floorToSecond } from '../domain/lifetime.ts'
 import {
   type KnownScopes,
   requireDelegable,
@@ -27,23 +19,17 @@ import {
   type Scopes,
   toScopes,
 } from '../domain/scope.ts'
-import { type DelegatedTokenData, generateToken, type TokenData } from '../domain/token.ts'
+import type { TokenData } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { SingleFlight } from '../lib/single-flight.ts'
 import type { Broadcast } from '../stores/broadcast.ts'
-import type { ChildQuery, TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
+import type { TokenDatabase } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import { ChildCache } from './child-cache.ts'
-import { grantedByBoth, readHeld } from './current-token.ts'
+import { ChildIssuer, type ChildRequest, type DelegatedToken } from './child-issuer.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 
-/** Where an answer came from. */
-export type DelegationSource = 'cache' | 'database' | 'new'
-
-export interface DelegatedToken {
-  readonly data: DelegatedTokenData
-  readonly source: DelegationSource
-}
+export type { DelegatedToken, DelegationSource } from './child-issuer.ts'
 
 export interface DelegationOptions {
   /** Least remaining life that the caller accepts, in seconds; without it, half of the token's whole life. */
@@ -67,11 +53,7 @@ export interface TokenCacheServiceDeps {
 }
 
 /** One request as the steps below pass it on. */
-interface Wish {
-  readonly parent: TokenData
-  readonly request: DelegationRequest
-  readonly minimumLifetime: number | undefined
-  readonly ipAddress: string | null
+interface Wish extends ChildRequest {
   readonly cacheKey: CacheKey
 }
 
@@ -85,10 +67,12 @@ export class TokenCacheService {
   readonly #deps: TokenCacheServiceDeps
   readonly #caches: Readonly<Record<DelegationRequest['type'], ChildCache>>
   readonly #notebook: DelegationRequest
+  readonly #children: ChildIssuer
   readonly #flights = new SingleFlight<DelegatedToken>()
 
   constructor(deps: TokenCacheServiceDeps) {
     this.#deps = deps
+    this.#children = new ChildIssuer(deps)
     this.#notebook = { type: 'notebook', undelegable: deps.limits.undelegableScopes }
     this.#caches = {
       internal: new ChildCache(deps.cacheSize),
@@ -103,6 +87,7 @@ export class TokenCacheService {
    * @returns A token valid now, ending no later than its parent.
    * @throws {PorthorError} `INVALID_SERVICE`, `INVALID_SCOPES`, `INVALID_MINIMUM_LIFETIME`, `INSUFFICIENT_LIFETIME`.
    * @throws {PorthorError} `PERMISSION_DENIED`, when the parent's username is not one that tokens are made for.
+   * @throws {PorthorError} `DELEGATION_TOO_DEEP`, `TOO_MANY_TOKENS`, when a token would have to be issued.
    * @throws {UnauthenticatedError} The parent has been revoked, or is not in the database.
    * @throws {UnavailableError} A store did not answer; nothing was made.
    */
@@ -187,89 +172,9 @@ export class TokenCacheService {
       childScopes(wish.parent, wish.request),
     ])
     return this.#flights.run(flight, async () => {
-      const found = (await this.#fromDatabase(wish)) ?? (await this.#create(wish))
+      const found = (await this.#children.find(wish)) ?? (await this.#children.create(wish))
       this.#caches[wish.request.type].set(wish.cacheKey, found.data.token)
       return found
     })
-  }
-
-  async #fromDatabase(wish: Wish): Promise<DelegatedToken | undefined> {
-    return this.#firstLive(await this.#deps.database.findChildren(this.#matchesOf(wish)), wish.parent)
-  }
-
-  /** The first of the children that ends with its parent or before, and that the token store has with the same facts. */
-  async #firstLive(children: readonly ChildRecord[], parent: TokenData): Promise<DelegatedToken | undefined> {
-    for (const child of children) {
-      if (outlives(child, parent)) continue
-      const data = await this.#deps.tokens.get(child.key)
-      if (data && agrees(data, child)) return { data, source: 'database' }
-    }
-    return undefined
-  }
-
-  #create(wish: Wish): Promise<DelegatedToken> {
-    return this.#deps.issuer.transaction(wish.parent.token.key, async (tx, issue) => {
-      const current: Wish = { ...wish, parent: await this.#lockParent(tx, wish) }
-      requireParentLifetime(current.parent, wish.minimumLifetime, this.#now())
-      const matches = this.#matchesOf(current)
-      const data = this.#newChild(current)
-      const child = { data, tokenName: null, parentKey: matches.shape.parentKey }
-      const origin = { actor: data.username, ipAddress: wish.ipAddress }
-      // Another process may have made it while this one waited for the lock.
-      if (await issue(child, origin, matches)) return { data, source: 'new' }
-      const live = await this.#firstLive(await tx.findChildren(matches), current.parent)
-      if (live) return live
-      await issue(child, origin)
-      return { data, source: 'new' }
-    })
-  }
-
-  /**
-   * Holds the parent, and returns it as it is now: while this transaction waited, it may have been
-   * revoked, or have lost some of its life or scopes. It has what both stores say: an edit may have
-   * reached one of them alone.
-   */
-  async #lockParent(tx: TokenTransaction, { parent, request }: Wish): Promise<TokenData> {
-    const locked = await tx.lockForDelegation(shapeOf(parent, request))
-    const { data, row } = await readHeld(this.#deps, tx, locked, parent)
-    if (!data) throw new UnauthenticatedError('unknown')
-    if (!row) {
-      this.#deps.log.error(
-        { tokenKey: parent.token.key, username: parent.username },
-        'stores are desynchronised: a parent is in the token store but not in the database',
-      )
-      throw new UnauthenticatedError('desynchronised')
-    }
-    const current = grantedByBoth(data, row)
-    if (request.type === 'internal') requireHeld(request.scopes, current.scopes)
-    return current
-  }
-
-  #newChild({ parent, request }: Wish): DelegatedTokenData {
-    const now = this.#now()
-    const common = {
-      token: generateToken(),
-      username: parent.username,
-      userInfo: parent.userInfo,
-      scopes: childScopes(parent, request),
-      createdAt: now,
-      expiresAt: childExpiry(parent, this.#deps.delegatedLifetime, now),
-    }
-    return request.type === 'internal'
-      ? { ...common, type: 'internal', service: request.service }
-      : { ...common, type: 'notebook' }
-  }
-
-  /** What the database may have that would do. */
-  #matchesOf({ parent, request, minimumLifetime }: Wish): ChildQuery {
-    const { delegatedLifetime } = this.#deps
-    return {
-      shape: shapeOf(parent, request),
-      earliestEnd: minimumExpiry(parent, minimumLifetime, delegatedLifetime, this.#now()),
-    }
-  }
-
-  #now(): Date {
-    return floorToSecond(this.#deps.clock.now())
   }
 }

@@ -1,4 +1,5 @@
 import { INTERNAL_ACTOR } from '../domain/history.ts'
+import type { TokenKey } from '../domain/token.ts'
 import { Prisma, type PrismaClient } from '../generated/prisma/client.ts'
 import { formatTimestamp } from './timestamp.ts'
 
@@ -13,6 +14,15 @@ export type Executable = Pick<PrismaClient, '$executeRaw'>
  */
 export const expireTokens = (db: Executable, now: Date, limit: number): Promise<number> =>
   expire(db, Prisma.sql`true`, now, limit)
+
+/** The same for some of the children of one parent. */
+export const expireChildren = (db: Executable, parentKey: TokenKey, now: Date): Promise<number> =>
+  expire(
+    db,
+    Prisma.sql`token = ANY (ARRAY (SELECT child FROM subtoken WHERE parent = ${parentKey}))`,
+    now,
+    1_000,
+  )
 
 /** The same for the token of that name, which it would otherwise keep until upkeep comes by. */
 export const expireNamed = (

@@ -1,12 +1,17 @@
-import type { ChildRecord, DelegationShape } from '../domain/delegation.ts'
-import { shapeLockId } from '../domain/delegation.ts'
+import {
+  type ChildRecord,
+  type DelegationLimits,
+  type DelegationShape,
+  parentLockId,
+  shapeLockId,
+} from '../domain/delegation.ts'
 import type { Origin, TokenRecord } from '../domain/history.ts'
 import { formatScopes, parseScopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../generated/prisma/client.ts'
 import { type HeldToken, holdToken, isTokenBeingRevoked, type TokenHolder } from './current-token.ts'
-import { expireNamed } from './expiry.ts'
+import { expireChildren, expireNamed } from './expiry.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { TreeTransaction } from './tree-transaction.ts'
 import { asking } from './unavailable.ts'
@@ -22,6 +27,24 @@ type Queryable = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>
 
 /** How long a change of whole trees may take in all, in milliseconds; any one statement is bounded too. */
 const TREE_TIMEOUT_MS = 120_000
+
+interface LockedRow {
+  readonly scopes: string
+  readonly expires: Date | null
+  readonly depth: number
+  readonly isCrowded: boolean
+}
+
+/** What the parent's row says while the transaction holds it. */
+export interface LockedParent extends HeldToken {
+  /** Delegated tokens in the chain of delegations that ends with the parent; none beyond the limit are counted. */
+  readonly depth: number
+  /**
+   * Whether the parent may have as many children as it may have. Nobody else issues a child of it then before this
+   * transaction ends.
+   */
+  readonly isCrowded: boolean
+}
 
 /**
  * Metadata and lineage of tokens in PostgreSQL, and the history of their changes. Every method may
@@ -80,17 +103,68 @@ export class TokenTransaction implements TokenHolder {
    * Takes the parent's row, so that it cannot be revoked before this transaction ends, and then the
    * lock on the shape, so that no other process makes the same child meanwhile.
    *
+   * In between it takes the lock on what is issued from the parent: shared, unless the parent is so near to its
+   * greatest number of children that those being issued by others could reach it. There are no more of these than
+   * connections to the server, whatever the number of processes.
+   *
    * @returns `undefined` when the database has no such parent; nothing is locked then.
    */
-  async lockForDelegation(shape: DelegationShape): Promise<HeldToken | undefined> {
-    // MATERIALIZED fixes the order: the row first, then the advisory lock.
-    const rows = await this.#tx.$queryRaw<{ scopes: string; expires: Date | null }[]>`
-      WITH parent AS MATERIALIZED (
-        SELECT scopes, expires FROM token WHERE token = ${shape.parentKey} FOR KEY SHARE
+  async lockForDelegation(
+    shape: DelegationShape,
+    { maxDepth, maxChildren }: DelegationLimits,
+  ): Promise<LockedParent | undefined> {
+    const { parentKey } = shape
+    const parentLock = parentLockId(parentKey)
+    // MATERIALIZED fixes the order: the row first, then the advisory locks.
+    const rows = await this.#tx.$queryRaw<LockedRow[]>`
+      WITH RECURSIVE parent AS MATERIALIZED (
+        SELECT scopes, expires FROM token WHERE token = ${parentKey} FOR KEY SHARE
+      ), chain AS (
+        SELECT parent, 1 AS depth FROM subtoken WHERE child = ${parentKey}
+        UNION ALL
+        SELECT subtoken.parent, depth + 1 FROM chain JOIN subtoken ON subtoken.child = chain.parent
+        WHERE depth < ${maxDepth}::int
+      ), crowd AS MATERIALIZED (
+        SELECT count(*) >= ${maxChildren}::int - current_setting('max_connections')::int AS is_crowded
+        FROM (SELECT FROM subtoken WHERE parent = ${parentKey} LIMIT ${maxChildren}::int) AS children
+      ), held AS MATERIALIZED (
+        SELECT parent.*, is_crowded,
+               CASE WHEN is_crowded THEN pg_advisory_xact_lock(${parentLock})::text
+                    ELSE pg_advisory_xact_lock_shared(${parentLock})::text END AS parent_lock
+        FROM parent CROSS JOIN crowd
       )
-      SELECT scopes, expires, pg_advisory_xact_lock(${shapeLockId(shape)})::text FROM parent`
+      SELECT scopes, expires, is_crowded AS "isCrowded", parent_lock,
+             coalesce((SELECT max(depth) FROM chain), 0) AS depth,
+             pg_advisory_xact_lock(${shapeLockId(shape)})::text
+      FROM held`
     const [row] = rows
-    return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires }
+    return (
+      row && {
+        scopes: parseScopes(row.scopes),
+        expiresAt: row.expires,
+        depth: row.depth,
+        isCrowded: row.isCrowded,
+      }
+    )
+  }
+
+  /**
+   * How many children of the parent are live, up to `limit`; to be asked while nobody else can issue one. It
+   * removes some that are not, so that it does not have to pass over them the next time.
+   */
+  async countLiveChildren(parentKey: TokenKey, now: Date, limit: number): Promise<number> {
+    const [row] = await this.#tx.$queryRaw<{ count: number }[]>`
+      SELECT count(*)::int FROM (
+        SELECT FROM subtoken CROSS JOIN LATERAL (
+          SELECT expires FROM token WHERE token = subtoken.child OFFSET 0
+        ) AS child
+        WHERE subtoken.parent = ${parentKey}
+          AND (child.expires IS NULL OR child.expires > ${formatTimestamp(now)}::timestamp)
+        LIMIT ${limit}::int
+      ) AS live`
+    const count = row?.count ?? 0
+    if (count < limit) await expireChildren(this.#tx, parentKey, now)
+    return count
   }
 
   hold(key: TokenKey): Promise<HeldToken | undefined> {
@@ -156,18 +230,38 @@ export interface ChildQuery {
 
 async function findChildren(db: Queryable, query: ChildQuery): Promise<ChildRecord[]> {
   const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
-    ${selectChildren(query)} ORDER BY match.expires DESC, match.created DESC, match.token`
+    SELECT token, expires FROM (${selectChildren(query)}) AS match ORDER BY expires DESC, created DESC, token`
   return rows.map((row) => ({ ...query.shape, key: row.token, expiresAt: row.expires }))
 }
 
+/** Up to so many children of a parent are looked at one by one, which takes less than a millisecond. */
+const FEW_CHILDREN = 50
+
 /**
- * OFFSET 0 keeps the conditions out of the look-up, which is then by the primary key. The planner would else
+ * Of a parent with few children, these are looked at. Of one with many, the tokens of its user with the same request
+ * are: there are few of them, unless the user has as many sessions.
+ *
+ * OFFSET 0 keeps the conditions out of the look-ups, which are then by the primary keys. The planner would else
  * look at every token of the user for each child, while it knows little of the tables, as on a new database.
  */
-const selectChildren = ({ shape, earliestEnd }: ChildQuery): Prisma.Sql => Prisma.sql`
-  SELECT match.token, match.expires
-  FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
-  WHERE subtoken.parent = ${shape.parentKey} AND match.username = ${shape.username}
-    AND match.token_type = ${shape.type}::tokentype AND match.service IS NOT DISTINCT FROM ${shape.service}
-    AND match.scopes = ${formatScopes(shape.scopes)}
-    AND match.expires >= ${formatTimestamp(earliestEnd)}::timestamp`
+function selectChildren({ shape, earliestEnd }: ChildQuery): Prisma.Sql {
+  const { parentKey, username, type, service } = shape
+  const scopes = formatScopes(shape.scopes)
+  const matches = Prisma.sql`match.token_type = ${type}::tokentype AND match.username = ${username}
+    AND match.scopes = ${scopes} AND match.expires >= ${formatTimestamp(earliestEnd)}::timestamp`
+  return Prisma.sql`
+    WITH size AS MATERIALIZED (
+      SELECT count(*) > ${FEW_CHILDREN}::int AS is_large
+      FROM (SELECT FROM subtoken WHERE parent = ${parentKey} LIMIT ${FEW_CHILDREN + 1}::int) AS children
+    )
+    SELECT match.token, match.expires, match.created
+    FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
+    WHERE NOT (SELECT is_large FROM size) AND subtoken.parent = ${parentKey}
+      AND match.service IS NOT DISTINCT FROM ${service} AND ${matches}
+    UNION ALL
+    SELECT match.token, match.expires, match.created FROM token AS match
+    WHERE (SELECT is_large FROM size) AND ${matches}
+      AND match.token_type IN ('internal', 'notebook') AND coalesce(match.service, '') = ${service ?? ''}
+      AND hashtextextended(match.scopes, 0) = hashtextextended(${scopes}, 0)
+      AND EXISTS (SELECT FROM subtoken WHERE child = match.token AND parent = ${parentKey} OFFSET 0)`
+}

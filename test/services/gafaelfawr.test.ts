@@ -52,7 +52,12 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
 
   beforeAll(async () => {
     const secret = (await readFixture('fernet.key')).trim()
-    h = await openHarness(store, { SESSION_SECRET: secret }, new TestClock(new Date('2026-11-22T18:30:00Z')))
+    h = await openHarness(
+      store,
+      // Gafaelfawr gives every scope of its parent to a notebook token.
+      { SESSION_SECRET: secret, UNDELEGABLE_SCOPES: 'none' },
+      new TestClock(new Date('2026-11-22T18:30:00Z')),
+    )
     const client = new pg.Client(h.env.DATABASE_URL)
     await client.connect()
     await loadGafaelfawrRows(client)

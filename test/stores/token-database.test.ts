@@ -9,7 +9,7 @@ import { TokenDatabase, TokenTransaction } from '../../src/stores/token-database
 import { failure } from '../support/failures.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, type TestDatabase } from '../support/stores.ts'
-import { aToken, at, NOW } from '../support/token-data.ts'
+import { aToken, at, LIMITS, NOW } from '../support/token-data.ts'
 
 const KEY = 'q1w2e3r4t5y6u7i8o9p0aQ' as TokenKey
 const PARENT = aToken('parent').key
@@ -76,7 +76,8 @@ const insert = (
 async function rowsReadBy(connection: Prisma.TransactionClient): Promise<number> {
   const [read] = await connection.$queryRaw<{ count: bigint }[]>`
     SELECT sum(pg_stat_get_xact_tuples_returned(relation)) AS count
-    FROM unnest('{token, token_pkey, token_by_username, token_username_token_name_key}'::regclass[]) AS relation`
+    FROM unnest('{token, token_pkey, token_by_username, token_username_token_name_key,
+                  porthor_token_by_request}'::regclass[]) AS relation`
   return Number(read?.count)
 }
 
@@ -179,9 +180,11 @@ describe('inserting a token', () => {
         { expiresAt: at(86_400) },
       ])
       expect(await away.findChildren({ shape: SHAPE, earliestEnd: at(86_401) })).toEqual([])
-      expect(await away.transaction((tx) => tx.lockForDelegation(SHAPE))).toEqual({
+      expect(await away.transaction((tx) => tx.lockForDelegation(SHAPE, LIMITS))).toEqual({
         scopes: session().scopes,
         expiresAt: at(30 * 86_400),
+        depth: 0,
+        isCrowded: false,
       })
     } finally {
       await elsewhere.$disconnect()
@@ -388,24 +391,80 @@ describe('finding children', () => {
     expect(await database.findChildren({ shape: SHAPE, earliestEnd: NOW })).toEqual([])
   })
 
-  it('reads a row for each child of the parent, on tables that PostgreSQL knows nothing of as well', async () => {
-    await insert(session())
+  /** Other children of the parent, each for a service of its own. */
+  async function insertSiblings(count: number): Promise<void> {
     await sql.query(
       `INSERT INTO token (token, username, token_type, scopes, service, created, expires)
-       SELECT 'child-' || i, 'wren', 'internal', 'read:all', 'service-' || i, now(), now() + interval '1 day'
-       FROM generate_series(1, 500) AS i`,
+       SELECT 'child-' || i, 'wren', 'internal', 'read:all', 'service-' || i, $2, $3
+       FROM generate_series(1, $1::int) AS i`,
+      [count, NOW, at(86_400)],
     )
-    await sql.query(`INSERT INTO subtoken SELECT 'child-' || i, $1 FROM generate_series(1, 500) AS i`, [
+    await sql.query(`INSERT INTO subtoken SELECT 'child-' || i, $2 FROM generate_series(1, $1::int) AS i`, [
+      count,
       PARENT,
     ])
+  }
 
-    const rowsRead = await prisma.$transaction(async (tx) => {
-      const before = await rowsReadBy(tx)
-      expect(await new TokenTransaction(tx).findChildren({ shape: SHAPE, earliestEnd: at(300) })).toEqual([])
-      return (await rowsReadBy(tx)) - before
-    })
-    expect(rowsRead).toBe(500)
+  it('finds the same among many children as among few', async () => {
+    const others: Partial<TokenRecord>[] = [
+      { parentKey: aToken('stepparent').key },
+      { parentKey: null },
+      { username: 'robin' },
+      { type: 'notebook', service: null },
+      { service: 'image-cutouts2' },
+      { service: null },
+      { scopes: ['exec:portal'] },
+      { scopes: [] },
+      { expiresAt: null },
+      { expiresAt: NOW },
+    ]
+    await insert(session())
+    await insert(session({ key: aToken('stepparent').key }))
+    await insert(child())
+    for (const [index, facts] of others.entries())
+      await insert(child({ key: aToken(`${index}`).key, ...facts }))
+    const shapes: DelegationShape[] = [
+      SHAPE,
+      { ...SHAPE, type: 'notebook', service: null },
+      { ...SHAPE, scopes: [] },
+      { ...SHAPE, parentKey: aToken('stepparent').key },
+    ]
+    const find = () =>
+      Promise.all(shapes.map((shape) => database.findChildren({ shape, earliestEnd: at(1) })))
+    const few = await find()
+    expect(few.map((children) => children.map(({ key }) => key))).toEqual([
+      [KEY],
+      [aToken('3').key],
+      [aToken('7').key],
+      [aToken('0').key],
+    ])
+    await insertSiblings(200)
+    expect(await find()).toEqual(few)
   })
+
+  it('takes a list of scopes that is longer than an entry of an index may be', async () => {
+    const scopes = Array.from({ length: 2_000 }, (_, index) => `scope:${index.toString(36).padStart(6, '0')}`)
+    await insert(session())
+    await insert(child({ scopes }))
+    await insertSiblings(200)
+    expect(await database.findChildren({ shape: { ...SHAPE, scopes }, earliestEnd: NOW })).toHaveLength(1)
+  })
+
+  it.each([1, 50, 51, 5_000])(
+    'reads at most 51 rows of tokens, on tables that PostgreSQL knows nothing of as well: of %i children',
+    async (count) => {
+      await insert(session())
+      await insertSiblings(count)
+      const read = await prisma.$transaction(async (tx) => {
+        const before = await rowsReadBy(tx)
+        expect(await new TokenTransaction(tx).findChildren({ shape: SHAPE, earliestEnd: at(300) })).toEqual(
+          [],
+        )
+        return (await rowsReadBy(tx)) - before
+      })
+      expect(read).toBeLessThanOrEqual(51)
+    },
+  )
 
   it('inside of a transaction sees what was committed since it began', async () => {
     await insert(session())
@@ -452,7 +511,7 @@ describe('locking for a delegation', () => {
   /** Runs `work` while a transaction holds the lock on `SHAPE`, and then ends that. */
   const whileLocked = (work: () => Promise<void>): Promise<void> =>
     database.transaction(async (tx) => {
-      await tx.lockForDelegation(SHAPE)
+      await tx.lockForDelegation(SHAPE, LIMITS)
       await work()
     })
 
@@ -470,7 +529,7 @@ describe('locking for a delegation', () => {
       { interval: 5, timeout: 4_000 },
     )
 
-  const lock = (shape: DelegationShape) => database.transaction((tx) => tx.lockForDelegation(shape))
+  const lock = (shape: DelegationShape) => database.transaction((tx) => tx.lockForDelegation(shape, LIMITS))
 
   it.each([
     ['its end', at(30 * 86_400)],
@@ -480,12 +539,19 @@ describe('locking for a delegation', () => {
     const { scopes } = session()
     await insert(session({ key, expiresAt }))
 
-    expect(await lock({ ...SHAPE, parentKey: key })).toEqual({ scopes, expiresAt })
+    expect(await lock({ ...SHAPE, parentKey: key })).toEqual({
+      scopes,
+      expiresAt,
+      depth: 0,
+      isCrowded: false,
+    })
   })
 
   it('answers with nothing, and locks nothing, where there is no such parent', async () => {
     await database.transaction(async (tx) => {
-      expect(await tx.lockForDelegation({ ...SHAPE, parentKey: aToken('unknown').key })).toBe(undefined)
+      expect(await tx.lockForDelegation({ ...SHAPE, parentKey: aToken('unknown').key }, LIMITS)).toBe(
+        undefined,
+      )
       const { rows } = await sql.query(
         `SELECT locktype FROM pg_locks JOIN pg_database ON pg_database.oid = database
          WHERE datname = current_database() AND locktype = 'advisory'`,
@@ -535,7 +601,7 @@ describe('locking for a delegation', () => {
   it('lets one that waited see what the one before it made', async () => {
     const make = () =>
       database.transaction(async (tx) => {
-        await tx.lockForDelegation(SHAPE)
+        await tx.lockForDelegation(SHAPE, LIMITS)
         const [found] = await tx.findChildren({ shape: SHAPE, earliestEnd: NOW })
         if (found) return found.key
         await tx.insert(child(), ORIGIN)
@@ -575,7 +641,12 @@ describe('locking for a delegation', () => {
       )
       await revoker.query('COMMIT')
 
-      expect(await locked).toEqual({ scopes: ['read:image'], expiresAt: at(3_600) })
+      expect(await locked).toEqual({
+        scopes: ['read:image'],
+        expiresAt: at(3_600),
+        depth: 0,
+        isCrowded: false,
+      })
     } finally {
       revoker.release()
     }

@@ -25,7 +25,7 @@ import { asking, isUnavailable } from '../../src/stores/unavailable.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, startRedis, type TestDatabase } from '../support/stores.ts'
 import { TestClock } from '../support/test-clock.ts'
-import { aSession, aToken, at, NOW } from '../support/token-data.ts'
+import { aSession, aToken, at, LIMITS, NOW } from '../support/token-data.ts'
 
 const { log } = recordingLog()
 const clock = new TestClock(NOW)
@@ -409,7 +409,7 @@ describe('PostgreSQL', () => {
         database.transaction(async (tx) => {
           for (const index of [first, 1 - first]) {
             const shape = shapes[index]
-            if (shape) await tx.lockForDelegation(shape)
+            if (shape) await tx.lockForDelegation(shape, LIMITS)
             arrivals += 1
             await vi.waitFor(() => expect(arrivals).toBeGreaterThanOrEqual(2), { timeout: 5_000 })
           }

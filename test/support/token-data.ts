@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { DelegationLimits } from '../../src/domain/delegation.ts'
 import { toScopes } from '../../src/domain/scope.ts'
 import {
   type InternalTokenData,
@@ -24,6 +25,9 @@ export const aToken = (name: string): Token => ({
   key: name.padEnd(22, '0') as TokenKey,
   secret: `${name}-secret`.padEnd(22, '0') as TokenSecret,
 })
+
+/** More than any test delegates. */
+export const LIMITS: DelegationLimits = { undelegableScopes: new Set(), maxDepth: 50, maxChildren: 100_000 }
 
 const common = {
   username: 'wren',
