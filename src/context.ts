@@ -18,11 +18,13 @@ import { TokenService } from './services/token-service.ts'
 import { UpkeepService } from './services/upkeep-service.ts'
 import { UsageRecorder } from './services/usage-recorder.ts'
 import { AuditDatabase } from './stores/audit-database.ts'
-import { type Broadcast, openPostgresBroadcast, openRedisBroadcast } from './stores/broadcast.ts'
+import { type Broadcast, openPostgresBroadcast } from './stores/broadcast.ts'
 import { HistoryListing } from './stores/history-listing.ts'
 import { PostgresTokenStore } from './stores/postgres-token-store.ts'
 import { openPool, openPrisma } from './stores/prisma.ts'
-import { openRedis, type RedisClient } from './stores/redis.ts'
+import { openRedis } from './stores/redis.ts'
+import { openRedisBroadcast } from './stores/redis-broadcast.ts'
+import type { RedisClient } from './stores/redis-commands.ts'
 import { assertRedisUsable } from './stores/redis-setup.ts'
 import { RedisTokenStore } from './stores/redis-token-store.ts'
 import { RedisTracking } from './stores/redis-tracking.ts'
@@ -174,7 +176,8 @@ function openTokenStore(
     const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside) : undefined
     return {
       tokens: tracked?.tokens ?? store,
-      openBroadcast: (onMessage) => openRedisBroadcast(redis, { ...broadcast, onMessage }),
+      openBroadcast: (onMessage) =>
+        openRedisBroadcast(redis, { ...broadcast, onMessage, onMissed: onMessage }),
       close: async () => {
         tracked?.close()
         redis.disconnect()
@@ -209,6 +212,6 @@ function track(
     size: COPIES_PER_ENTRY * cacheSize,
     isLive: () => tracking.isLive,
   })
-  const tracking = new RedisTracking({ redis, onChange: (keys) => tokens.onChange(keys), log })
+  const tracking = new RedisTracking({ redis, clock, onChange: (keys) => tokens.onChange(keys), log })
   return { tokens, close: () => tracking.close() }
 }

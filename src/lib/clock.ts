@@ -2,10 +2,15 @@
 export interface Clock {
   /** The current moment. */
   now(): Date
+  /**
+   * Milliseconds since some moment, which only ever grow. They do not count the time that the machine was suspended,
+   * and nobody sets them.
+   */
+  monotonicMs(): number
 }
 
 /** The machine's clock: the only place outside tests that asks what time it is. */
-export const systemClock: Clock = { now: () => new Date() }
+export const systemClock: Clock = { now: () => new Date(), monotonicMs: () => performance.now() }
 
 /** `date` in whole seconds since 1970, UTC, rounded down: the resolution of every stored time. */
 export const toSeconds = (date: Date): number => Math.floor(date.getTime() / 1000)

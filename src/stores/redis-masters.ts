@@ -1,6 +1,6 @@
 import { Cluster, type Redis } from 'ioredis'
 import { UnavailableError } from '../domain/errors.ts'
-import type { RedisClient } from './redis.ts'
+import type { RedisClient } from './redis-commands.ts'
 
 /** A way to one of the servers that hold the records between them. */
 export interface OpenMaster {

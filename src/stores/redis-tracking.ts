@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import type { Clock } from '../lib/clock.ts'
 import { FaultLog } from '../lib/fault-log.ts'
+import { type Loss, linkOptions, lossOf } from './redis-link.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
 
 /** Where Redis tells a RESP2 client which keys have changed. */
@@ -14,21 +16,31 @@ const INVALIDATIONS = '__redis__:invalidate'
 const PING_INTERVAL_MS = 1_000
 const SILENCE_MS = 900
 
+/** A change unnoticed for longer than this, in milliseconds, would be one too many. */
+const LIVE_MS = PING_INTERVAL_MS + SILENCE_MS
+
 /** How long to wait before the link is made again, in milliseconds. */
 const RETRY_DELAY_MS = 250
 
 export interface RedisTrackingDeps {
   readonly redis: Redis
+  readonly clock: Clock
   /** These keys have changed; with `null`, any may have. */
   readonly onChange: (redisKeys: readonly string[] | null) => void
   readonly log: Logger
 }
 
+/** One moment by both clocks, in milliseconds. */
+interface Moment {
+  readonly wallMs: number
+  readonly monotonicMs: number
+}
+
 interface Link {
   readonly subscriber: Redis
   readonly tracker: Redis
-  /** Rejects when a connection is closed, that of the questions included: the next may lead elsewhere. */
-  readonly lost: Promise<never>
+  /** Rejects when a connection is closed, that of the requests included: the next may lead elsewhere. */
+  readonly until: Loss['until']
   readonly close: () => void
 }
 
@@ -43,7 +55,7 @@ export class RedisTracking {
   readonly #deps: RedisTrackingDeps
   readonly #closing = new AbortController()
   #link: Link | undefined
-  #heardAt = Number.NEGATIVE_INFINITY
+  #heardAt: Moment = { wallMs: Number.NEGATIVE_INFINITY, monotonicMs: Number.NEGATIVE_INFINITY }
 
   constructor(deps: RedisTrackingDeps) {
     this.#deps = deps
@@ -51,11 +63,15 @@ export class RedisTracking {
   }
 
   /**
-   * Whether every change until two seconds ago at the latest has been heard of. Judged anew at each call,
-   * since timers may be late.
+   * Whether every change until two seconds ago at the latest has been received. Judged again at each call, since
+   * timers may be late, and by both clocks: the monotonic one stands still while the machine is suspended, and the
+   * other can be set.
    */
   get isLive(): boolean {
-    return this.#link !== undefined && performance.now() - this.#heardAt < PING_INTERVAL_MS + SILENCE_MS
+    if (this.#link === undefined) return false
+    const { wallMs, monotonicMs } = this.#now()
+    const sinceWall = wallMs - this.#heardAt.wallMs
+    return sinceWall >= 0 && sinceWall < LIVE_MS && monotonicMs - this.#heardAt.monotonicMs < LIVE_MS
   }
 
   close(): void {
@@ -86,7 +102,7 @@ export class RedisTracking {
   async #open(): Promise<Link> {
     const link = this.#connect()
     try {
-      const trackedAt = await Promise.race([link.lost, this.#track(link)])
+      const trackedAt = await link.until(this.#track(link))
       this.#closing.signal.throwIfAborted()
       this.#heardAt = trackedAt
     } catch (error) {
@@ -99,54 +115,45 @@ export class RedisTracking {
 
   #connect(): Link {
     const { redis } = this.#deps
-    const options = {
-      // Redirected invalidations are messages of RESP2's publish and subscribe.
-      protocol: 2,
-      lazyConnect: true,
-      retryStrategy: null,
-      sentinelRetryStrategy: () => null,
-      autoResubscribe: false,
-      maxRetriesPerRequest: 0,
-      commandTimeout: SILENCE_MS,
-    } as const
+    // Redirected invalidations are messages of RESP2's publish and subscribe.
+    const options = { ...linkOptions(SILENCE_MS), protocol: 2 } as const
     const [subscriber, tracker] = [redis.duplicate(options), redis.duplicate(options)]
     for (const connection of [subscriber, tracker]) connection.on('error', () => undefined)
-    const connections = [redis, subscriber, tracker]
-    let onClose = (): void => undefined
-    const lost = new Promise<never>((_resolve, reject) => {
-      onClose = () => reject(new Error('a connection was closed'))
-      for (const connection of connections) connection.on('close', onClose)
-    })
-    lost.catch(() => undefined)
+    const { until, ignore } = lossOf([redis, subscriber, tracker])
     const close = () => {
-      for (const connection of connections) connection.off('close', onClose)
+      ignore()
       subscriber.disconnect()
       tracker.disconnect()
     }
-    return { subscriber, tracker, lost, close }
+    return { subscriber, tracker, until, close }
   }
 
   /** Resolves with a moment from which on every change is heard of. */
-  async #track({ subscriber, tracker }: Link): Promise<number> {
+  async #track({ subscriber, tracker }: Link): Promise<Moment> {
     await Promise.all([subscriber.connect(), tracker.connect()])
     await requireSameServer([this.#deps.redis, subscriber, tracker])
     const id = await subscriber.client('ID')
     subscriber.on('messageBuffer', (_channel, keys) => this.#hear(keys as unknown as Buffer[] | null))
     await subscriber.subscribe(INVALIDATIONS)
-    const askedAt = performance.now()
+    const askedAt = this.#now()
     await tracker.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', REDIS_PREFIX)
     return askedAt
   }
 
   /** Rejects when the link is lost. */
-  async #watch({ subscriber, tracker, lost }: Link): Promise<never> {
+  async #watch({ subscriber, tracker, until }: Link): Promise<never> {
     for (;;) {
-      const askedAt = performance.now()
-      // The answer comes behind all that was told before it: nothing older than the question is missing.
-      await Promise.race([lost, Promise.all([subscriber.ping(), tracker.ping()])])
+      const askedAt = this.#now()
+      // The reply comes behind all that was sent before it: nothing older than the question is missing.
+      await until(Promise.all([subscriber.ping(), tracker.ping()]))
       this.#heardAt = askedAt
-      await Promise.race([lost, delay(PING_INTERVAL_MS, undefined, { ref: false })])
+      await until(delay(PING_INTERVAL_MS, undefined, { ref: false }))
     }
+  }
+
+  #now(): Moment {
+    const { clock } = this.#deps
+    return { wallMs: clock.now().getTime(), monotonicMs: clock.monotonicMs() }
   }
 
   #hear(keys: readonly Buffer[] | null): void {

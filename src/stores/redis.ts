@@ -1,6 +1,5 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
-import { UnavailableError } from '../domain/errors.ts'
 import { FaultLog } from '../lib/fault-log.ts'
 import {
   type ClusterRedis,
@@ -10,27 +9,18 @@ import {
   type SentinelRedis,
   type SingleRedis,
 } from '../lib/redis-url.ts'
-
-/** One server, be it found by Sentinel, or a cluster of them. */
-export type RedisClient = Redis | Cluster
-
-/** How long Redis may keep a request waiting, in milliseconds, connecting included. */
-const COMMAND_TIMEOUT_MS = 2_000
-
-/**
- * Commands of requests that may wait for one server or cluster at a time. Those that have given up count too,
- * since ioredis keeps them until it hears of the server again: an outage must not fill the memory.
- */
-export const MOST_WAITING = 20_000
-
-/** What requests send. Other commands are few, and some of them are how ioredis itself connects. */
-const COMMANDS_OF_REQUESTS: ReadonlySet<string> = new Set(['get', 'set', 'ping'])
+import { COMMAND_TIMEOUT_MS, CommandFlow, type RedisClient } from './redis-commands.ts'
+import { MasterConnector, ServerConnector } from './redis-connector.ts'
+import { keepAlive } from './redis-heartbeat.ts'
 
 /** Longest pause between two attempts to connect, in milliseconds: after a restart, no request waits longer. */
 const LONGEST_RETRY_DELAY_MS = 500
 
 /** How long one Sentinel, or one node of a cluster, may think about where the masters are, in milliseconds. */
 const LOCATE_TIMEOUT_MS = 500
+
+/** How long to wait before a Sentinel is subscribed to again, in milliseconds. */
+const SENTINEL_RECONNECT_MS = 1_000
 
 /** How often a command is sent on or again in a cluster: as often as it may until its time is over. */
 const MOST_REDIRECTIONS = 50
@@ -50,16 +40,14 @@ export function openRedis(url: string, log: Logger): RedisClient {
 }
 
 function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
-  const redis = limitWait(
-    new Redis({
-      ...serverOptionsOf(target),
-      disconnectTimeout: LONGEST_RETRY_DELAY_MS,
-      maxRetriesPerRequest: null,
-      retryStrategy: retryDelay,
-      // What was the master is a replica now: look for its successor.
-      reconnectOnError: ({ message }) => READ_ONLY.test(message),
-    }),
-  )
+  const redis = new Redis({
+    ...serverOptionsOf(target),
+    maxRetriesPerRequest: null,
+    retryStrategy: retryDelay,
+    // What was the master is a replica now: look for its successor.
+    reconnectOnError: ({ message }) => READ_ONLY.test(message),
+  })
+  keepAlive(redis, new CommandFlow(redis, { isGuarded: false }))
   const faults = new FaultLog(log)
   redis.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
   redis.on('sentinelError', (error: Error) => faults.tell(error, 'lost the connection to a Sentinel'))
@@ -71,20 +59,19 @@ function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
 }
 
 function openCluster(target: ClusterRedis, log: Logger): Cluster {
-  const cluster = limitWait(
-    new Cluster([...target.nodes], {
-      clusterRetryStrategy: retryDelay,
-      slotsRefreshTimeout: LOCATE_TIMEOUT_MS,
-      maxRedirections: MOST_REDIRECTIONS,
-      // Names are looked up by whoever connects, so that certificates can be held against them.
-      dnsLookup: (name, callback) => callback(null, name),
-      redisOptions: optionsOf(target),
-    }),
-  )
+  const cluster = new Cluster([...target.nodes], {
+    clusterRetryStrategy: retryDelay,
+    slotsRefreshTimeout: LOCATE_TIMEOUT_MS,
+    maxRedirections: MOST_REDIRECTIONS,
+    // Names are looked up by whoever connects, so that certificates can be held against them.
+    dnsLookup: (name, callback) => callback(null, name),
+    redisOptions: { ...optionsOf(target), Connector: ServerConnector },
+  })
+  new CommandFlow(cluster, { isGuarded: false })
   const faults = new FaultLog(log)
   const faultsOf = faultLogs(log)
   cluster.on('+node', (node: Redis) => {
-    limitWait(node)
+    keepAlive(node, new CommandFlow(node, { isGuarded: false }))
     node.on('ready', () => faultsOf(`${node.options.host}:${node.options.port}`).pass())
   })
   cluster.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
@@ -109,15 +96,15 @@ function faultLogs(log: Logger): (node: string) => FaultLog {
 }
 
 /** What all connections to Redis servers have in common. */
-const optionsOf = ({ kind, credentials, hasTls }: RedisUrl) =>
+const optionsOf = ({ credentials, hasTls }: RedisUrl) =>
   ({
     ...credentials,
     ...(hasTls && { tls: {} }),
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: COMMAND_TIMEOUT_MS,
-    // A server that fell silent may have a successor by now, which a connection left open never finds. One
-    // that has none is waited for: what was sent to it is done, and in that order, when it goes on.
-    ...(kind !== 'single' && { socketTimeout: COMMAND_TIMEOUT_MS }),
+    // A network that swallows everything closes no connection, and a server that does not reply may have a successor.
+    socketTimeout: COMMAND_TIMEOUT_MS,
+    disconnectTimeout: LONGEST_RETRY_DELAY_MS,
     maxLoadingRetryTime: LONGEST_RETRY_DELAY_MS,
     connectionName: 'porthor',
   }) satisfies RedisOptions
@@ -126,7 +113,9 @@ const optionsOf = ({ kind, credentials, hasTls }: RedisUrl) =>
 export const serverOptionsOf = (target: SingleRedis | SentinelRedis) =>
   ({
     ...optionsOf(target),
-    ...(target.kind === 'single' ? target.address : sentinelOptionsOf(target)),
+    ...(target.kind === 'single'
+      ? { ...target.address, Connector: ServerConnector }
+      : { ...sentinelOptionsOf(target), Connector: MasterConnector }),
     db: target.database,
   }) satisfies RedisOptions
 
@@ -138,6 +127,9 @@ const sentinelOptionsOf = ({ sentinels, sentinelCredentials, masterName, hasTls 
     ...(hasTls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
     sentinelCommandTimeout: LOCATE_TIMEOUT_MS,
     sentinelRetryStrategy: retryDelay,
+    // A master that was replaced goes on for seconds before it learns of it.
+    failoverDetector: true,
+    sentinelReconnectStrategy: () => SENTINEL_RECONNECT_MS,
   }) satisfies RedisOptions
 
 const sentinelLogin = (credentials: RedisCredentials | undefined) =>
@@ -145,35 +137,3 @@ const sentinelLogin = (credentials: RedisCredentials | undefined) =>
     sentinelPassword: credentials.password,
     ...(credentials.username !== undefined && { sentinelUsername: credentials.username }),
   }
-
-/**
- * Lets no command of `client` wait for longer than it may, be it for a connection, nor too many at a time, and
- * sends none that has given up: whoever asked was told so, and by now it could bring back a token that another
- * process has revoked. But a `DEL` is sent late too: it takes away what was not to be, and nothing comes back
- * by it.
- */
-function limitWait<T extends RedisClient>(client: T): T {
-  const send: Cluster['sendCommand'] = client.sendCommand.bind(client)
-  let queued = 0
-  client.on('ready', () => {
-    queued = 0
-  })
-  const waiting = (): number => {
-    if (client.status !== 'ready') return queued
-    return client instanceof Redis ? client.commandQueue.length : 0
-  }
-  const sendInTime: Cluster['sendCommand'] = (command, stream, node) => {
-    if (command.isSettled && command.name !== 'del') return command.promise
-    if (COMMANDS_OF_REQUESTS.has(command.name)) {
-      if (waiting() >= MOST_WAITING) {
-        command.reject(new UnavailableError('redis', new Error(`${MOST_WAITING} commands wait already`)))
-        return command.promise
-      }
-      if (client.status !== 'ready') queued += 1
-    }
-    command.setTimeout(COMMAND_TIMEOUT_MS)
-    return send(command, stream, node)
-  }
-  client.sendCommand = sendInTime
-  return client
-}

@@ -197,7 +197,7 @@ describe('two servers, tokens in redis', () => {
     const third = openProcess(loadConfig(t.env), { clock: systemClock, log })
     // Looks after the stores as if a minute had passed: what is younger an audit takes for being under way.
     const later = openProcess(loadConfig(t.env), {
-      clock: { now: () => new Date(Date.now() + SETTLED * 1_000) },
+      clock: { ...systemClock, now: () => new Date(Date.now() + SETTLED * 1_000) },
       log,
     })
     const stage: Stage = {

@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
-import { MOST_WAITING, openRedis, type RedisClient } from '../../src/stores/redis.ts'
+import { openRedis } from '../../src/stores/redis.ts'
+import { MOST_WAITING, type RedisClient } from '../../src/stores/redis-commands.ts'
 import { RedisTokenStore } from '../../src/stores/redis-token-store.ts'
 import { SealedRecords } from '../../src/stores/sealed-record.ts'
 import { recordingLog } from '../support/log.ts'
@@ -35,6 +36,8 @@ describe('the Redis token store', () => {
   /** The commands that `work` has Redis do, as Redis saw them. */
   async function commandsOf(work: () => Promise<unknown>): Promise<string[][]> {
     const commands: string[][] = []
+    // A command that comes while MONITOR is being turned on confuses ioredis.
+    await opened().store.ping()
     const monitor = await redis.monitor()
     monitor.on('monitor', (_time: string, args: string[]) => commands.push(args))
     await work()
@@ -137,6 +140,27 @@ it('what could not be put in time is not put later, when it may have been revoke
   await cable.pass()
 
   await store.ping()
+  expect(await store.get(aSession().token.key)).toBe(undefined)
+})
+
+it('a record whose connection was lost before the reply is not put again: by then it may have been revoked', async () => {
+  const { url } = await freshRedis()
+  const cable = await openTcpProxy(url)
+  const redis = openRedis(cable.through(url), recordingLog().log)
+  onTestFinished(async () => {
+    redis.disconnect()
+    await cable.close()
+  })
+  const clock = new TestClock(NOW)
+  const records = new SealedRecords({
+    fernet: new Fernet([generateFernetKey()]),
+    clock,
+    log: recordingLog().log,
+  })
+  const store = new RedisTokenStore({ redis, records, clock })
+  await store.ping()
+  const lost = cable.stopAt('set', 'before')
+  await expect(Promise.all([store.put(aSession()), lost])).rejects.toMatchObject({ code: 'UNAVAILABLE' })
   expect(await store.get(aSession().token.key)).toBe(undefined)
 })
 

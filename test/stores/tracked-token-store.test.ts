@@ -60,7 +60,7 @@ const open = (url: string, log = silent) => {
     size: 100,
     isLive: () => isHeard && tracking.isLive,
   })
-  tracking = new RedisTracking({ redis, log, onChange: (keys) => tracked.onChange(keys) })
+  tracking = new RedisTracking({ redis, clock, log, onChange: (keys) => tracked.onChange(keys) })
 }
 
 const aToken = (): RootTokenData => ({
@@ -249,6 +249,19 @@ describe('the link to the changes', () => {
     await untilLive()
   })
 
+  it.each([
+    ['has been suspended for six seconds, which only its clock knows', 6],
+    ['has its clock set back', -6],
+  ])(
+    'does not count while the machine %s, and counts again from the next sign of life on',
+    async (_what, seconds) => {
+      await untilLive()
+      clock.advance(seconds)
+      expect(tracking.isLive).toBe(false)
+      await untilLive()
+    },
+  )
+
   it('is none while it would lead to another server than the questions do', async () => {
     tracking.close()
     redis.disconnect()
@@ -290,6 +303,7 @@ describe('a store with tracked copies is a token store:', () => {
     })
     const link = new RedisTracking({
       redis: redisOfContract,
+      clock: input.clock,
       log: silent,
       onChange: (keys) => store.onChange(keys),
     })

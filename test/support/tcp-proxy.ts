@@ -10,6 +10,13 @@ export interface TcpProxy {
   cut(): void
   /** Passes nothing on, on connections old and new, until `pass`. */
   stall(): void
+  /**
+   * Swallows whatever comes on the connections that there are, for good and in both directions, and closes none, as a
+   * firewall does that has forgotten them. With `text`, only those on which a client has sent that, ever.
+   */
+  forget(text?: string): void
+  /** As `forget`, also for new connections until `pass`. */
+  swallow(): void
   /** Ends all connections, and refuses new ones until `pass`. */
   refuse(): Promise<void>
   /** Passes everything on again. */
@@ -29,20 +36,31 @@ interface Trap {
   readonly sprung: () => void
 }
 
+interface Line {
+  /** All that the client has sent. */
+  sent: string
+  isForgotten: boolean
+}
+
 /** Opens a proxy on 127.0.0.1, in front of the server that `url` names. */
 export async function openTcpProxy(url: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(url)
   const pairs = new Set<readonly [Socket, Socket]>()
+  const lines = new Set<Line>()
   let isStalled = false
+  let isSwallowing = false
   let trap: Trap | undefined
 
   const pass = (client: Socket): void => {
     const server = connect(Number(port), hostname)
     const pair = [client, server] as const
+    const line: Line = { sent: '', isForgotten: isSwallowing }
     pairs.add(pair)
+    lines.add(line)
     const end = () => {
       for (const socket of pair) socket.destroy()
       pairs.delete(pair)
+      lines.delete(line)
     }
     for (const socket of pair) {
       socket.setNoDelay(true)
@@ -51,6 +69,8 @@ export async function openTcpProxy(url: string): Promise<TcpProxy> {
     }
     let isAnswerLost = false
     client.on('data', (chunk) => {
+      line.sent += chunk.toString('latin1')
+      if (line.isForgotten) return
       if (!trap || !chunk.includes(trap.text)) return void server.write(chunk)
       const { when, sprung } = trap
       trap = undefined
@@ -70,7 +90,7 @@ export async function openTcpProxy(url: string): Promise<TcpProxy> {
       sprung()
     })
     server.on('data', (chunk) => {
-      if (!isAnswerLost) client.write(chunk)
+      if (!isAnswerLost && !line.isForgotten) client.write(chunk)
     })
   }
 
@@ -108,9 +128,17 @@ export async function openTcpProxy(url: string): Promise<TcpProxy> {
       isStalled = true
       for (const socket of [...pairs].flat()) socket.pause()
     },
+    forget: (text = '') => {
+      for (const line of lines) line.isForgotten ||= line.sent.includes(text)
+    },
+    swallow: () => {
+      isSwallowing = true
+      for (const line of lines) line.isForgotten = true
+    },
     refuse: stopListening,
     pass: async () => {
       isStalled = false
+      isSwallowing = false
       for (const socket of [...pairs].flat()) socket.resume()
       if (!listener.listening) await listen(ownPort)
     },

@@ -12,6 +12,11 @@ export class TestClock implements Clock {
     return new Date(this.#now)
   }
 
+  /** Goes on as it does on the machine, whatever `advance` says: as if the machine had been suspended meanwhile. */
+  monotonicMs(): number {
+    return performance.now()
+  }
+
   /** Moves time on, or back where `seconds` is negative. */
   advance(seconds: number): void {
     this.#now = new Date(this.#now.getTime() + seconds * 1000)

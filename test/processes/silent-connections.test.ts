@@ -1,0 +1,91 @@
+import { describe, it, vi } from 'vitest'
+import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+import { openTrackedPair, type TrackedPair } from '../support/tracked-pair.ts'
+
+/** Long enough on a busy machine; nothing is decided by it. */
+const PATIENT = { timeout: 10_000, interval: 50 }
+
+const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
+
+/** What a client of `near` is told that presents a token that `near` has never seen. */
+async function askCold(p: TrackedPair<TcpProxy>, session: string): Promise<unknown> {
+  return (await p.near.ask('{ viewer { user { username } } }', { token: session })).code
+}
+
+// Each test has stores of its own, and some wait for a bound to pass.
+describe.concurrent('a connection to Redis that is lost without a close', { timeout: 60_000 }, () => {
+  it.for([
+    ['while nobody uses it', () => undefined],
+    ['with commands on their way', (p: TrackedPair<TcpProxy>, session: string) => void askCold(p, session)],
+  ] as const)(
+    '%s is left, and requests succeed again without a restart: until then they are UNAVAILABLE',
+    async ([, use], { expect, onTestFinished }) => {
+      const p = await openTrackedPair(onTestFinished, openTcpProxy)
+      const sessions = await Promise.all(Array.from({ length: 8 }, () => p.session()))
+      const [session = ''] = sessions
+      await p.warm(session)
+      p.cable.forget()
+      use(p, session)
+      const codes = new Set<unknown>()
+      await vi.waitFor(async () => {
+        const code = await askCold(p, sessions[codes.size % sessions.length] ?? '')
+        codes.add(code)
+        expect(code).toBe(undefined)
+      }, PATIENT)
+      codes.delete(undefined)
+      codes.delete('UNAVAILABLE')
+      expect([...codes]).toEqual([])
+      await p.warm(session)
+    },
+  )
+
+  it('while the network swallows everything is opened again once that passes: until then requests are UNAVAILABLE', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const [session, other] = [await p.session(), await p.session()]
+    await p.warm(session)
+    p.cable.swallow()
+    for (let time = 0; time < 3; time += 1) expect(await askCold(p, other)).toBe('UNAVAILABLE')
+    await p.cable.pass()
+    await vi.waitFor(async () => expect(await askCold(p, other)).toBe(undefined), PATIENT)
+    await p.warm(session)
+  })
+
+  it('while its server hangs is left, and opened again once that goes on', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const [session, other] = [await p.session(), await p.session()]
+    await p.warm(session)
+    p.redis.pause()
+    for (let time = 0; time < 3; time += 1) expect(await askCold(p, other)).toBe('UNAVAILABLE')
+    p.redis.resume()
+    await vi.waitFor(async () => expect(await askCold(p, other)).toBe(undefined), PATIENT)
+    await p.warm(session)
+  })
+
+  it('by the subscription to clearTokenCache is opened again, and what was not heard meanwhile is made up for', async ({
+    expect,
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const session = await p.session()
+    const source = async () => {
+      const { data } = await p.near.ask(DELEGATE, { token: session })
+      return (data as { lent: { source: string } }).lent.source
+    }
+    const clear = () => p.asAdmin('mutation { clearTokenCache { internal } }')
+    await p.warm(session)
+    p.cable.forget('porthor_clear_token_cache')
+    await clear()
+    await vi.waitFor(async () => expect(await source()).toBe('DATABASE'), PATIENT)
+    expect(await source()).toBe('CACHE')
+    await vi.waitFor(async () => {
+      await clear()
+      expect(await source()).toBe('DATABASE')
+    }, PATIENT)
+  })
+})
