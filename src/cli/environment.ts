@@ -8,6 +8,7 @@ import { Fernet, generateFernetKey } from '../lib/fernet.ts'
 import { readSecretFile } from '../lib/secret-file.ts'
 import { makeDirectory } from './make-directory.ts'
 import { type GeneratedSecret, readOrCreateSecret } from './secret-file.ts'
+import { exitOnSignals } from './stop-signals.ts'
 
 /** Only its owner may see what is in it. */
 const PRIVATE = 0o700
@@ -18,6 +19,8 @@ export interface OpenDatabase {
   /** Whether it is the embedded one. */
   readonly isEmbedded: boolean
   readonly close: () => Promise<void>
+  /** Has the embedded one end at once, if it is ours, be it that it is closing. */
+  readonly endAtOnce: () => void
 }
 
 /** Where generated secrets and the embedded database are kept. */
@@ -80,14 +83,21 @@ export async function openDatabase(
 ): Promise<OpenDatabase> {
   if (isProduction(env) || env.DATABASE_URL) {
     if (join) await requireSessionSecret(env)
-    return { url: env.DATABASE_URL ?? '', isEmbedded: false, close: async () => undefined }
+    return {
+      url: env.DATABASE_URL ?? '',
+      isEmbedded: false,
+      close: async () => undefined,
+      endAtOnce: () => undefined,
+    }
   }
   const dataDir = dataDirOf(env)
   await (mustExist ? requireDataDir(dataDir) : makeDataDir(dataDir))
   const { findEmbeddedPostgres, openEmbeddedPostgres } = await import('../lib/embedded-postgres.ts')
   const running = join ? await findEmbeddedPostgres(dataDir) : undefined
-  const { url, close } = running ?? (await openEmbeddedPostgres({ dataDir, log }))
-  return { url, isEmbedded: true, close }
+  if (running) return { ...running, isEmbedded: true, endAtOnce: () => undefined }
+  if (join) exitOnSignals()
+  const { url, close, endAtOnce } = await openEmbeddedPostgres({ dataDir, log })
+  return { url, isEmbedded: true, close, endAtOnce }
 }
 
 /** @throws {ConfigError} None is set, and none is kept. */

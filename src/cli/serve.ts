@@ -15,15 +15,17 @@ import {
   withSecrets,
   withStandIns,
 } from './environment.ts'
+import { listenToSignals, type Stop } from './stop-signals.ts'
 import { startUpkeep } from './upkeep-schedule.ts'
 
-/** Runs the server until SIGINT or SIGTERM. */
+/** Runs the server until a signal asks it to stop. */
 export async function serve(env: Environment): Promise<void> {
   // Before anything is started, so that a faulty configuration leaves nothing to stop.
   const { logLevel } = loadConfig(withStandIns(env))
   const log = createLogger(logLevel)
-  const stopped = stopSignal()
+  const stop = listenToSignals()
   const database = await openDatabase(env, log)
+  stop.forced.addEventListener('abort', database.endAtOnce)
   try {
     const config = loadConfig(await withSecrets({ ...env, DATABASE_URL: database.url }))
     await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
@@ -34,7 +36,7 @@ export async function serve(env: Environment): Promise<void> {
       .warn()
       .catch((error: unknown) => log.warn({ err: error }, 'could not check SESSION_SECRET'))
     try {
-      await listenUntil(stopped, process, (url) => {
+      await listenUntil(stop, process, (url) => {
         if (!isProduction(env)) globalThis.process.stdout.write(welcome(url, env, database, config))
       })
     } finally {
@@ -47,16 +49,8 @@ export async function serve(env: Environment): Promise<void> {
   log.info('stopped')
 }
 
-/** Resolves at the first SIGINT or SIGTERM. A second one ends the process at once, as by default. */
-async function stopSignal(): Promise<void> {
-  const controller = new AbortController()
-  const { signal } = controller
-  await Promise.race([once(process, 'SIGINT', { signal }), once(process, 'SIGTERM', { signal })])
-  controller.abort()
-}
-
 async function listenUntil(
-  stopped: Promise<void>,
+  { requested, forced }: Stop,
   context: ProcessContext,
   onListening: (url: string) => void,
 ): Promise<void> {
@@ -67,8 +61,9 @@ async function listenUntil(
   const url = urlOf(server)
   context.log.info({ url, tokenStore: context.config.tokenStore }, 'listening')
   onListening(url)
-  await stopped
+  await requested
   context.log.info('stopping')
+  forced.addEventListener('abort', () => server.closeAllConnections())
   await closeServer(server)
 }
 

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+import { endWithProcess } from './end-with-process.ts'
 import { findPostgresBinaries } from './postgres-binaries.ts'
 import {
   type ClusterPlace,
@@ -22,7 +23,7 @@ import {
   takeOwnership,
 } from './postgres-ownership.ts'
 import { loadPostgresPassword } from './postgres-password.ts'
-import { findPostmaster, type Postmaster, servesHere } from './postgres-postmaster.ts'
+import { endAtOnce, findPostmaster, type Postmaster, servesHere } from './postgres-postmaster.ts'
 
 export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 
@@ -46,6 +47,8 @@ export interface EmbeddedPostgres {
   readonly pid: number
   /** Disconnects all clients and resolves when the server has ended. Can be called again. */
   close(): Promise<void>
+  /** Has a `close` that is under way, or the next, end the server at once: it replays its log at the next start. */
+  endAtOnce(): void
 }
 
 /** How long a server may take until it answers, in milliseconds: after a crash it replays its log first. */
@@ -81,9 +84,14 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
   const password = await loadPostgresPassword(place)
   const { server, ownership } = await own(place, password, options)
 
+  const end = () => {
+    if (ownership.isOurs) endAtOnce(server.pid, place.clusterDir)
+  }
+  // Also one that outlived another Porthor.
+  const letGo = endWithProcess(end)
   let closing: Promise<void> | undefined
   const close = () => {
-    closing ??= ownership.release(() => stopServer(place, server.pid, log))
+    closing ??= ownership.release(() => stopServer(place, server.pid, log)).then(letGo)
     return closing
   }
   ownership.watch(() => closing !== undefined, log)
@@ -96,7 +104,7 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
     throw error
   }
   log.info({ pid: server.pid, port: server.port, dataDir: place.dataDir }, 'embedded PostgreSQL is ready')
-  return { url: connectTo(server.port, password, POSTGRES_NAME), pid: server.pid, close }
+  return { url: connectTo(server.port, password, POSTGRES_NAME), pid: server.pid, close, endAtOnce: end }
 }
 
 /**
@@ -156,7 +164,8 @@ async function own(
     const claim = { place, server, password, deadline, isGone }
     const ownership = await takeOwnership(claim).catch(async (error: unknown) => {
       // One that we started in vain must not stay, unless another start has taken it over meanwhile.
-      if (spawned && !(error instanceof OwnedByAnotherError)) await stopServer(place, server.pid, log)
+      if (error instanceof OwnedByAnotherError) spawned?.letGo()
+      else if (spawned) await stopServer(place, server.pid, log)
       throw error
     })
     if (ownership) return { server, ownership }

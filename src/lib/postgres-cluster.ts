@@ -5,6 +5,7 @@ import { chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } fr
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+import { endWithProcess } from './end-with-process.ts'
 import type { PostgresBinaries } from './postgres-binaries.ts'
 import type { RunAs } from './postgres-os-user.ts'
 
@@ -107,7 +108,8 @@ async function runInitdb(place: ClusterPlace, pgdata: string, passwordFile: stri
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text
   })
-  const code = await exitOf(child)
+  const letGo = endWithProcess(() => child.kill('SIGKILL'))
+  const code = await exitOf(child).finally(letGo)
   if (code !== 0) throw new EmbeddedPostgresError(`initdb failed (${code}): ${lastLines(said)}`)
 }
 
@@ -122,6 +124,8 @@ export interface Spawned {
   readonly pid: number
   readonly port: number
   hasEnded(): boolean
+  /** Leaves it running when this process ends: it is another's. Until then it ends with this process. */
+  letGo(): void
   /** Resolves when the server has ended, to its last log lines since this start. Never rejects. */
   readonly lastWords: Promise<string>
 }
@@ -149,13 +153,16 @@ export async function spawnServer(place: ClusterPlace, flags: readonly string[])
       },
     )
     child.unref()
+    // Immediately: it replays its log at the next start.
+    const letGo = endWithProcess(() => child.kill('SIGQUIT'))
+    child.once('exit', letGo)
     const ended = once(child, 'exit').then(
       () => readLog(place.logFile, start),
       (error: unknown) => String(error),
     )
     if (child.pid === undefined) throw new EmbeddedPostgresError(`PostgreSQL did not start: ${await ended}`)
     const hasEnded = () => child.exitCode !== null || child.signalCode !== null
-    return { pid: child.pid, port, hasEnded, lastWords: ended }
+    return { pid: child.pid, port, hasEnded, letGo, lastWords: ended }
   } finally {
     await log.close()
   }

@@ -78,6 +78,11 @@ export class Ownership {
     return this.#client
   }
 
+  /** Whether the server is still ours, as far as is known. */
+  get isOurs(): boolean {
+    return this.#owned
+  }
+
   /** Takes the lock again when its connection breaks, until `closing`; tells when the server itself is gone. */
   watch(closing: () => boolean, log: WarnLog): void {
     this.#client.once('end', async () => {
