@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createYoga, type YogaServerInstance } from 'graphql-yoga'
+import { createYoga, type YogaServerInstance, type YogaServerOptions } from 'graphql-yoga'
 import type { ProcessContext } from './context.ts'
 import { type Actor, actorName } from './domain/actor.ts'
 import { parseBearer } from './lib/bearer.ts'
@@ -14,11 +14,14 @@ import { graphiqlOptions, renderGraphiQLPage } from './plugins/graphiql.ts'
 import { toGraphQLError } from './plugins/graphql-error.ts'
 import { logOperation } from './plugins/log-operation.ts'
 import type { Metrics } from './plugins/metrics.ts'
-import { createExecutor, type Execute, type Finisher, useFinishers } from './plugins/operation.ts'
+import { createExecutor, useFinishers } from './plugins/operation.ts'
+import { RefusalLog, useRefusalLog } from './plugins/refusal-log.ts'
 import { countResponses, MAX_RESPONSE_BYTES } from './plugins/response-size.ts'
+import { useGraphiQLHeaders } from './plugins/use-graphiql-headers.ts'
 import { useNoStore } from './plugins/use-no-store.ts'
 import { useRedaction } from './plugins/use-redaction.ts'
 import { useSpokenRefusals } from './plugins/use-spoken-refusals.ts'
+import { useTolerantParams } from './plugins/use-tolerant-params.ts'
 import { REFUSED_BODIES, toRefusal } from './refusals.ts'
 import type { RequestContext, RequestTrace } from './schema/context.ts'
 import { schema } from './schema/index.ts'
@@ -33,6 +36,10 @@ interface NodeRequest extends WithPrepared {
 
 type Yoga = YogaServerInstance<NodeRequest, RequestContext>
 
+type YogaPlugins = YogaServerOptions<NodeRequest, RequestContext>['plugins'] & {}
+
+type AddressOf = (request: IncomingMessage) => string | undefined
+
 type OpenContext = (request: IncomingMessage) => RequestContext
 
 /** Answers requests to the API: plain ones by the fast path, all others by Yoga. */
@@ -45,9 +52,20 @@ export function createGraphQLHandler(
   countResponses(schema)
   const documents = new Documents({ schema, introspection: introspection !== 'off', suggestions })
   const execute = createExecutor({ suggestions, introspectionNeedsToken: introspection === 'token' })
-  const openContext = contextOpener(process)
+  const addressOf = clientAddress(process.config.trustedProxies)
+  const refusals = new RefusalLog(process.log)
+  const openContext = contextOpener(process, addressOf, refusals)
   const finishers = [codeErrors(process.log), metrics.count, logOperation(process.log)]
-  const yoga = openYoga(process, { openContext, documents, execute, finishers })
+  const yoga = openYoga(process, openContext, [
+    useTolerantParams(),
+    useDocuments(documents),
+    useFinishers(execute, finishers),
+    useRedaction(),
+    useRefusalLog(refusals, addressOf),
+    useSpokenRefusals(),
+    useNoStore(),
+    useGraphiQLHeaders(),
+  ])
   const prepare = (query: string) => documents.prepare(query)
   const plainPost = new PlainPost({ schema, prepare, execute, finishers })
 
@@ -62,7 +80,11 @@ export function createGraphQLHandler(
     }
     const body = await bodies.read(request)
     if (body === 'aborted') return undefined
-    if (typeof body === 'string') return REFUSED_BODIES[body]
+    if (typeof body === 'string') {
+      const refusal = REFUSED_BODIES[body]
+      refusals.request({ ipAddress: context.ipAddress, status: refusal.status, reason: `body: ${body}` })
+      return refusal
+    }
     try {
       const type = plainAnswerType(request)
       const plain = type ? await plainPost.answer(body, context, type) : {}
@@ -84,17 +106,7 @@ export function createGraphQLHandler(
   }
 }
 
-interface YogaParts {
-  readonly openContext: OpenContext
-  readonly documents: Documents
-  readonly execute: Execute
-  readonly finishers: readonly Finisher[]
-}
-
-function openYoga(
-  { config, log }: ProcessContext,
-  { openContext, documents, execute, finishers }: YogaParts,
-): Yoga {
+function openYoga({ config, log }: ProcessContext, openContext: OpenContext, plugins: YogaPlugins): Yoga {
   return createYoga<NodeRequest, RequestContext>({
     schema,
     graphqlEndpoint: ENDPOINT,
@@ -110,30 +122,29 @@ function openYoga(
     context: ({ req }) => openContext(req),
     // Outside of an execution there is no request context to take an id from.
     maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
-    plugins: [
-      useDocuments(documents),
-      useFinishers(execute, finishers),
-      useRedaction(),
-      useSpokenRefusals(),
-      useNoStore(),
-    ],
+    plugins,
   })
 }
 
-function contextOpener({ config, prisma, services }: ProcessContext): OpenContext {
-  const addressOf = clientAddress(config.trustedProxies)
+function contextOpener(
+  { prisma, services }: ProcessContext,
+  addressOf: AddressOf,
+  refusals: RefusalLog,
+): OpenContext {
   return (request) => {
     const { authorization } = request.headers
     const trace: RequestTrace = { requestId: randomUUID() }
     const ipAddress = addressOf(request) ?? null
     const actor = lazy(async (): Promise<Actor> => {
+      const bearer = parseBearer(authorization)
       try {
-        const found = await services.guard.authenticate(parseBearer(authorization), ipAddress)
+        const found = await services.guard.authenticate(bearer, ipAddress)
         trace.username = actorName(found)
         trace.tokenKey = found.kind === 'token' ? found.data.token.key : trace.username
         return found
       } catch (error) {
         services.guard.noteFailure(error, ipAddress)
+        refusals.token(error, bearer, ipAddress)
         throw error
       }
     })

@@ -55,7 +55,7 @@ export class UnauthenticatedError extends PorthorError {
   }
 }
 
-export type UnauthenticatedReason = 'missing' | 'malformed' | 'unknown' | 'desynchronised'
+export type UnauthenticatedReason = 'missing' | 'malformed' | 'unknown' | 'wrong secret' | 'desynchronised'
 
 /** A token is not valid, and too many others from the same address were not. */
 export class RateLimitedError extends PorthorError {

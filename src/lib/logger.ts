@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 import sonicBoom from 'sonic-boom'
+import { boundLine } from './log-line.ts'
 
 /** How long a line may wait for others to be written with it, in milliseconds, and how much they may hold, in bytes. */
 const FLUSH_INTERVAL_MS = 100
@@ -13,14 +14,17 @@ const MOST_LAST_TRIES = 10
 
 /**
  * A logger that writes a JSON line for each event. Errors are told by name, message, stack and code
- * only: a driver hangs the command that failed on its errors, values and all.
+ * only: a driver hangs the command that failed on its errors, values and all. No line is longer than 4 kB.
  *
  * Lines go to standard output together, some at a time: a write for each would cost a busy server more than
  * all that the line tells of. They are written too when the process ends; one that is killed takes the last
  * tenth of a second with it.
  */
 export const createLogger = (level: string, destination: DestinationStream = bufferedOutput()): Logger =>
-  pino({ level, base: null, timestamp: isoTime, serializers: { err: describe } }, destination)
+  pino(
+    { level, base: null, timestamp: isoTime, serializers: { err: describe } },
+    { write: (line) => destination.write(boundLine(line)) },
+  )
 
 /**
  * Standard output, by a sonic-boom of ours: the one that pino brings never ends its last write, at the exit of the

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { toGraphQLError } from './graphql-error.ts'
+import { mostGrave, toGraphQLError } from './graphql-error.ts'
 import type { Finisher } from './operation.ts'
 
 /** Gives every error of an execution its code, and masks what is not ours to tell. */
@@ -9,6 +9,8 @@ export const codeErrors =
     result.errors
       ? {
           ...result,
-          errors: result.errors.map((error) => toGraphQLError(error, context.trace.requestId, log)),
+          errors: mostGrave(result.errors).map((error) =>
+            toGraphQLError(error, context.trace.requestId, log),
+          ),
         }
       : result

@@ -36,7 +36,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     const { code = BAD_INPUT, ...extensions } = withoutInternals(wrapper.extensions)
     return located(wrapper, wrapper.message, { ...extensions, code })
   }
-  log.error({ requestId, err: cause }, 'unexpected error')
+  if (isNew(cause)) log.error({ requestId, err: cause }, 'unexpected error')
   return located(wrapper, 'Something went wrong on our side. Quote the request id when you report it.', {
     code: UNEXPECTED,
     requestId,
@@ -47,14 +47,32 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
 function located(wrapper: GraphQLError | undefined, message: string, extensions: object): GraphQLError {
   // A syntax error tells its place by position, any other by the nodes of the query.
   const { nodes = null, source = null, positions = null, path = null } = wrapper ?? {}
-  // Redacted first: a cut could leave half of a bearer string.
-  return new GraphQLError(shorten(redact(message)), {
+  return new GraphQLError(fitMessage(message), {
     nodes,
     source,
     positions,
     path,
     extensions: { ...extensions },
   })
+}
+
+/** `message` as a client may see it: without bearer strings, and not too long. */
+// Redacted first: a cut could leave half of a bearer string.
+export const fitMessage = (message: string): string => shorten(redact(message))
+
+/** Errors of one response: a list may have one for each of its rows. */
+const MAX_ERRORS = 100
+
+/** As many of `errors` as a response may hold, the gravest of them in any case. */
+export function mostGrave(errors: readonly GraphQLError[]): readonly GraphQLError[] {
+  if (errors.length <= MAX_ERRORS) return errors
+  return [...errors].sort((a, b) => gravity(b) - gravity(a)).slice(0, MAX_ERRORS)
+}
+
+function gravity(error: GraphQLError): number {
+  const cause = rootCause(error)
+  if (cause instanceof PorthorError) return ERROR_STATUS[cause.code]
+  return cause instanceof GraphQLError ? 200 : 500
 }
 
 /** Longest message, in characters: graphql-js quotes variables in full. */
@@ -81,8 +99,18 @@ function rootCause(error: unknown): unknown {
   return error instanceof GraphQLError && error.originalError ? rootCause(error.originalError) : error
 }
 
+/** Errors that were logged already: one failure may be that of every row of a list. */
+const logged = new WeakSet<object>()
+
+function isNew(cause: unknown): boolean {
+  if (typeof cause !== 'object' || cause === null) return true
+  if (logged.has(cause)) return false
+  logged.add(cause)
+  return true
+}
+
 function logCause(error: PorthorError, requestId: string, log: Logger): void {
-  if (error instanceof UnavailableError) {
+  if (error instanceof UnavailableError && isNew(error)) {
     log.warn({ requestId, store: error.store, err: error.cause }, 'a store did not answer')
   }
 }

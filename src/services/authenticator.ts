@@ -3,6 +3,7 @@ import type { Actor } from '../domain/actor.ts'
 import { PorthorError, UnauthenticatedError } from '../domain/errors.ts'
 import { parseToken, type Token, type TokenKey } from '../domain/token.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
+import { RateLimitedLog } from '../lib/rate-limited-log.ts'
 import type { Secret } from '../lib/secret.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import type { UsageRecorder } from './usage-recorder.ts'
@@ -15,12 +16,17 @@ export interface AuthenticatorDeps {
   readonly log: Logger
 }
 
+/** Whoever knows a token's key can cause one. */
+const WARNINGS_PER_MINUTE = 60
+
 /** Tells who holds a bearer string. The token store alone decides whether it is valid. */
 export class Authenticator {
   readonly #deps: AuthenticatorDeps
+  readonly #wrongSecrets: RateLimitedLog
 
   constructor(deps: AuthenticatorDeps) {
     this.#deps = deps
+    this.#wrongSecrets = new RateLimitedLog(deps.log, WARNINGS_PER_MINUTE)
   }
 
   /**
@@ -36,8 +42,8 @@ export class Authenticator {
     const data = await this.#deps.tokens.get(token.key)
     if (!data) throw new UnauthenticatedError('unknown')
     if (!equalInConstantTime(data.token.secret, token.secret)) {
-      this.#deps.log.warn({ tokenKey: token.key }, 'a token was presented with a wrong secret')
-      throw new UnauthenticatedError('unknown')
+      this.#wrongSecrets.warn({ tokenKey: token.key }, 'a token was presented with a wrong secret')
+      throw new UnauthenticatedError('wrong secret')
     }
     if (data.type === 'oidc') {
       throw new PorthorError(

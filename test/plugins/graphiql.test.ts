@@ -28,6 +28,27 @@ describe('GraphiQL', () => {
     expect(body).not.toMatch(/<(script|link|img|iframe)[^>]+(src|href)="(https?:)?\/\//)
   })
 
+  it('may be put into no frame, and runs and loads only what it holds itself', async () => {
+    const { headers } = await send(api.h.url, { headers: BROWSER })
+    const policy = new Map(
+      String(headers['content-security-policy'])
+        .split('; ')
+        .map((directive) => {
+          const [name = '', ...sources] = directive.split(' ')
+          return [name, sources.join(' ')]
+        }),
+    )
+    expect(policy.get('default-src')).toBe("'none'")
+    expect(policy.get('frame-ancestors')).toBe("'none'")
+    expect(policy.get('connect-src')).toBe("'self'")
+    expect([...policy.values()].join(' ')).not.toMatch(/\*|https?:|unsafe-eval/)
+    expect(headers).toMatchObject({
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+    })
+  })
+
   it('is the same page under an address with a query, and runs nothing', async () => {
     const { status, body } = await send(`${api.h.url}?query=${encodeURIComponent('{ __typename }')}`, {
       headers: BROWSER,

@@ -81,6 +81,67 @@ describe.each(['redis', 'postgres'] as const)('the log over %s', (store) => {
     ])
   })
 
+  it.each([
+    ['what is no GraphQL', JSON.stringify({ query: '{' }), 'GRAPHQL_PARSE_FAILED', /^Syntax Error/],
+    [
+      'what is not valid',
+      JSON.stringify({ query: '{ nope }' }),
+      'GRAPHQL_VALIDATION_FAILED',
+      /^Cannot query/,
+    ],
+    ['what is no JSON', '{', 'BAD_REQUEST', /JSON/],
+    [
+      'a bearer string in a document',
+      JSON.stringify({ query: `{ gt-${'a'.repeat(22)}.${'b'.repeat(22)} }` }),
+      'GRAPHQL_PARSE_FAILED',
+      /^Syntax/,
+    ],
+  ])('has a line for a request of which nothing is executed: %s', async (_what, body, code, reason) => {
+    const lines = await linesOf('refused request', () =>
+      fetch(api.h.url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body }),
+    )
+    expect(lines).toMatchObject([
+      { level: 30, code, reason: expect.stringMatching(reason), ipAddress: '127.0.0.1' },
+    ])
+    expect(JSON.stringify(lines)).not.toContain('bbbb')
+  })
+
+  it('has a line for a request that is refused by its head, and for one whose body is too large', async () => {
+    const lines = await linesOf('refused request', async () => {
+      await fetch(api.h.url, { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: '{' })
+      await fetch(api.h.url, { method: 'PUT' })
+      await fetch(api.h.url, { method: 'POST', body: 'x'.repeat(300_000) })
+    })
+    expect(lines.map(({ status }) => status)).toEqual([415, 405, 413])
+  })
+
+  it('tells why a token was refused, which its client is not told', async () => {
+    const token = await api.h.session()
+    const { key } = parseToken(token)
+    const lines = await linesOf('refused token', async () => {
+      for (const bad of ['gt-x', `gt-${key}.${'x'.repeat(22)}`, token.replace(key, 'k'.repeat(22))]) {
+        await api.h.ask('{ viewer { token { key } } }', { token: bad })
+      }
+      await api.h.ask('{ viewer { token { key } } }')
+    })
+    expect(lines.map(({ reason, tokenKey }) => [reason, tokenKey])).toEqual([
+      ['malformed', undefined],
+      ['wrong secret', key],
+      ['unknown', 'k'.repeat(22)],
+      ['missing', undefined],
+    ])
+  })
+
+  it('has at most 60 lines a minute of what strangers cause', async () => {
+    const lines = await linesOf('refused request', async () => {
+      for (let index = 0; index < 100; index += 1) {
+        await fetch(api.h.url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{' })
+      }
+    })
+    expect(lines.length).toBeLessThan(100)
+    expect(lines.length).toBeGreaterThan(0)
+  })
+
   it('has a line for each token that is made, and none for one that is found again', async () => {
     const token = await api.h.session('wren', ['read:all'])
     const { key: parentKey } = parseToken(token)
