@@ -8,7 +8,8 @@ const JSON_TYPE = 'application/json; charset=utf-8'
 
 export const toRefusal = (errors: readonly GraphQLError[]): PlainAnswer => toAnswer({ errors }, JSON_TYPE)
 
-const refuse = (code: string, message: string, http: object, extensions: object = {}): PlainAnswer =>
+/** @param http What the response needs beside the error: `status`, and `headers` where there are any. */
+export const refuse = (code: string, message: string, http: object, extensions: object = {}): PlainAnswer =>
   toRefusal([new GraphQLError(message, { extensions: { code, ...extensions, http } })])
 
 /** To a request whose head is at fault. */

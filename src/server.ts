@@ -10,6 +10,7 @@ import { findHeadFault } from './lib/request-head.ts'
 import { writeAnswer } from './plain-post.ts'
 import { Metrics } from './plugins/metrics.ts'
 import { toBadRequest } from './refusals.ts'
+import { answerUnreadable } from './unreadable.ts'
 
 /** What a server bears of its clients. Times are in milliseconds. */
 export interface ServerLimits extends ConnectionLimits, BodyLimits {
@@ -75,8 +76,11 @@ export function createServer(process: ProcessContext, given: Partial<ServerLimit
     requestTimeout: limits.requestTimeoutMs,
     connectionsCheckingInterval: Math.min(LOOK_MS, limits.headersTimeoutMs),
     joinDuplicateHeaders: true,
+    // Looked for by us, whose refusal says so.
+    requireHostHeader: false,
   })
   connections.attach(server)
+  answerUnreadable(server)
   connectionsOf.set(server, connections)
   return server
 }

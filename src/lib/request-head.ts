@@ -17,6 +17,9 @@ export function findHeadFault(request: IncomingMessage): string | undefined {
     const [, path] = ABSOLUTE_FORM.exec(url) ?? []
     if (path !== undefined) request.url = path.startsWith('/') ? path : `/${path}`
   }
+  if (headers.host === undefined && request.httpVersion === '1.1') {
+    return 'There is no Host field, which HTTP/1.1 requires: send one.'
+  }
   if (headers.host?.includes(',') && valuesOf(request, 'host').length > 1) {
     return 'There are several Host fields: send one.'
   }
