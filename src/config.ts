@@ -5,12 +5,12 @@ import type { DelegationLimits } from './domain/delegation.ts'
 import { parseAddressFilter } from './domain/ip-address.ts'
 import { DAY_SECONDS } from './domain/lifetime.ts'
 import type { KnownScopes, UndelegableScopes } from './domain/scope.ts'
-import { parseToken, type Token } from './domain/token.ts'
+import type { Token } from './domain/token.ts'
 import { parseDuration } from './lib/duration.ts'
-import { Fernet } from './lib/fernet.ts'
 import { parseRedisUrl } from './lib/redis-url.ts'
 import { Secret } from './lib/secret.ts'
 import { parseKnownScopes, parseUndelegableScopes } from './scope-config.ts'
+import { checkSessionSecret, parseBootstrapToken, trimSecrets } from './secret-config.ts'
 
 export type TokenStoreKind = 'redis' | 'postgres'
 
@@ -62,11 +62,12 @@ const SHORTEST_LIFETIME = 600
 const LONGEST_DURATION = 100 * 365 * DAY_SECONDS
 
 /**
- * Reads the configuration from `env` and nothing else.
+ * Reads the configuration from `given` and nothing else.
  *
  * @throws {ConfigError} naming every fault by its variable; never with a secret in it.
  */
-export function loadConfig(env: Environment): Config {
+export function loadConfig(given: Environment): Config {
+  const env = trimSecrets(given)
   const faults: string[] = []
   const read = reader(env, faults)
   const production = isProduction(env)
@@ -110,7 +111,7 @@ export function loadConfig(env: Environment): Config {
     redisUrl: redisUrl === undefined ? undefined : new Secret(redisUrl),
     tokenStore,
     sessionSecrets: read.sessionSecrets(),
-    bootstrapToken: read.bootstrapToken(production),
+    bootstrapToken: read.bootstrapToken(),
     tokenLifetime,
     delegatedTokenLifetime,
     knownScopes,
@@ -156,6 +157,13 @@ function reader(env: Environment, faults: string[]) {
   const fault = <T>(text: string, fallback: T): T => {
     faults.push(text)
     return fallback
+  }
+  const attempt = <T>(name: string, parse: () => T): T | undefined => {
+    try {
+      return parse()
+    } catch (error) {
+      return fault(`${name} ${(error as Error).message}`, undefined)
+    }
   }
   // A variable that is set but empty counts as not set, as in most shells' ${NAME:-default}.
   const list = (name: string): string[] => splitList(env[name] ?? '')
@@ -225,41 +233,24 @@ function reader(env: Environment, faults: string[]) {
 
     sessionSecrets(): Secret<readonly string[]> {
       const keys = list('SESSION_SECRET')
-      try {
-        new Fernet(keys)
-      } catch {
-        const fernetKeys = 'one or more Fernet keys, separated by commas; `porthor generate-secret` makes one'
-        fault(`SESSION_SECRET ${keys.length === 0 ? 'is required:' : 'must be'} ${fernetKeys}`, undefined)
-      }
+      attempt('SESSION_SECRET', () => checkSessionSecret(keys, !isProduction(env)))
       return new Secret(keys)
     },
 
-    bootstrapToken(isRequired: boolean): Secret<Token> | undefined {
-      const text = env.BOOTSTRAP_TOKEN
-      const advice = '`porthor generate-token` makes one; `none` starts without'
-      if (text === 'none') return undefined
-      if (!text) return isRequired ? fault(`BOOTSTRAP_TOKEN is required: ${advice}`, undefined) : undefined
-      try {
-        return new Secret(parseToken(text))
-      } catch {
-        return fault(`BOOTSTRAP_TOKEN must be a token, gt-<key>.<secret>: ${advice}`, undefined)
-      }
+    bootstrapToken(): Secret<Token> | undefined {
+      const token = attempt('BOOTSTRAP_TOKEN', () =>
+        parseBootstrapToken(env.BOOTSTRAP_TOKEN, !isProduction(env)),
+      )
+      return token && new Secret(token)
     },
 
     knownScopes(): KnownScopes {
-      try {
-        return parseKnownScopes(env.KNOWN_SCOPES)
-      } catch (error) {
-        return fault(`KNOWN_SCOPES ${(error as Error).message}`, new Map())
-      }
+      return attempt('KNOWN_SCOPES', () => parseKnownScopes(env.KNOWN_SCOPES)) ?? new Map()
     },
 
     undelegableScopes(known: KnownScopes): UndelegableScopes {
-      try {
-        return parseUndelegableScopes(list('UNDELEGABLE_SCOPES'), known)
-      } catch (error) {
-        return fault(`UNDELEGABLE_SCOPES ${(error as Error).message}`, new Set())
-      }
+      const names = list('UNDELEGABLE_SCOPES')
+      return attempt('UNDELEGABLE_SCOPES', () => parseUndelegableScopes(names, known)) ?? new Set()
     },
 
     trustedProxies(): readonly string[] {

@@ -2,6 +2,8 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Config, ConfigError, type Environment, loadConfig } from '../src/config.ts'
+import { formatToken, generateToken } from '../src/domain/token.ts'
+import { generateFernetKey } from '../src/lib/fernet.ts'
 
 const KEY = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
 const OLD_KEY = 'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4='
@@ -18,9 +20,14 @@ const PLATFORM = ['delegate:token', 'introspect:token']
 const undelegable = ({ delegationLimits }: Config) => [...delegationLimits.undelegableScopes]
 
 /** The least that starts. */
-const LEAST: Environment = { DATABASE_URL, SESSION_SECRET: KEY }
+const LEAST: Environment = { DATABASE_URL, SESSION_SECRET: KEY, BOOTSTRAP_TOKEN: 'none' }
 
-const PRODUCTION: Environment = { ...LEAST, NODE_ENV: 'production', BOOTSTRAP_TOKEN: TOKEN }
+const PRODUCTION: Environment = {
+  ...LEAST,
+  NODE_ENV: 'production',
+  SESSION_SECRET: generateFernetKey(),
+  BOOTSTRAP_TOKEN: TOKEN,
+}
 
 const load = (changes: Environment = {}): Config => loadConfig({ ...LEAST, ...changes })
 
@@ -73,7 +80,7 @@ describe('the defaults', () => {
   it('hold for variables that are set but empty', () => {
     const empty = Object.fromEntries(
       [
-        'REDIS_URL TOKEN_STORE BOOTSTRAP_TOKEN TOKEN_LIFETIME DELEGATED_TOKEN_LIFETIME KNOWN_SCOPES',
+        'REDIS_URL TOKEN_STORE TOKEN_LIFETIME DELEGATED_TOKEN_LIFETIME KNOWN_SCOPES',
         'UNDELEGABLE_SCOPES DELEGATED_TOKENS_MAY_CREATE DELEGATION_MAX_DEPTH MAX_CHILDREN',
         'HISTORY_RETENTION TOKEN_CACHE_SIZE TRACKED_COPIES TRUSTED_PROXIES HOST PORT LOG_LEVEL GRAPHIQL NODE_ENV',
       ]
@@ -211,7 +218,6 @@ describe('a variable is refused by its name', () => {
     ['SESSION_SECRET', `${KEY};${OLD_KEY}`],
     ['BOOTSTRAP_TOKEN', 'hunter2'],
     ['BOOTSTRAP_TOKEN', TOKEN.slice(0, -1)],
-    ['BOOTSTRAP_TOKEN', `${TOKEN}\n`],
     ['TOKEN_LIFETIME', '599s'],
     ['TOKEN_LIFETIME', '30'],
     ['TOKEN_LIFETIME', 'month'],
@@ -368,6 +374,7 @@ describe('the faults', () => {
     expect(faultsOf({})).toEqual([
       expect.stringMatching(/^DATABASE_URL is required/),
       expect.stringMatching(/^SESSION_SECRET is required/),
+      expect.stringMatching(/^BOOTSTRAP_TOKEN is required/),
     ])
   })
 
@@ -403,4 +410,50 @@ it('the environment of the process is not read', () => {
   })
 
   expect(load().port).toBe(4_000)
+})
+
+describe('in production a secret that anybody can guess is refused, and elsewhere it is not', () => {
+  it.each([
+    ['SESSION_SECRET', 'of zeros', `${'A'.repeat(43)}=`],
+    ['SESSION_SECRET', 'of one byte', `${Buffer.alloc(32, 0x5a).toString('base64')}`],
+    ['SESSION_SECRET', 'that counts up', KEY],
+    ['SESSION_SECRET', 'of the specification of Fernet', OLD_KEY],
+    ['SESSION_SECRET', 'behind one that is none', `${generateFernetKey()},${OLD_KEY}`],
+    ['BOOTSTRAP_TOKEN', 'of one letter', `gt-${'a'.repeat(22)}.${'a'.repeat(22)}`],
+    ['BOOTSTRAP_TOKEN', 'of few digits', `gt-q1w2e3r4t5y6u7i8o9p0aQ.${'012345678'.repeat(3).slice(0, 22)}`],
+    ['BOOTSTRAP_TOKEN', 'of the alphabet', 'gt-q1w2e3r4t5y6u7i8o9p0aQ.abcdefghijklmnopqrstuv'],
+  ])('%s %s', (name, _what, secret) => {
+    const faults = faultsOf({ ...PRODUCTION, [name]: secret })
+    expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} must not be guessed by anybody`))])
+    expect(faults.join()).not.toContain(secret)
+    expect(faultsOf({ ...LEAST, [name]: secret })).toEqual([])
+  })
+
+  it('and one that was drawn at random passes', () => {
+    for (let time = 0; time < 2_000; time += 1) {
+      const env = { SESSION_SECRET: generateFernetKey(), BOOTSTRAP_TOKEN: formatToken(generateToken()) }
+      expect(faultsOf({ ...PRODUCTION, ...env })).toEqual([])
+    }
+  })
+})
+
+it.each([
+  ['DATABASE_URL', DATABASE_URL],
+  ['REDIS_URL', REDIS_URL],
+  ['SESSION_SECRET', PRODUCTION.SESSION_SECRET],
+  ['BOOTSTRAP_TOKEN', TOKEN],
+  ['BOOTSTRAP_TOKEN', 'none'],
+])('white space and line ends around %s are ignored', (name, value) => {
+  const env = { ...PRODUCTION, REDIS_URL }
+  const read = (changes: Environment) => {
+    const { databaseUrl, redisUrl, sessionSecrets, bootstrapToken } = loadConfig({ ...env, ...changes })
+    return [databaseUrl, redisUrl, sessionSecrets, bootstrapToken].map((secret) => secret?.reveal())
+  }
+  for (const [before, after] of [
+    ['', '\n'],
+    [' \t', '\r\n'],
+    ['\n', ' '],
+  ] as const) {
+    expect(read({ [name]: `${before}${value}${after}` })).toEqual(read({ [name]: value }))
+  }
 })

@@ -2,10 +2,8 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { type Environment, isProduction, splitList } from '../config.ts'
-import { ConfigError } from '../config-error.ts'
 import { formatToken, generateToken, parseToken } from '../domain/token.ts'
 import { Fernet, generateFernetKey } from '../lib/fernet.ts'
-import { readSecretFile } from '../lib/secret-file.ts'
 import { makeDirectory } from './make-directory.ts'
 import { type GeneratedSecret, readOrCreateSecret } from './secret-file.ts'
 import { exitOnSignals } from './stop-signals.ts'
@@ -36,22 +34,35 @@ const BOOTSTRAP_TOKEN: GeneratedSecret = {
 }
 
 /**
+ * Whether secrets are generated: not in production, nor for stores from outside, which another server may use
+ * too. Each would have made a secret of its own, and refuse the tokens of the other.
+ */
+const hasGeneratedSecrets = (env: Environment): boolean =>
+  !isProduction(env) && !env.DATABASE_URL && !env.REDIS_URL
+
+/**
  * `env` with a stand-in for each thing that development provides, so that the rest can be checked before
  * anything is started or written. In production nothing is provided.
  */
-export const withStandIns = (env: Environment): Environment =>
-  isProduction(env)
-    ? env
-    : {
-        ...env,
-        DATABASE_URL: env.DATABASE_URL || 'postgresql://127.0.0.1/porthor',
-        SESSION_SECRET: env.SESSION_SECRET || SESSION_SECRET.generate(),
-        BOOTSTRAP_TOKEN: env.BOOTSTRAP_TOKEN || BOOTSTRAP_TOKEN.generate(),
-      }
-
-/** Adds secrets that are generated once and kept in the data directory. In production it adds nothing. */
-export async function withSecrets(env: Environment): Promise<Environment> {
+export function withStandIns(env: Environment): Environment {
   if (isProduction(env)) return env
+  const DATABASE_URL = env.DATABASE_URL || 'postgresql://127.0.0.1/porthor'
+  if (!hasGeneratedSecrets(env)) return { ...env, DATABASE_URL }
+  return {
+    ...env,
+    DATABASE_URL,
+    SESSION_SECRET: env.SESSION_SECRET || SESSION_SECRET.generate(),
+    BOOTSTRAP_TOKEN: env.BOOTSTRAP_TOKEN || BOOTSTRAP_TOKEN.generate(),
+  }
+}
+
+/**
+ * Adds secrets that are generated once and kept in the data directory, where any are.
+ *
+ * @param env As it was given, with no URL of an embedded database in it.
+ */
+export async function withSecrets(env: Environment): Promise<Environment> {
+  if (!hasGeneratedSecrets(env)) return env
   const dataDir = dataDirOf(env)
   return {
     ...env,
@@ -66,10 +77,7 @@ export const sessionSecretFile = (dataDir: string): string => `${dataDir}/sessio
 export const bootstrapTokenFile = (dataDir: string): string => `${dataDir}/bootstrap-token`
 
 export interface DatabaseOptions {
-  /**
-   * For a command beside a server: use its embedded database if it runs already, instead of refusing to
-   * start, and on a database that is given refuse to make up the secret that its server has.
-   */
+  /** For a command beside a server: use its embedded database if it runs already, instead of refusing to start. */
   readonly join?: boolean
   /** Refuse to make a data directory: what the command is asked for can only be in that of a server. */
   readonly mustExist?: boolean
@@ -82,7 +90,6 @@ export async function openDatabase(
   { join = false, mustExist = false }: DatabaseOptions = {},
 ): Promise<OpenDatabase> {
   if (isProduction(env) || env.DATABASE_URL) {
-    if (join) await requireSessionSecret(env)
     return {
       url: env.DATABASE_URL ?? '',
       isEmbedded: false,
@@ -98,15 +105,6 @@ export async function openDatabase(
   if (join) exitOnSignals()
   const { url, close, endAtOnce } = await openEmbeddedPostgres({ dataDir, log })
   return { url, isEmbedded: true, close, endAtOnce }
-}
-
-/** @throws {ConfigError} None is set, and none is kept. */
-async function requireSessionSecret(env: Environment): Promise<void> {
-  const file = sessionSecretFile(dataDirOf(env))
-  if (env.SESSION_SECRET || (await readSecretFile(file).catch(() => undefined))) return
-  throw new ConfigError([
-    `SESSION_SECRET is required where DATABASE_URL is set: that of the server, for none can be read from ${file}`,
-  ])
 }
 
 async function requireDataDir(dataDir: string): Promise<void> {

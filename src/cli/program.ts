@@ -4,6 +4,7 @@ import { ConfigError } from '../config-error.ts'
 import { UnavailableError } from '../domain/errors.ts'
 import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
+import { trimSecrets } from '../secret-config.ts'
 import type { AuditFlags } from './audit.ts'
 import { note, print } from './output.ts'
 import { addTokenCommands } from './token.ts'
@@ -19,7 +20,7 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
   const outcome: Outcome = { code: 0, codeOfFailure: 1 }
   process.stdout.off('error', ignoreClosedPipe).on('error', ignoreClosedPipe)
   try {
-    await createProgram(env, outcome).parseAsync(argv)
+    await createProgram(trimSecrets(env), outcome).parseAsync(argv)
     return outcome.code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_FAULT

@@ -27,7 +27,7 @@ export async function serve(env: Environment): Promise<void> {
   const database = await openDatabase(env, log)
   stop.forced.addEventListener('abort', database.endAtOnce)
   try {
-    const config = loadConfig(await withSecrets({ ...env, DATABASE_URL: database.url }))
+    const config = loadConfig({ ...(await withSecrets(env)), DATABASE_URL: database.url })
     await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
     await assertStoreUsable(config)
     const process = openProcess(config, { clock: systemClock, log })
@@ -36,7 +36,7 @@ export async function serve(env: Environment): Promise<void> {
       .warn()
       .catch((error: unknown) => log.warn({ err: error }, 'could not check SESSION_SECRET'))
     try {
-      await listenUntil(stop, process, (url) => {
+      await listenUntil(stop, process, isProduction(env), (url) => {
         if (!isProduction(env)) globalThis.process.stdout.write(welcome(url, env, database, config))
       })
     } finally {
@@ -52,6 +52,7 @@ export async function serve(env: Environment): Promise<void> {
 async function listenUntil(
   { requested, forced }: Stop,
   context: ProcessContext,
+  isInProduction: boolean,
   onListening: (url: string) => void,
 ): Promise<void> {
   const server = createServer(context)
@@ -60,12 +61,29 @@ async function listenUntil(
   await once(server, 'listening')
   const url = urlOf(server)
   context.log.info({ url, tokenStore: context.config.tokenStore }, 'listening')
+  warnOfDangers(context, server, isInProduction)
   onListening(url)
   await requested
   context.log.info('stopping')
   forced.addEventListener('abort', () => server.closeAllConnections())
   await closeServer(server)
 }
+
+/** What an operator may have meant for a while only, or not at all. */
+function warnOfDangers({ config, log }: ProcessContext, server: Server, isInProduction: boolean): void {
+  if (config.bootstrapToken) {
+    log.warn('the bootstrap token is on: with BOOTSTRAP_TOKEN=none nobody can use it once there is an admin')
+  }
+  const { address } = server.address() as AddressInfo
+  if (!isInProduction && !isLoopback(address)) {
+    log.warn(
+      { address },
+      'others can reach this server, which is not in production: set HOST=127.0.0.1 or NODE_ENV=production',
+    )
+  }
+}
+
+const isLoopback = (address: string): boolean => address === '::1' || /^(::ffff:)?127\./.test(address)
 
 function urlOf(server: Server): string {
   const { address, family, port } = server.address() as AddressInfo

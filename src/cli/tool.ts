@@ -20,7 +20,7 @@ export async function withContext<T>(
   const log = openToolLogger(env)
   const database = await openDatabase(env, log, { join: true, mustExist: true })
   try {
-    const settings = await withSecrets({ ...env, DATABASE_URL: database.url })
+    const settings = { ...(await withSecrets(env)), DATABASE_URL: database.url }
     // A command asks for hardly anything twice.
     const config = { ...loadConfig(settings), trackedCopies: false }
     await assertMigrated(database.url)

@@ -1,9 +1,10 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { expect, it } from 'vitest'
-import { withSecrets } from '../../src/cli/environment.ts'
+import { describe, expect, it } from 'vitest'
+import { withSecrets, withStandIns } from '../../src/cli/environment.ts'
 import { readOrCreateSecret } from '../../src/cli/secret-file.ts'
+import { loadConfig } from '../../src/config.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { temporaryDirectory } from '../support/cli.ts'
 
@@ -31,23 +32,68 @@ it('several first starts at once get the same secret, which the next one finds, 
   expect(await readdir(dataDir)).toEqual(['session-secret'])
 })
 
-it('a secret that others may read is kept from them when it is read', async () => {
-  const path = join(await temporaryDirectory(), 'session-secret')
-  await writeFile(path, 'kept\n', { mode: 0o644 })
-  expect(await readOrCreateSecret(path, SECRET)).toBe('kept')
-  expect((await stat(path)).mode & 0o777).toBe(0o600)
+describe('a file is refused, and left as it is, that', () => {
+  it.each([0o644, 0o640, 0o620, 0o602])('others may read or change: mode %o', async (mode) => {
+    const path = join(await temporaryDirectory(), 'session-secret')
+    await writeFile(path, 'kept\n')
+    await chmod(path, mode)
+    await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(
+      `${path} cannot be trusted, for others may read or change it (mode ${mode.toString(8)}): if nobody did, \`chmod 600 ${path}\`, or remove it, and Porthor makes a new one.`,
+    )
+    expect((await stat(path)).mode & 0o777).toBe(mode)
+  })
+
+  it('is a link, be it to nowhere, and what it leads to keeps its rights', async () => {
+    const directory = await temporaryDirectory()
+    const [path, elsewhere] = [join(directory, 'session-secret'), join(directory, 'elsewhere')]
+    await symlink(elsewhere, path)
+    const refused = /session-secret cannot be trusted, for it is a link: /
+    await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(refused)
+    await writeFile(elsewhere, 'kept\n')
+    await chmod(elsewhere, 0o644)
+    await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(refused)
+    expect((await stat(elsewhere)).mode & 0o777).toBe(0o644)
+  })
+
+  it('is a directory', async () => {
+    const path = await temporaryDirectory()
+    await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow('it is not a file')
+  })
+
+  it.runIf(process.getuid?.() === 0)('belongs to another user', async () => {
+    const path = join(await temporaryDirectory(), 'session-secret')
+    await writeFile(path, 'kept\n', { mode: 0o600 })
+    await chown(path, 4711, 4711)
+    await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(
+      'it belongs to another user (uid 4711): if it is yours, `chown 0 ',
+    )
+  })
 })
+
+it.each([{ DATABASE_URL: 'postgresql://db.example/porthor' }, { REDIS_URL: 'redis://redis.example' }])(
+  'for a store from outside nothing is generated, nor is what was kept taken: %j',
+  async (store) => {
+    const dataDir = await temporaryDirectory()
+    await writeFile(join(dataDir, 'session-secret'), `${generateFernetKey()}\n`, { mode: 0o600 })
+    const env = { DATA_DIR: dataDir, ...store }
+    expect(await withSecrets(env)).toEqual(env)
+    expect(() => loadConfig(withStandIns(env))).toThrow(
+      /SESSION_SECRET is required: [\s\S]*BOOTSTRAP_TOKEN is required: /,
+    )
+    expect(await readdir(dataDir)).toEqual(['session-secret'])
+  },
+)
 
 it('a file with nothing in it is told of, and not written over', async () => {
   const path = join(await temporaryDirectory(), 'session-secret')
-  await writeFile(path, '\n')
+  await writeFile(path, '\n', { mode: 0o600 })
   await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(/ is empty: remove it/)
   expect(await readFile(path, 'utf8')).toBe('\n')
 })
 
 it('a file with something else in it is told of by its name, and not written over', async () => {
   const path = join(await temporaryDirectory(), 'session-secret')
-  await writeFile(path, 'spoilt\n')
+  await writeFile(path, 'spoilt\n', { mode: 0o600 })
   await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(`${path} is spoilt: put back what was in it`)
   expect(await readFile(path, 'utf8')).toBe('spoilt\n')
 })
@@ -55,7 +101,7 @@ it('a file with something else in it is told of by its name, and not written ove
 it('a kept SESSION_SECRET is read as that of the environment: its keys may stand on lines of their own', async () => {
   const dataDir = await temporaryDirectory()
   const kept = `${generateFernetKey()},\n${generateFernetKey()}`
-  await writeFile(join(dataDir, 'session-secret'), `${kept}\n`)
+  await writeFile(join(dataDir, 'session-secret'), `${kept}\n`, { mode: 0o600 })
   const { SESSION_SECRET } = await withSecrets({ DATA_DIR: dataDir, BOOTSTRAP_TOKEN: 'none' })
   expect(SESSION_SECRET).toBe(kept)
 })

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config.ts'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
+import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { type CliProcess, isAlive, runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { askGraphQL } from '../support/harness.ts'
 import { serverSecrets } from '../support/processes.ts'
@@ -130,7 +131,8 @@ describe('porthor serve in development', () => {
     const { url: databaseUrl } = await freshDatabase()
     const dataDir = join(await temporaryDirectory(), 'data')
     const bootstrapToken = formatToken(generateToken())
-    const server = serve({ DATABASE_URL: databaseUrl, DATA_DIR: dataDir, BOOTSTRAP_TOKEN: bootstrapToken })
+    const secrets = { SESSION_SECRET: generateFernetKey(), BOOTSTRAP_TOKEN: `${bootstrapToken}\n` }
+    const server = serve({ DATABASE_URL: `${databaseUrl}\n`, DATA_DIR: dataDir, ...secrets })
     const welcome = await readWelcome(server)
     expect(welcome).toMatchObject({
       data: 'the database of DATABASE_URL',
@@ -141,11 +143,13 @@ describe('porthor serve in development', () => {
     await expect(stat(join(dataDir, 'postgres'))).rejects.toThrow('ENOENT')
 
     const port = new URL(welcome.url).port
-    const refused = await runPorthor(['serve'], { DATABASE_URL: databaseUrl, DATA_DIR: dataDir, PORT: port })
+    const refused = await runPorthor(['serve'], { DATABASE_URL: databaseUrl, ...secrets, PORT: port })
     expect(refused.code).toBe(1)
     expect(refused.stderr).toBe(
       `porthor: 127.0.0.1:${port} is in use: set PORT to a free one (0 picks one).\n`,
     )
+    expect(server.stdout()).toMatch(/"level":40,[^\n]*"msg":"the bootstrap token is on: /)
+    expect(server.stdout()).not.toContain('others can reach this server')
     expect(server.stdout() + refused.stdout).not.toContain(parseToken(bootstrapToken).secret)
   })
 })
