@@ -20,6 +20,10 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', '
 export interface Config {
   readonly databaseUrl: Secret
   readonly redisUrl: Secret | undefined
+  /** How much older than its last use the data of a Redis may be that restarted or took over. */
+  readonly redisReplayWindow: number
+  /** How many replicas must have a change of a record before it is acknowledged. */
+  readonly redisWaitReplicas: number
   readonly tokenStore: TokenStoreKind
   /** Fernet keys: the first encrypts, all decrypt. */
   readonly sessionSecrets: Secret<readonly string[]>
@@ -109,6 +113,8 @@ export function loadConfig(given: Environment): Config {
   const config: Config = {
     databaseUrl: new Secret(databaseUrl ?? ''),
     redisUrl: redisUrl === undefined ? undefined : new Secret(redisUrl),
+    redisReplayWindow: read.duration('REDIS_REPLAY_WINDOW', '10m', 1),
+    redisWaitReplicas: read.integer('REDIS_WAIT_REPLICAS', 0, 0, 10),
     tokenStore,
     sessionSecrets: read.sessionSecrets(),
     bootstrapToken: read.bootstrapToken(),

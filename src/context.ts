@@ -25,9 +25,12 @@ import { openPool, openPrisma } from './stores/prisma.ts'
 import { openRedis } from './stores/redis.ts'
 import { openRedisBroadcast } from './stores/redis-broadcast.ts'
 import type { RedisClient } from './stores/redis-commands.ts'
+import { RedisReplay } from './stores/redis-replay.ts'
+import { RedisRunDatabase } from './stores/redis-run-database.ts'
 import { assertRedisUsable } from './stores/redis-setup.ts'
 import { RedisTokenStore } from './stores/redis-token-store.ts'
 import { RedisTracking } from './stores/redis-tracking.ts'
+import { RedisWrites } from './stores/redis-writes.ts'
 import { SealedRecords } from './stores/sealed-record.ts'
 import { TokenDatabase } from './stores/token-database.ts'
 import { TokenListing } from './stores/token-listing.ts'
@@ -59,7 +62,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   const { clock, log } = outside
   const prisma = openPrisma(config.databaseUrl.reveal(), log)
   const database = new TokenDatabase(prisma)
-  const { tokens, openBroadcast, close: closeStore } = openTokenStore(config, outside)
+  const { tokens, openBroadcast, close: closeStore } = openTokenStore(config, prisma, outside)
 
   const issuer = new TokenIssuer({ tokens, database, log })
   const broadcast = openBroadcast(() => tokenCache.clear())
@@ -163,16 +166,24 @@ interface OpenTokenStore {
   readonly close: () => Promise<void>
 }
 
-function openTokenStore(
-  { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, trackedCopies }: Config,
-  outside: Outside,
-): OpenTokenStore {
+function openTokenStore(config: Config, prisma: PrismaClient, outside: Outside): OpenTokenStore {
+  const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, trackedCopies } = config
   const { clock, log } = outside
   const records = new SealedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
   const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
   if (tokenStore === 'redis' && redisUrl) {
-    const redis = openRedis(redisUrl.reveal(), log)
-    const store = new RedisTokenStore({ redis, records, clock })
+    const windowSeconds = config.redisReplayWindow
+    const guard = new RedisReplay({
+      database: new RedisRunDatabase(prisma),
+      records,
+      clock,
+      log,
+      windowSeconds,
+    })
+    const redis = openRedis(redisUrl.reveal(), log, guard)
+    const replicas = config.redisWaitReplicas
+    const writer = replicas > 0 ? openRedis(redisUrl.reveal(), log, guard) : redis
+    const store = new RedisTokenStore({ redis, writes: new RedisWrites(writer, replicas), records, clock })
     const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside) : undefined
     return {
       tokens: tracked?.tokens ?? store,
@@ -180,6 +191,7 @@ function openTokenStore(
         openRedisBroadcast(redis, { ...broadcast, onMessage, onMissed: onMessage }),
       close: async () => {
         tracked?.close()
+        writer.disconnect()
         redis.disconnect()
       },
     }

@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts'
 import { slicesOf } from '../lib/slices.ts'
 import type { RedisClient } from './redis-commands.ts'
 import { openMasters, pingMasters } from './redis-masters.ts'
+import { RedisWrites, writing } from './redis-writes.ts'
 import type { SealedRecords } from './sealed-record.ts'
 import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
 import { asking, changedMeanwhile } from './unavailable.ts'
@@ -23,7 +24,7 @@ const SCAN_COUNT = 1_000
  * Answers whether the value was what it was thought to be, and so was replaced; or has been so, where the answer was
  * lost and ioredis asks again. With no life, it never ends.
  */
-const REPLACE = `
+export const REPLACE = `
   local value = redis.call('GET', KEYS[1])
   if value == ARGV[2] then return 1 end
   if value ~= ARGV[1] then return 0 end
@@ -40,15 +41,19 @@ const NOT_A_STRING = '(not a string)'
  */
 export class RedisTokenStore implements TokenStore {
   readonly #redis: RedisClient
+  readonly #writes: RedisWrites
   readonly #records: SealedRecords
   readonly #clock: Clock
 
   constructor(deps: {
     readonly redis: RedisClient
+    /** What changes records goes this way, where that is another. */
+    readonly writes?: RedisWrites
     readonly records: SealedRecords
     readonly clock: Clock
   }) {
     this.#redis = deps.redis
+    this.#writes = deps.writes ?? new RedisWrites(deps.redis, 0)
     this.#records = deps.records
     this.#clock = deps.clock
   }
@@ -61,9 +66,8 @@ export class RedisTokenStore implements TokenStore {
     const key = redisKey(data.token.key)
     const sealed = this.#records.seal(data)
     const seconds = this.#lifeOf(data)
-    await asking('redis', () =>
-      seconds === null ? this.#redis.set(key, sealed) : this.#redis.set(key, sealed, 'EX', seconds),
-    )
+    const life = seconds === null ? [] : ['EX', seconds]
+    await asking('redis', () => this.#writes.send([writing('set', key, sealed, ...life)]))
   }
 
   async getEntry(key: TokenKey): Promise<TokenEntry | undefined> {
@@ -73,13 +77,15 @@ export class RedisTokenStore implements TokenStore {
   async replace({ sealed }: TokenEntry, data: TokenData): Promise<void> {
     const key = redisKey(data.token.key)
     const args = [sealed, this.#records.seal(data), this.#lifeOf(data) ?? '']
-    const replaced = await asking('redis', () => this.#redis.eval(REPLACE, 1, key, ...args))
+    const [replaced] = await asking('redis', () =>
+      this.#writes.send([writing('eval', REPLACE, 1, key, ...args)]),
+    )
     if (replaced !== 1) throw changedMeanwhile('redis', data.token.key)
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {
     for (const batch of slicesOf(keys, BATCH)) {
-      await asking('redis', () => Promise.all(batch.map((key) => this.#redis.del(redisKey(key)))))
+      await asking('redis', () => this.#writes.send(batch.map((key) => writing('del', redisKey(key)))))
     }
   }
 

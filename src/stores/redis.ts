@@ -11,7 +11,7 @@ import {
 } from '../lib/redis-url.ts'
 import { COMMAND_TIMEOUT_MS, CommandFlow, type RedisClient } from './redis-commands.ts'
 import { MasterConnector, ServerConnector } from './redis-connector.ts'
-import { keepAlive } from './redis-heartbeat.ts'
+import { keepAlive, type RedisGuard } from './redis-heartbeat.ts'
 
 /** Longest pause between two attempts to connect, in milliseconds: after a restart, no request waits longer. */
 const LONGEST_RETRY_DELAY_MS = 500
@@ -28,18 +28,22 @@ const MOST_REDIRECTIONS = 50
 /** What a server says that may not be written to; before Redis 7, within other words where a script wrote. */
 const READ_ONLY = /^(ERR Error running script .*-)?READONLY\b/
 
+const NOT_USED = 'Redis is not used until its data are known to be current'
+
 const retryDelay = (attempt: number): number => Math.min(50 * attempt, LONGEST_RETRY_DELAY_MS)
 
 /**
  * A connection to Redis that is made anew whenever it is lost, to whichever server is then the master.
  * Commands wait for it at most two seconds and then fail, so that an outage is an answer and not a queue.
+ *
+ * @param guard Admits each server before its data are used. Default: all are.
  */
-export function openRedis(url: string, log: Logger): RedisClient {
+export function openRedis(url: string, log: Logger, guard?: RedisGuard): RedisClient {
   const target = parseRedisUrl(url)
-  return target.kind === 'cluster' ? openCluster(target, log) : openServer(target, log)
+  return target.kind === 'cluster' ? openCluster(target, log, guard) : openServer(target, log, guard)
 }
 
-function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
+function openServer(target: SingleRedis | SentinelRedis, log: Logger, guard: RedisGuard | undefined): Redis {
   const redis = new Redis({
     ...serverOptionsOf(target),
     maxRetriesPerRequest: null,
@@ -47,8 +51,10 @@ function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
     // What was the master is a replica now: look for its successor.
     reconnectOnError: ({ message }) => READ_ONLY.test(message),
   })
-  keepAlive(redis, new CommandFlow(redis, { isGuarded: false }))
   const faults = new FaultLog(log)
+  const isGuarded = guard !== undefined
+  const report = (error: Error) => faults.tell(error, NOT_USED)
+  keepAlive(redis, new CommandFlow(redis, { isGuarded }), { client: redis, guard, report })
   redis.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
   redis.on('sentinelError', (error: Error) => faults.tell(error, 'lost the connection to a Sentinel'))
   redis.on('ready', () => {
@@ -58,7 +64,7 @@ function openServer(target: SingleRedis | SentinelRedis, log: Logger): Redis {
   return redis
 }
 
-function openCluster(target: ClusterRedis, log: Logger): Cluster {
+function openCluster(target: ClusterRedis, log: Logger, guard: RedisGuard | undefined): Cluster {
   const cluster = new Cluster([...target.nodes], {
     clusterRetryStrategy: retryDelay,
     slotsRefreshTimeout: LOCATE_TIMEOUT_MS,
@@ -71,8 +77,11 @@ function openCluster(target: ClusterRedis, log: Logger): Cluster {
   const faults = new FaultLog(log)
   const faultsOf = faultLogs(log)
   cluster.on('+node', (node: Redis) => {
-    keepAlive(node, new CommandFlow(node, { isGuarded: false }))
-    node.on('ready', () => faultsOf(`${node.options.host}:${node.options.port}`).pass())
+    const address = `${node.options.host}:${node.options.port}`
+    const isGuarded = guard !== undefined
+    const report = (error: Error) => faultsOf(address).tell(error, NOT_USED, { node: address })
+    keepAlive(node, new CommandFlow(node, { isGuarded }), { client: cluster, guard, report })
+    node.on('ready', () => faultsOf(address).pass())
   })
   cluster.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
   cluster.on('node error', (error: Error, node: string) =>

@@ -6,6 +6,8 @@ export interface TcpProxy {
   readonly port: number
   /** `url` with this proxy in place of the server that it names. */
   through(url: string): string
+  /** From now on, new connections lead to the server that `url` names. Those that there are stay. */
+  lead(url: string): void
   /** Ends all connections, in both directions; new ones are passed on. */
   cut(): void
   /** Passes nothing on, on connections old and new, until `pass`. */
@@ -44,7 +46,7 @@ interface Line {
 
 /** Opens a proxy on 127.0.0.1, in front of the server that `url` names. */
 export async function openTcpProxy(url: string): Promise<TcpProxy> {
-  const { hostname, port } = new URL(url)
+  let target = new URL(url)
   const pairs = new Set<readonly [Socket, Socket]>()
   const lines = new Set<Line>()
   let isStalled = false
@@ -52,7 +54,7 @@ export async function openTcpProxy(url: string): Promise<TcpProxy> {
   let trap: Trap | undefined
 
   const pass = (client: Socket): void => {
-    const server = connect(Number(port), hostname)
+    const server = connect(Number(target.port), target.hostname)
     const pair = [client, server] as const
     const line: Line = { sent: '', isForgotten: isSwallowing }
     pairs.add(pair)
@@ -122,6 +124,9 @@ export async function openTcpProxy(url: string): Promise<TcpProxy> {
       own.hostname = '127.0.0.1'
       own.port = String(ownPort)
       return own.href
+    },
+    lead: (next) => {
+      target = new URL(next)
     },
     cut,
     stall: () => {

@@ -1,0 +1,27 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+
+/** What a Redis server says of itself. */
+export interface RedisServer {
+  /** Of its run and its replication history: as long as both last, it forgets nothing that it has acknowledged. */
+  readonly identity: string
+  readonly isMaster: boolean
+  /** Whether it may delete records when its memory is full. */
+  readonly mayEvict: boolean
+}
+
+/** Asks the server that `redis` leads to. */
+export async function readServer(redis: Redis): Promise<RedisServer> {
+  const sections = ['server', 'replication', 'memory'] as const
+  const info = (await Promise.all(sections.map((section) => redis.info(section)))).join('\n')
+  const find = (field: string): string | undefined => new RegExp(`^${field}:(\\S+)`, 'm').exec(info)?.[1]
+  const [run, history] = [find('run_id'), find('master_replid')]
+  return {
+    // A service that names neither is a stranger each time.
+    identity: run === undefined && history === undefined ? randomUUID() : `${run}/${history}`,
+    isMaster: (find('role') ?? 'master') === 'master',
+    mayEvict: Number(find('maxmemory') ?? 0) > 0 && (find('maxmemory_policy') ?? NO_EVICTION) !== NO_EVICTION,
+  }
+}
+
+const NO_EVICTION = 'noeviction'

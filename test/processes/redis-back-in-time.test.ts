@@ -1,0 +1,204 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { parseToken } from '../../src/domain/token.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { serverSecrets } from '../support/processes.ts'
+import { type RedisProcess, startRedis, untilReplicated } from '../support/redis.ts'
+import { openPorthor, type Porthor } from '../support/shared-stores.ts'
+import { freshDatabase } from '../support/stores.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
+
+/** Long enough on a busy machine; nothing is decided by it. */
+const PATIENT = { timeout: 20_000, interval: 20 }
+
+const SESSION =
+  'mutation { made: createSessionToken(input: { username: "wren", scopes: ["read:all", "read:tap"] }) { token } }'
+const USER_TOKEN = `mutation {
+  made: createUserToken(input: { username: "wren", tokenName: "desk", scopes: ["read:all", "read:tap"] }) { token }
+}`
+const NARROW = 'mutation ($key: ID!) { modifyToken(key: $key, input: { scopes: ["read:tap"] }) { key } }'
+const REVOKE = 'mutation ($key: ID!) { revokeToken(key: $key) { keys } }'
+const DELEGATE = 'mutation { internalToken(service: "tap", scopes: ["read:all"]) { key } }'
+const VIEWER = '{ viewer { token { scopes } } }'
+
+/** Two Porthors on the same stores, each with its own way to Redis. */
+async function openPair(redisUrl: string) {
+  const database = await freshDatabase()
+  onTestFinished(() => database.drop())
+  const cables = [await openTcpProxy(redisUrl), await openTcpProxy(redisUrl)] as const
+  const secrets = serverSecrets()
+  const porthors: Porthor[] = []
+  for (const [index, cable] of cables.entries()) {
+    const env = { ...secrets, DATABASE_URL: database.url, REDIS_URL: cable.through(redisUrl) }
+    porthors.push(await openPorthor({ ...env, TRACKED_COPIES: String(index === 0) }, systemClock))
+  }
+  onTestFinished(async () => {
+    for (const porthor of porthors) await porthor.close()
+    for (const cable of cables) await cable.close()
+  })
+  const asAdmin = async <T>(porthor: Porthor, query: string, variables = {}): Promise<T> => {
+    const { data, errors } = await porthor.ask(query, { token: secrets.BOOTSTRAP_TOKEN, variables })
+    expect(errors).toEqual([])
+    return data as T
+  }
+  const [one, two] = porthors as [Porthor, Porthor]
+  const create = async (query: string) => (await asAdmin<{ made: { token: string } }>(one, query)).made.token
+  const change = (porthor: Porthor, query: string, token: string) =>
+    asAdmin(porthor, query, { key: parseToken(token).key })
+  return { one, two, cables, create, change, database }
+}
+
+/** Asks both for all of it, again and again, until `stop`, which resolves with the codes by question. */
+function ask(
+  porthors: readonly Porthor[],
+  questions: Record<string, readonly [query: string, token: string]>,
+) {
+  const codes = new Map(Object.keys(questions).map((name) => [name, new Set<unknown>()]))
+  let isStopped = false
+  const loops = porthors.flatMap((porthor) =>
+    Object.entries(questions).map(async ([name, [query, token]]) => {
+      while (!isStopped) {
+        const { code, errors } = await porthor.ask(query, { token })
+        codes.get(name)?.add(errors.length === 0 ? 'accepted' : code)
+      }
+    }),
+  )
+  return {
+    codes,
+    stop: async () => {
+      isStopped = true
+      await Promise.all(loops)
+    },
+  }
+}
+
+const untilAccepted = (porthors: readonly Porthor[], token: string) =>
+  vi.waitFor(async () => {
+    for (const porthor of porthors) expect((await porthor.ask(VIEWER, { token })).errors).toEqual([])
+  }, PATIENT)
+
+describe('a Redis that has gone back in time', { timeout: 90_000 }, () => {
+  it('by a restart with old data accepts no revoked token and gives none back what was taken, in any process, at any moment', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'porthor-rdb-'))
+    onTestFinished(() => rm(dir, { recursive: true, force: true }))
+    const args = ['--dir', dir]
+    let redis: RedisProcess = await startRedis({ args })
+    onTestFinished(() => redis.stop())
+    const { one, two, create, change, database } = await openPair(redis.url)
+    const both = [one, two]
+    const [kept, revoked, narrowed] = [await create(SESSION), await create(SESSION), await create(USER_TOKEN)]
+    await untilAccepted(both, kept)
+    const control = new Redis(redis.url)
+    control.on('error', () => undefined)
+    onTestFinished(() => control.disconnect())
+    await control.save()
+    await change(one, REVOKE, revoked)
+    await change(two, NARROW, narrowed)
+    const lost = await create(SESSION)
+    const asked = ask(both, {
+      kept: [VIEWER, kept],
+      revoked: [VIEWER, revoked],
+      narrowed: [DELEGATE, narrowed],
+    })
+
+    await redis.kill()
+    redis = await startRedis({ port: redis.port, args })
+    await untilAccepted(both, kept)
+    await asked.stop()
+
+    expect(asked.codes.get('kept')).not.toContain('UNAUTHENTICATED')
+    expect(asked.codes.get('revoked')).not.toContain('accepted')
+    expect(asked.codes.get('narrowed')).not.toContain('accepted')
+    for (const porthor of both) {
+      expect((await porthor.ask(VIEWER, { token: revoked })).code).toBe('UNAUTHENTICATED')
+      expect((await porthor.ask(VIEWER, { token: lost })).code).toBe('UNAUTHENTICATED')
+      expect((await porthor.ask(VIEWER, { token: narrowed })).data).toEqual({
+        viewer: { token: { scopes: ['read:tap'] } },
+      })
+    }
+    const client = new pg.Client(database.url)
+    await client.connect()
+    const { rows } = await client.query('SELECT FROM porthor_redis_run')
+    await client.end()
+    expect(rows).toHaveLength(2)
+  })
+
+  it('by the promotion of a replica that lagged has what was revoked and narrowed before, and what a process that stayed with the old master revoked later', async () => {
+    const master = await startRedis()
+    const link = await openTcpProxy(master.url)
+    const replica = await startRedis({
+      args: ['--replicaof', '127.0.0.1', String(link.port), '--repl-diskless-sync-delay', '0'],
+    })
+    onTestFinished(async () => {
+      await Promise.all([replica.stop(), master.stop(), link.close()])
+    })
+    const { one, two, cables, create, change } = await openPair(master.url)
+    const [kept, revoked, late] = [await create(SESSION), await create(SESSION), await create(SESSION)]
+    const narrowed = await create(USER_TOKEN)
+    await untilReplicated(master, replica)
+    link.stall()
+    await change(one, REVOKE, revoked)
+    await change(two, NARROW, narrowed)
+    const control = new Redis(replica.url)
+    onTestFinished(() => control.disconnect())
+    expect(await control.exists(`token:${parseToken(revoked).key}`)).toBe(1)
+    await control.call('REPLICAOF', 'NO', 'ONE')
+
+    cables[0].lead(replica.url)
+    cables[0].cut()
+    const asked = ask([one], { revoked: [VIEWER, revoked], narrowed: [DELEGATE, narrowed] })
+    await untilAccepted([one], kept)
+    await change(two, REVOKE, late)
+    cables[1].lead(replica.url)
+    cables[1].cut()
+    await untilAccepted([two], kept)
+    await asked.stop()
+
+    expect(asked.codes.get('revoked')).not.toContain('accepted')
+    expect(asked.codes.get('narrowed')).not.toContain('accepted')
+    for (const porthor of [one, two]) {
+      expect((await porthor.ask(VIEWER, { token: revoked })).code).toBe('UNAUTHENTICATED')
+      await vi.waitFor(
+        async () => expect((await porthor.ask(VIEWER, { token: late })).code).toBe('UNAUTHENTICATED'),
+        PATIENT,
+      )
+    }
+  })
+
+  it('is not asked while PostgreSQL cannot say what changed: requests are UNAVAILABLE, and then decided', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'porthor-rdb-'))
+    onTestFinished(() => rm(dir, { recursive: true, force: true }))
+    const args = ['--dir', dir]
+    let redis: RedisProcess = await startRedis({ args })
+    onTestFinished(() => redis.stop())
+    const database = await freshDatabase()
+    onTestFinished(() => database.drop())
+    const cable = await openTcpProxy(database.url)
+    onTestFinished(() => cable.close())
+    const secrets = serverSecrets()
+    const env = { ...secrets, DATABASE_URL: cable.through(database.url), REDIS_URL: redis.url }
+    const porthor = await openPorthor(env, systemClock)
+    onTestFinished(() => porthor.close())
+    const { data } = await porthor.ask(SESSION, { token: secrets.BOOTSTRAP_TOKEN })
+    const { token } = (data as { made: { token: string } }).made
+    const control = new Redis(redis.url)
+    control.on('error', () => undefined)
+    onTestFinished(() => control.disconnect())
+    await control.save()
+    await porthor.ask(REVOKE, { token: secrets.BOOTSTRAP_TOKEN, variables: { key: parseToken(token).key } })
+
+    await cable.refuse()
+    await redis.kill()
+    redis = await startRedis({ port: redis.port, args })
+    expect((await porthor.ask(VIEWER, { token })).code).toBe('UNAVAILABLE')
+    await cable.pass()
+    await vi.waitFor(
+      async () => expect((await porthor.ask(VIEWER, { token })).code).toBe('UNAUTHENTICATED'),
+      PATIENT,
+    )
+  })
+})
