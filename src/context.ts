@@ -1,18 +1,23 @@
 import { Cluster } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
+import type { TokenKey } from './domain/token.ts'
 import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { Fernet } from './lib/fernet.ts'
 import { AuditService } from './services/audit-service.ts'
 import { AuthenticationGuard } from './services/authentication-guard.ts'
 import { Authenticator } from './services/authenticator.ts'
+import { ClockCheck } from './services/clock-check.ts'
 import { KeyCheck } from './services/key-check.ts'
+import { OrphanService } from './services/orphan-service.ts'
+import { OrphanWatch } from './services/orphan-watch.ts'
 import type { Services } from './services/services.ts'
 import { TokenCacheService } from './services/token-cache-service.ts'
 import { TokenDirectory } from './services/token-directory.ts'
 import { TokenIssuer } from './services/token-issuer.ts'
 import { TokenModificationService } from './services/token-modification-service.ts'
+import { TokenNames } from './services/token-names.ts'
 import { TokenRevocationService } from './services/token-revocation-service.ts'
 import { TokenService } from './services/token-service.ts'
 import { UpkeepService } from './services/upkeep-service.ts'
@@ -20,6 +25,7 @@ import { UsageRecorder } from './services/usage-recorder.ts'
 import { AuditDatabase } from './stores/audit-database.ts'
 import { type Broadcast, openPostgresBroadcast } from './stores/broadcast.ts'
 import { HistoryListing } from './stores/history-listing.ts'
+import { OrphanDatabase } from './stores/orphan-database.ts'
 import { PostgresTokenStore } from './stores/postgres-token-store.ts'
 import { openPool, openPrisma } from './stores/prisma.ts'
 import { openRedis } from './stores/redis.ts'
@@ -28,7 +34,7 @@ import type { RedisClient } from './stores/redis-commands.ts'
 import { RedisReplay } from './stores/redis-replay.ts'
 import { RedisRunDatabase } from './stores/redis-run-database.ts'
 import { assertRedisUsable } from './stores/redis-setup.ts'
-import { RedisTokenStore } from './stores/redis-token-store.ts'
+import { RedisTokenStore, tokenKeyOf } from './stores/redis-token-store.ts'
 import { RedisTracking } from './stores/redis-tracking.ts'
 import { RedisWrites } from './stores/redis-writes.ts'
 import { SealedRecords } from './stores/sealed-record.ts'
@@ -62,14 +68,28 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   const { clock, log } = outside
   const prisma = openPrisma(config.databaseUrl.reveal(), log)
   const database = new TokenDatabase(prisma)
-  const { tokens, openBroadcast, close: closeStore } = openTokenStore(config, prisma, outside)
+  const {
+    tokens,
+    openBroadcast,
+    close: closeStore,
+  } = openTokenStore(config, prisma, outside, (keys) => orphanWatch.onChange(keys))
 
   const issuer = new TokenIssuer({ tokens, database, log })
   const broadcast = openBroadcast(() => tokenCache.clear())
+  const orphanDatabase = new OrphanDatabase(prisma)
+  const orphans = new OrphanService({ orphans: orphanDatabase, tokens, database, clock, log })
+  const orphanWatch = new OrphanWatch({
+    orphans,
+    database: orphanDatabase,
+    tokens,
+    log,
+    size: config.tokenCacheSize,
+  })
   const tokenCache = new TokenCacheService({
     tokens,
     database,
     issuer,
+    orphanWatch,
     broadcast,
     clock,
     log,
@@ -82,6 +102,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
   const keys = new KeyCheck({ tokens, clock, log })
   const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
+  const clocks = new ClockCheck({ readSkew: () => upkeepDatabase.readClockSkew(), log })
   const services: Services = {
     authenticator,
     guard: new AuthenticationGuard({
@@ -94,6 +115,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     tokens: new TokenService({
       tokens,
       issuer,
+      names: new TokenNames({ tokens, database, clock, log }),
       clock,
       knownScopes: config.knownScopes,
       tokenLifetime: config.tokenLifetime,
@@ -117,6 +139,8 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     upkeep: new UpkeepService({
       database: upkeepDatabase,
       tokens,
+      orphans,
+      clocks,
       clock,
       log,
       historyRetention: config.historyRetention,
@@ -126,6 +150,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       database,
       audit: new AuditDatabase(prisma),
       keys,
+      clocks,
       clock,
       knownScopes: config.knownScopes,
     }),
@@ -144,6 +169,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     },
     close: async () => {
       await usage.flush()
+      await orphanWatch.close()
       await broadcast.close()
       await closeStore()
       await prisma.$disconnect()
@@ -166,7 +192,12 @@ interface OpenTokenStore {
   readonly close: () => Promise<void>
 }
 
-function openTokenStore(config: Config, prisma: PrismaClient, outside: Outside): OpenTokenStore {
+function openTokenStore(
+  config: Config,
+  prisma: PrismaClient,
+  outside: Outside,
+  onChange: (keys: readonly TokenKey[] | null) => void,
+): OpenTokenStore {
   const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, trackedCopies } = config
   const { clock, log } = outside
   const records = new SealedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
@@ -184,7 +215,7 @@ function openTokenStore(config: Config, prisma: PrismaClient, outside: Outside):
     const replicas = config.redisWaitReplicas
     const writer = replicas > 0 ? openRedis(redisUrl.reveal(), log, guard) : redis
     const store = new RedisTokenStore({ redis, writes: new RedisWrites(writer, replicas), records, clock })
-    const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside) : undefined
+    const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside, onChange) : undefined
     return {
       tokens: tracked?.tokens ?? store,
       openBroadcast: (onMessage) =>
@@ -213,6 +244,7 @@ function track(
   redis: RedisClient,
   cacheSize: number,
   { clock, log }: Outside,
+  onChange: (keys: readonly TokenKey[] | null) => void,
 ): { readonly tokens: TokenStore; readonly close: () => void } | undefined {
   if (redis instanceof Cluster) {
     log.info('keeping no copies of records: in a Redis Cluster each node tells of its own changes only')
@@ -224,6 +256,10 @@ function track(
     size: COPIES_PER_ENTRY * cacheSize,
     isLive: () => tracking.isLive,
   })
-  const tracking = new RedisTracking({ redis, clock, onChange: (keys) => tokens.onChange(keys), log })
+  const forget = (redisKeys: readonly string[] | null) => {
+    tokens.onChange(redisKeys)
+    onChange(redisKeys?.map(tokenKeyOf) ?? null)
+  }
+  const tracking = new RedisTracking({ redis, clock, onChange: forget, log })
   return { tokens, close: () => tracking.close() }
 }

@@ -14,8 +14,8 @@ export async function maintain(env: Environment, { json }: { readonly json?: boo
   })
   if (json) return print(JSON.stringify(report ?? { busy: true }))
   if (!report) return print('Another process is at it already: nothing to do.')
-  const { expired, truncated, swept } = report
+  const { expired, truncated, orphaned, swept } = report
   print(
-    `Removed ${expired} expired tokens, ${truncated} history entries past their retention and ${swept} entries of the token store.`,
+    `Removed ${expired} expired tokens, ${truncated} history entries past their retention and ${swept} entries of the token store, and revoked ${orphaned} tokens whose parent is gone.`,
   )
 }

@@ -77,7 +77,8 @@ function createProgram(env: Environment, outcome: Outcome): Command {
     .description(
       'find where the stores disagree: exits with 0 when clean, 1 with findings left, 2 if it could not run',
     )
-    .option('--fix', 'mend what can be mended')
+    .option('--fix', 'fix what can be fixed; what cannot be read is kept')
+    .option('--delete-unreadable', 'with --fix: also delete records that cannot be read')
     .option('--json', 'print a JSON object for each finding')
     .action(async (flags: AuditFlags) => {
       outcome.codeOfFailure = COULD_NOT_AUDIT

@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Config, type Environment, isProduction, loadConfig } from '../config.ts'
 import { assertStoreUsable, openProcess, type ProcessContext } from '../context.ts'
+import { UnavailableError } from '../domain/errors.ts'
 import { systemClock } from '../lib/clock.ts'
 import { createLogger } from '../lib/logger.ts'
 import { closeServer, createServer } from '../server.ts'
@@ -32,10 +33,8 @@ export async function serve(env: Environment): Promise<void> {
     await assertStoreUsable(config)
     const process = openProcess(config, { clock: systemClock, log })
     const stopUpkeep = startUpkeep(process)
-    process.services.keys
-      .warn()
-      .catch((error: unknown) => log.warn({ err: error }, 'could not check SESSION_SECRET'))
     try {
+      await checkKeys(process)
       await listenUntil(stop, process, isProduction(env), (url) => {
         if (!isProduction(env)) globalThis.process.stdout.write(welcome(url, env, database, config))
       })
@@ -47,6 +46,19 @@ export async function serve(env: Environment): Promise<void> {
     await database.close()
   }
   log.info('stopped')
+}
+
+/**
+ * Refuses to start where no record of the token store can be read, and logs how many cannot while the server is up.
+ * While the store is unavailable nothing is known, and the server starts.
+ */
+async function checkKeys({ services: { keys }, log }: ProcessContext): Promise<void> {
+  const isUnknown = (error: unknown): void => {
+    if (!(error instanceof UnavailableError)) throw error
+    log.warn({ err: error }, 'could not check SESSION_SECRET')
+  }
+  await keys.requireAny().catch(isUnknown)
+  keys.warn().catch(isUnknown)
 }
 
 async function listenUntil(

@@ -10,7 +10,12 @@ import type { TokenData, TokenKey } from './token.ts'
 export type Actor =
   | { readonly kind: 'bootstrap' }
   | { readonly kind: 'operator' }
-  | { readonly kind: 'token'; readonly data: TokenData }
+  | {
+      readonly kind: 'token'
+      readonly data: TokenData
+      /** Whether the database says that another token made this one; `undefined` while it was not asked. */
+      readonly hasParent?: boolean
+    }
 
 const ADMIN_SCOPES: Scopes = [ADMIN_SCOPE]
 
@@ -43,10 +48,12 @@ export function requireSelfOrAdmin(actor: Actor, username: string): void {
 }
 
 /**
- * Whether the actor is a token that another one delegated: what it could make would not have to be revoked with it.
+ * Whether the actor is a token that another one delegated, or made where delegated tokens may: what it makes has to end
+ * with it.
  */
 export const isDelegated = (actor: Actor): boolean =>
-  actor.kind === 'token' && (actor.data.type === 'internal' || actor.data.type === 'notebook')
+  actor.kind === 'token' &&
+  (actor.hasParent === true || actor.data.type === 'internal' || actor.data.type === 'notebook')
 
 /** @throws {PorthorError} `PERMISSION_DENIED` for a delegated token, unless such tokens may create and modify others. */
 export function requireMayChangeTokens(actor: Actor, mayDelegatedTokensCreate: boolean): void {

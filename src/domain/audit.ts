@@ -1,4 +1,5 @@
-import { isSameScopes, type KnownScopes, type Scopes } from './scope.ts'
+import { earlier } from './lifetime.ts'
+import { intersect, isSameScopes, type KnownScopes, type Scopes } from './scope.ts'
 import { isExpired, type TokenData, type TokenKey, type TokenType } from './token.ts'
 
 /** Every way in which the stores can disagree, or lineage be broken. */
@@ -10,6 +11,7 @@ export const FINDING_KINDS = [
   'outlives-parent',
   'orphan',
   'unknown-scope',
+  'history-ids',
 ] as const
 
 export type FindingKind = (typeof FINDING_KINDS)[number]
@@ -17,7 +19,8 @@ export type FindingKind = (typeof FINDING_KINDS)[number]
 /** One disagreement. `detail` is for people: what differs, which scope, what is damaged. Holds no secret. */
 export interface Finding {
   readonly kind: FindingKind
-  readonly key: TokenKey
+  /** `null` where it is about no token. */
+  readonly key: TokenKey | null
   /** `null` where a damaged record does not tell. */
   readonly username: string | null
   readonly detail: string
@@ -92,6 +95,47 @@ export function auditStray(key: TokenKey, entry: StoredEntry, known: KnownScopes
     ...unknownScopes(entry.data, known),
   ]
 }
+
+/** Share of the numbers of history events after which the audit warns, so that there is time to act. */
+const WARN_AT_SHARE = 0.7
+
+/**
+ * What is wrong where the numbers of history events come to their end: the column is an integer of 32 bits, and without
+ * a number no token can be created, changed or revoked.
+ */
+export function auditHistoryIds({ last, max }: HistoryIds): Finding[] {
+  const share = last / max
+  if (share <= WARN_AT_SHARE) return []
+  const detail = `${Math.floor(share * 100)} % of the numbers of history events are used up (${last} of ${max}): see docs/operations.md`
+  return [{ kind: 'history-ids', key: null, username: null, detail }]
+}
+
+/** The number of the last history event, and the largest that there can be. */
+export interface HistoryIds {
+  readonly last: number
+  readonly max: number
+}
+
+/** What both stores let a token do, and its parent's row: what any of them has taken from it stays taken. */
+export const agreedReach = (row: AuditedRow, data: TokenData): Reach => ({
+  scopes: intersect(row.scopes, data.scopes),
+  expiresAt: earlier(earlier(row.expiresAt, data.expiresAt), row.parentExpiresAt),
+})
+
+/** What is left of a descendant once a token is left with `agreed`: scopes only where the sides differed in them. */
+export const reachBelow = (child: Reach, row: AuditedRow, data: TokenData): Reach => {
+  const agreed = agreedReach(row, data)
+  return {
+    scopes: isSameScopes(row.scopes, data.scopes) ? child.scopes : intersect(child.scopes, agreed.scopes),
+    expiresAt: earlier(child.expiresAt, agreed.expiresAt),
+  }
+}
+
+/** Rights and lifetime of a token. */
+export type Reach = Pick<AuditedRow, 'scopes' | 'expiresAt'>
+
+export const isSameReach = (left: Reach, right: Reach): boolean =>
+  isSameScopes(left.scopes, right.scopes) && left.expiresAt?.getTime() === right.expiresAt?.getTime()
 
 function differences(row: AuditedRow, data: TokenData): string[] {
   const isSame = {

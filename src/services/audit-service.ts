@@ -1,5 +1,4 @@
-import { type AuditedRow, auditRow, auditStray, type Finding, type FindingKind } from '../domain/audit.ts'
-import { INTERNAL_ACTOR } from '../domain/history.ts'
+import { type AuditedRow, auditHistoryIds, auditRow, auditStray, type Finding } from '../domain/audit.ts'
 import { floorToSecond } from '../domain/lifetime.ts'
 import type { KnownScopes } from '../domain/scope.ts'
 import type { TokenData, TokenKey } from '../domain/token.ts'
@@ -8,22 +7,25 @@ import { slicesOf } from '../lib/slices.ts'
 import type { AuditDatabase } from '../stores/audit-database.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { StoredEntry, TokenStore } from '../stores/token-store.ts'
-import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
+import { AuditRepair } from './audit-repair.ts'
+import type { ClockCheck } from './clock-check.ts'
 import type { KeyCheck } from './key-check.ts'
-import { lockTrees } from './token-tree.ts'
 
 export interface AuditServiceDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly audit: AuditDatabase
   readonly keys: KeyCheck
+  readonly clocks: ClockCheck
   readonly clock: Clock
   readonly knownScopes: KnownScopes
 }
 
 export interface AuditOptions {
-  /** Whether to mend what can be mended. */
+  /** Whether to fix what can be fixed. */
   readonly fix: boolean
+  /** Whether to delete records that cannot be read too, and what depends on them. */
+  readonly deleteUnreadable?: boolean
   /** Is told how many records were looked at so far. */
   readonly onProgress?: (done: number) => void
 }
@@ -51,15 +53,6 @@ const SETTLED_MS = 60_000
  */
 const UNSWEPT_MS = 2 * 60 * 60_000
 
-/** A row that may be at fault, held, with its entry and what is wrong. */
-interface Suspect {
-  readonly token: LockedToken
-  readonly entry: StoredEntry | undefined
-  readonly findings: readonly Finding[]
-}
-
-const ORIGIN = { actor: INTERNAL_ACTOR, ipAddress: null }
-
 /**
  * Finds every disagreement between the two stores. Tokens come and go meanwhile, so each finding is
  * looked at again, with its row held, before it is told or mended. Every mending can be repeated, so
@@ -67,6 +60,8 @@ const ORIGIN = { actor: INTERNAL_ACTOR, ipAddress: null }
  */
 export class AuditService {
   readonly #deps: AuditServiceDeps
+  /** By how much this machine's clock is ahead of the database's: where it fixes something, an audit goes by the latter. */
+  #aheadMs = 0
 
   constructor(deps: AuditServiceDeps) {
     this.#deps = deps
@@ -75,24 +70,28 @@ export class AuditService {
   /**
    * Goes through all rows, and then through the entries that have none.
    *
-   * @throws {Error} Nothing is mended, for the keys are those of another store.
+   * @throws {Error} Nothing is fixed, for the keys are those of another store.
+   * @throws {ClockSkewError} Nothing is fixed.
    * @throws {UnavailableError}
    */
-  async *run({ fix, onProgress = () => undefined }: AuditOptions): AsyncGenerator<AuditedFinding> {
+  async *run(options: AuditOptions): AsyncGenerator<AuditedFinding> {
     const { audit, tokens } = this.#deps
-    // What cannot be opened is deleted.
+    const { fix, onProgress = () => undefined } = options
     if (fix) await this.#deps.keys.requireCurrent()
+    this.#aheadMs = fix ? await this.#deps.clocks.requireAgreement() : 0
+    const ids = await audit.historyIds()
+    if (ids) yield* auditHistoryIds(ids).map((finding) => ({ ...finding, isFixed: false }))
     let done = 0
     for await (const rows of audit.rows(BATCH)) {
       const suspects = await this.#suspectRows(rows)
-      for (const slice of slicesOf(suspects, HELD_AT_ONCE)) yield* await this.#confirmRows(slice, fix)
+      for (const slice of slicesOf(suspects, HELD_AT_ONCE)) yield* await this.#confirmRows(slice, options)
       done += rows.length
       onProgress(done)
     }
     for await (const keys of tokens.scan()) {
       const strays = await this.#strays(keys)
       // A second look: a creation or a revocation may have been on its way between the two stores.
-      if (strays.size > 0) yield* await this.#confirmStrays(await this.#strays([...strays.keys()]), fix)
+      if (strays.size > 0) yield* await this.#confirmStrays(await this.#strays([...strays.keys()]), options)
       done += keys.length
       onProgress(done)
     }
@@ -105,7 +104,10 @@ export class AuditService {
   }
 
   /** Looks again with the rows held: what was on its way between the stores has then arrived. */
-  #confirmRows(keys: readonly TokenKey[], fix: boolean): Promise<AuditedFinding[]> {
+  #confirmRows(
+    keys: readonly TokenKey[],
+    { fix, deleteUnreadable = false }: AuditOptions,
+  ): Promise<AuditedFinding[]> {
     return this.#deps.database.changeTrees(async (tx) => {
       const held = new Map((await tx.lockAll(keys)).map((token) => [token.key, token]))
       const rows = await this.#deps.audit.find([...held.keys()])
@@ -118,66 +120,17 @@ export class AuditService {
         const findings = this.#audit(row, entry).filter(
           ({ kind }) => kind !== 'mismatch' || !edited.has(row.key),
         )
-        return token ? [{ token, entry, findings }] : []
+        return token ? [{ token, row, entry, findings }] : []
       })
-      const ended = fix ? await this.#mend(tx, suspects) : new Set<TokenKey>()
-      return suspects.flatMap(({ token, findings }) =>
+      const repair = new AuditRepair(this.#deps.tokens, tx, { now: this.#now(), deleteUnreadable })
+      const ended = fix ? await repair.fix(suspects) : new Set<TokenKey>()
+      return suspects.flatMap(({ token, entry, findings }) =>
         findings.map((finding) => ({
           ...finding,
-          isFixed: fix && (ended.has(token.key) || canMend(finding)),
+          isFixed: fix && (ended.has(token.key) || repair.isFixed(finding, entry)),
         })),
       )
     })
-  }
-
-  /** Mends what can be mended, and answers with the keys of the tokens that it has ended. */
-  async #mend(tx: TreeTransaction, suspects: readonly Suspect[]): Promise<ReadonlySet<TokenKey>> {
-    await tx.edit(
-      suspects.flatMap((suspect) => this.#editFor(suspect)),
-      ORIGIN,
-      this.#now(),
-    )
-    const damaged = suspects.filter(({ findings }) => has(findings, 'malformed'))
-    await this.#deps.tokens.delete(damaged.map(({ token }) => token.key))
-    const misplaced = suspects.filter(isMisplaced)
-    const dead = suspects.filter((suspect) => has(suspect.findings, 'db-only') && !isMisplaced(suspect))
-    // Nothing below a token that has ended may go on. Its own row is left to upkeep.
-    const [roots = [], ...below] = await lockTrees(
-      tx,
-      [...misplaced, ...dead].map(({ token }) => token),
-    )
-    const spared = new Set(dead.map(({ token }) => token.key))
-    return this.#end(tx, [roots.filter(({ key }) => !spared.has(key)), ...below])
-  }
-
-  async #end(tx: TreeTransaction, levels: readonly (readonly LockedToken[])[]): Promise<Set<TokenKey>> {
-    const keys = levels
-      .flat()
-      .map(({ key }) => key)
-      .reverse()
-    await this.#deps.tokens.delete(keys)
-    await tx.revoke(keys, ORIGIN, this.#now())
-    return new Set(keys)
-  }
-
-  /**
-   * The token store decides: a row without an entry ends now, for upkeep to remove, and scopes become
-   * those of the entry.
-   */
-  #editFor({ token, entry, findings }: Suspect): Edit[] {
-    const isDead = has(findings, 'db-only')
-    const hasOtherScopes = findings.some(
-      ({ kind, detail }) => kind === 'mismatch' && detail.includes('scopes'),
-    )
-    if (!isDead && !hasOtherScopes) return []
-    const scopes = hasOtherScopes && entry && 'data' in entry ? entry.data.scopes : token.scopes
-    const old = {
-      tokenName: undefined,
-      scopes: hasOtherScopes ? token.scopes : undefined,
-      expiresAt: isDead ? token.expiresAt : undefined,
-    }
-    const expiresAt = isDead ? this.#now() : token.expiresAt
-    return [{ key: token.key, tokenName: token.tokenName, scopes, expiresAt, old }]
   }
 
   /** Those of `keys` that have an entry, but no row, and for whose row there is no more excuse. */
@@ -198,10 +151,17 @@ export class AuditService {
     return isCommitted && !isUnswept
   }
 
-  async #confirmStrays(strays: ReadonlyMap<TokenKey, StoredEntry>, fix: boolean): Promise<AuditedFinding[]> {
-    if (fix) await this.#deps.tokens.delete([...strays.keys()])
+  async #confirmStrays(
+    strays: ReadonlyMap<TokenKey, StoredEntry>,
+    { fix, deleteUnreadable = false }: AuditOptions,
+  ): Promise<AuditedFinding[]> {
+    const isDeleted = (entry: StoredEntry) => fix && (deleteUnreadable || 'data' in entry)
+    await this.#deps.tokens.delete([...strays].filter(([, entry]) => isDeleted(entry)).map(([key]) => key))
     return [...strays].flatMap(([key, entry]) =>
-      auditStray(key, entry, this.#deps.knownScopes).map((finding) => ({ ...finding, isFixed: fix })),
+      auditStray(key, entry, this.#deps.knownScopes).map((finding) => ({
+        ...finding,
+        isFixed: isDeleted(entry),
+      })),
     )
   }
 
@@ -210,17 +170,6 @@ export class AuditService {
   }
 
   #now(): Date {
-    return floorToSecond(this.#deps.clock.now())
+    return floorToSecond(new Date(this.#deps.clock.now().getTime() - this.#aheadMs))
   }
 }
-
-const has = (findings: readonly Finding[], wanted: FindingKind): boolean =>
-  findings.some(({ kind }) => kind === wanted)
-
-/** Whether its place in the lineage is one that no token may have. */
-const isMisplaced = ({ findings }: Suspect): boolean =>
-  has(findings, 'orphan') || has(findings, 'outlives-parent')
-
-/** A mismatch is mended where it is of scopes alone; what else differs, and unknown scopes, are for people. */
-const canMend = ({ kind, detail }: Finding): boolean =>
-  kind === 'malformed' || kind === 'db-only' || (kind === 'mismatch' && detail === 'scopes')

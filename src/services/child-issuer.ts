@@ -21,6 +21,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { ChildQuery, LockedParent, TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import { grantedByBoth, readHeld } from './current-token.ts'
+import type { OrphanWatch } from './orphan-watch.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 
 /** Where an answer came from. */
@@ -43,6 +44,7 @@ export interface ChildIssuerDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly issuer: TokenIssuer
+  readonly orphanWatch: Pick<OrphanWatch, 'note' | 'onChange'>
   readonly clock: Clock
   readonly log: Logger
   readonly limits: DelegationLimits
@@ -80,6 +82,8 @@ export class ChildIssuer {
 
   /** Issues a child, unless another process has done so meanwhile. */
   create(child: ChildRequest): Promise<DelegatedToken> {
+    // Before anything is issued: word that the parent is gone may come before the answer.
+    this.#deps.orphanWatch.note(child.parent.token.key)
     return this.#deps.issuer.transaction(child.parent.token.key, async (tx, issue) => {
       const { parent, row } = await this.#hold(tx, child)
       const current: ChildRequest = { ...child, parent }
@@ -128,7 +132,11 @@ export class ChildIssuer {
   async #hold(tx: TokenTransaction, { parent, request }: ChildRequest): Promise<Held> {
     const row = await tx.lockForDelegation(shapeOf(parent, request), this.#deps.limits)
     const { data } = await readHeld(this.#deps, tx, row, parent)
-    if (!data) throw new UnauthenticatedError('unknown')
+    if (!data) {
+      // What was delegated from it earlier may have to end with it.
+      this.#deps.orphanWatch.onChange([parent.token.key])
+      throw new UnauthenticatedError('unknown')
+    }
     if (!row) {
       this.#deps.log.error(
         { tokenKey: parent.token.key, username: parent.username },

@@ -56,11 +56,12 @@ export async function holdCurrentToken(
   actor: Actor,
 ): Promise<Actor> {
   if (actor.kind !== 'token') return actor
-  const { data, row } = await readHeld(deps, tx, await tx.hold(actor.data.token.key), actor.data)
+  const row = await tx.hold(actor.data.token.key)
+  const { data } = await readHeld(deps, tx, row, actor.data)
   if (!data || !row) throw new UnauthenticatedError('unknown')
   const current = grantedByBoth(data, row)
   if (isExpired(current, deps.clock.now())) throw new UnauthenticatedError('unknown')
-  return { kind: 'token', data: current }
+  return { kind: 'token', data: current, hasParent: row.hasParent }
 }
 
 /** Names whose turn it is: creations of one current token wait for each other, those of others do not. */

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../lib/clock.ts'
+import { slicesOf } from '../lib/slices.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 
 export interface KeyCheckDeps {
@@ -10,6 +11,8 @@ export interface KeyCheckDeps {
 
 /** Records that others have sealed since the last one that we can open: one may be anybody's. */
 const MANY = 2
+
+const DECRYPTED_AT_A_TIME = 100
 
 /**
  * Whether this process has the keys of those who write the token store. A record without its key counts as
@@ -23,14 +26,34 @@ export class KeyCheck {
   }
 
   /**
-   * Logs an error where no record can be opened.
+   * Logs an error with the number of records that no encryption key opens, where there are any. Looks at every record.
    *
    * @throws {UnavailableError}
    */
   async warn(): Promise<void> {
+    let records = 0
+    let unreadable = 0
+    for await (const entry of this.#entries()) {
+      records += 1
+      if ('fault' in entry && entry.sealedAt) unreadable += 1
+    }
+    if (unreadable === 0) return
+    this.#deps.log.error(
+      { unreadable, records },
+      'records of the token store cannot be read with the keys of SESSION_SECRET: their tokens are not accepted',
+    )
+  }
+
+  /**
+   * For a server that is about to start.
+   *
+   * @throws {Error} No record can be read, so that no token would be accepted that was issued before.
+   * @throws {UnavailableError}
+   */
+  async requireAny(): Promise<void> {
     if (await this.#opensNone()) {
-      this.#deps.log.error(
-        'no record of the token store can be opened with a key of SESSION_SECRET: no token of before is accepted',
+      throw new Error(
+        `${OPENS_NONE}, so no token of before would be accepted: set the keys that its records were written with. Where these are lost, empty the token store: see "Encryption keys" in docs/operations.md.`,
       )
     }
   }
@@ -44,7 +67,7 @@ export class KeyCheck {
   async requireRight(): Promise<void> {
     if (await this.#opensNone()) {
       throw new Error(
-        `${OPENS_NONE}, so nothing was made: ${ADVICE}; or, where they were changed on purpose, make the first token by the API.`,
+        `${OPENS_NONE}, so nothing was made: ${ADVICE}; or, where these are lost, empty the token store first.`,
       )
     }
   }
@@ -56,7 +79,7 @@ export class KeyCheck {
    * @throws {UnavailableError}
    */
   async requireCurrent(): Promise<void> {
-    if (await this.#opensNone()) throw new Error(`${OPENS_NONE}, so nothing was mended: ${ADVICE}.`)
+    if (await this.#opensNone()) throw new Error(`${OPENS_NONE}, so nothing was fixed: ${ADVICE}.`)
     const now = this.#deps.clock.now().getTime()
     let lastOwn = 0
     let newestForeign: number[] = []
@@ -69,7 +92,7 @@ export class KeyCheck {
     }
     if (newestForeign.filter((sealedAt) => sealedAt > lastOwn).length < MANY) return
     throw new Error(
-      `The newest records of the token store were sealed with a key that SESSION_SECRET has not got, so nothing was mended: ${ADVICE}.`,
+      `The newest records of the token store were encrypted with a key that SESSION_SECRET does not have, so nothing was fixed: ${ADVICE}.`,
     )
   }
 
@@ -85,9 +108,12 @@ export class KeyCheck {
 
   async *#entries() {
     const { tokens } = this.#deps
-    for await (const keys of tokens.scan()) yield* (await tokens.inspect(keys)).values()
+    for await (const keys of tokens.scan()) {
+      // A few at a time: to decrypt many holds up the requests of a server.
+      for (const slice of slicesOf(keys, DECRYPTED_AT_A_TIME)) yield* (await tokens.inspect(slice)).values()
+    }
   }
 }
 
-const OPENS_NONE = 'No record of the token store can be opened with a key of SESSION_SECRET'
+const OPENS_NONE = 'No record of the token store can be read with a key of SESSION_SECRET'
 const ADVICE = 'set the keys of the server'

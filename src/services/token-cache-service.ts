@@ -27,6 +27,7 @@ import type { TokenDatabase } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import { ChildCache } from './child-cache.ts'
 import { ChildIssuer, type ChildRequest, type DelegatedToken } from './child-issuer.ts'
+import type { OrphanWatch } from './orphan-watch.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 
 export type { DelegatedToken, DelegationSource } from './child-issuer.ts'
@@ -40,6 +41,7 @@ export interface TokenCacheServiceDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly issuer: TokenIssuer
+  readonly orphanWatch: Pick<OrphanWatch, 'note' | 'onChange'>
   /** Tells every process to clear its caches. */
   readonly broadcast: Pick<Broadcast, 'send'>
   readonly clock: Clock

@@ -16,6 +16,7 @@ import { generateToken, NO_USER_INFO, type RootTokenData, type UserInfo } from '
 import { requireBotUsername, requireTokenName, requireUserInfo, requireUsername } from '../domain/user.ts'
 import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
 import type { TokenIssuer } from './token-issuer.ts'
+import type { TokenNames } from './token-names.ts'
 
 /** Who asks, and from which address. */
 export interface Caller {
@@ -47,6 +48,7 @@ type TokenFacts = Pick<RootTokenData, 'username' | 'scopes' | 'userInfo' | 'expi
 
 export interface TokenServiceDeps extends CurrentTokenDeps {
   readonly issuer: TokenIssuer
+  readonly names: TokenNames
   readonly knownScopes: KnownScopes
   /** Life of a session, in seconds. */
   readonly tokenLifetime: number
@@ -126,24 +128,27 @@ export class TokenService {
     this.#requireMayCreate(actor)
     toFacts(actor)
     const token = generateToken()
-    return this.#deps.issuer.transaction(currentTokenName(actor), async (tx, issue) => {
-      const current = await holdCurrentToken(this.#deps, tx, actor)
-      this.#requireMayCreate(current)
-      const { expiresAt, ...facts } = toFacts(current)
-      const parent = isDelegated(current) ? requireTokenData(current) : undefined
-      const data: RootTokenData = {
-        token,
-        type,
-        ...facts,
-        createdAt: this.#now(),
-        expiresAt: earlier(expiresAt, parent?.expiresAt ?? null),
-      }
-      await issue(
-        { data, tokenName, parentKey: parent?.token.key ?? null },
-        { actor: actorName(current), ipAddress },
-      )
-      return data
-    })
+    const nameOf = () => (tokenName === null ? undefined : { username: toFacts(actor).username, tokenName })
+    const make = () =>
+      this.#deps.issuer.transaction(currentTokenName(actor), async (tx, issue) => {
+        const current = await holdCurrentToken(this.#deps, tx, actor)
+        this.#requireMayCreate(current)
+        const { expiresAt, ...facts } = toFacts(current)
+        const parent = isDelegated(current) ? requireTokenData(current) : undefined
+        const data: RootTokenData = {
+          token,
+          type,
+          ...facts,
+          createdAt: this.#now(),
+          expiresAt: earlier(expiresAt, parent?.expiresAt ?? null),
+        }
+        await issue(
+          { data, tokenName, parentKey: parent?.token.key ?? null },
+          { actor: actorName(current), ipAddress },
+        )
+        return data
+      })
+    return this.#deps.names.retrying(nameOf, make)
   }
 
   #requireMayCreate(actor: Actor): void {

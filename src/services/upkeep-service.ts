@@ -3,10 +3,14 @@ import { addSeconds, floorToSecond } from '../domain/lifetime.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import type { UpkeepDatabase } from '../stores/upkeep-database.ts'
+import type { ClockCheck } from './clock-check.ts'
+import type { OrphanService } from './orphan-service.ts'
 
 export interface UpkeepServiceDeps {
   readonly database: UpkeepDatabase
   readonly tokens: TokenStore
+  readonly orphans: OrphanService
+  readonly clocks: ClockCheck
   readonly clock: Clock
   readonly log: Logger
   /** Age at which history is deleted, in seconds. */
@@ -18,6 +22,8 @@ export interface UpkeepReport {
   readonly expired: number
   /** History entries removed because of their age. */
   readonly truncated: number
+  /** Tokens revoked because their parent, or that of a token above them, was gone. */
+  readonly orphaned: number
   /** Expired entries removed from the token store; Redis does that by itself. */
   readonly swept: number
 }
@@ -36,11 +42,13 @@ export class UpkeepService {
   /**
    * @param onProgress Is told the number of records done so far.
    * @returns `undefined` where another process is at it already.
+   * @throws {ClockSkewError} Nothing was removed.
    * @throws {UnavailableError} What was done until then stays done.
    */
   async run(onProgress: (done: number) => void = () => undefined): Promise<UpkeepReport | undefined> {
-    const { database, tokens, log } = this.#deps
+    const { database, tokens, orphans, clocks, log } = this.#deps
     return database.alone(async () => {
+      await clocks.requireAgreement()
       const now = floorToSecond(this.#deps.clock.now())
       const cutoff = addSeconds(now, -this.#deps.historyRetention)
       let done = 0
@@ -52,7 +60,8 @@ export class UpkeepService {
       const expired = await inBatches(async () => step(await database.expire(now, BATCH)))
       const truncated = await inBatches(async () => step(await database.truncateHistory(cutoff, BATCH)))
       const swept = step(await tokens.sweep())
-      const report = { expired, truncated, swept }
+      const orphaned = step(await orphans.endAll())
+      const report = { expired, truncated, orphaned, swept }
       log.info(report, 'upkeep done')
       return report
     })

@@ -1,4 +1,4 @@
-import type { AuditedRow } from '../domain/audit.ts'
+import type { AuditedRow, HistoryIds } from '../domain/audit.ts'
 import { INTERNAL_ACTOR } from '../domain/history.ts'
 import { parseScopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
@@ -7,6 +7,9 @@ import { formatTimestamp } from './timestamp.ts'
 import { asking } from './unavailable.ts'
 
 type Row = Omit<AuditedRow, 'scopes'> & { readonly scopes: string }
+
+/** The largest `integer` of PostgreSQL. */
+const MAX_INTEGER = 2 ** 31 - 1
 
 /** Reads the token table for an audit: page by page, in the order of the keys. */
 export class AuditDatabase {
@@ -43,6 +46,22 @@ export class AuditDatabase {
           AND event_time > ${formatTimestamp(since)}::timestamp`,
     )
     return new Set(rows.map(({ token }) => token))
+  }
+
+  /** Which numbers of history events are used up; `undefined` where they have no end that anybody will see. */
+  async historyIds(): Promise<HistoryIds | undefined> {
+    const [row] = await asking(
+      'postgres',
+      () =>
+        this.#prisma.$queryRaw<{ last: number | null; isNarrow: boolean }[]>`
+        SELECT pg_sequence_last_value(sequence)::float8 AS last, is_narrow AS "isNarrow"
+        FROM (
+          SELECT pg_get_serial_sequence('token_change_history', 'id')::regclass AS sequence,
+                 atttypid = 'integer'::regtype AS is_narrow
+          FROM pg_attribute WHERE attrelid = 'token_change_history'::regclass AND attname = 'id'
+        ) AS ids WHERE has_sequence_privilege(sequence, 'USAGE, SELECT')`,
+    )
+    return row?.isNarrow && row.last !== null ? { last: row.last, max: MAX_INTEGER } : undefined
   }
 
   async #query(rest: Prisma.Sql): Promise<AuditedRow[]> {

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg'
 import { isExpired, type TokenData, type TokenKey } from '../domain/token.ts'
-import type { Clock } from '../lib/clock.ts'
+import { type Clock, systemClock } from '../lib/clock.ts'
 import type { SealedRecords } from './sealed-record.ts'
 import { formatTimestamp } from './timestamp.ts'
 import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
@@ -89,14 +89,18 @@ export class PostgresTokenStore implements TokenStore {
   }
 
   async sweep(): Promise<number> {
-    const now = formatTimestamp(this.#clock.now())
     let swept = 0
     for (let isDone = false; !isDone; ) {
       const { rowCount } = await asking('postgres', () =>
         this.#pool.query(
           `DELETE FROM porthor_token_store WHERE token IN (
-             SELECT token FROM porthor_token_store WHERE expires <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
-          [now, BATCH],
+             SELECT token FROM porthor_token_store
+             WHERE expires <= $1::timestamp
+               - greatest(interval '0', $2::timestamp - (statement_timestamp() AT TIME ZONE 'UTC'))
+             LIMIT $3 FOR UPDATE SKIP LOCKED)`,
+          [this.#clock.now(), systemClock.now(), BATCH].map((value) =>
+            value instanceof Date ? formatTimestamp(value) : value,
+          ),
         ),
       )
       isDone = (rowCount ?? 0) < BATCH

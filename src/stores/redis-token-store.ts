@@ -14,6 +14,9 @@ export const REDIS_PREFIX = 'token:'
 
 const redisKey = (key: TokenKey): string => REDIS_PREFIX + key
 
+/** The token whose record a key of Redis names. */
+export const tokenKeyOf = (key: string): TokenKey => toTokenKey(key.slice(REDIS_PREFIX.length))
+
 /** Commands sent at a time: enough to fill the wire, too few to make other requests wait. */
 const BATCH = 500
 

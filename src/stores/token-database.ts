@@ -10,7 +10,13 @@ import { formatScopes, parseScopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../generated/prisma/client.ts'
-import { type HeldToken, holdToken, isTokenBeingRevoked, type TokenHolder } from './current-token.ts'
+import {
+  type HeldCurrentToken,
+  type HeldToken,
+  holdToken,
+  isTokenBeingRevoked,
+  type TokenHolder,
+} from './current-token.ts'
 import { expireChildren, expireNamed } from './expiry.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { TreeTransaction } from './tree-transaction.ts'
@@ -167,7 +173,7 @@ export class TokenTransaction implements TokenHolder {
     return count
   }
 
-  hold(key: TokenKey): Promise<HeldToken | undefined> {
+  hold(key: TokenKey): Promise<HeldCurrentToken | undefined> {
     return holdToken(this.#tx, key)
   }
 

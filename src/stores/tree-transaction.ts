@@ -61,6 +61,14 @@ export class TreeTransaction {
     return token
   }
 
+  /** Takes the token of that name. `undefined` when there is none. */
+  async lockNamed(username: string, tokenName: string): Promise<LockedToken | undefined> {
+    const [token] = await this.#lock(
+      Prisma.sql`WHERE token.username = ${username} AND token.token_name = ${tokenName}`,
+    )
+    return token
+  }
+
   /** Takes those of `keys` that there are. */
   lockAll(keys: readonly TokenKey[]): Promise<LockedToken[]> {
     return this.#lock(Prisma.sql`WHERE token.token = ANY (${keys}) ORDER BY token.token`)

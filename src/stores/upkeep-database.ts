@@ -1,6 +1,7 @@
 import pg from 'pg'
 import type { TokenKey } from '../domain/token.ts'
 import type { PrismaClient } from '../generated/prisma/client.ts'
+import { readClockSkew } from './database-clock.ts'
 import { expireTokens } from './expiry.ts'
 import { poolConfig } from './prisma.ts'
 import { formatTimestamp } from './timestamp.ts'
@@ -37,6 +38,11 @@ export class UpkeepDatabase {
     } finally {
       await client.end().catch(() => undefined)
     }
+  }
+
+  /** How far this machine's clock is ahead of the database's, in milliseconds. */
+  readClockSkew(): Promise<number> {
+    return readClockSkew(this.#prisma)
   }
 
   /** Deletes up to `limit` expired tokens, with an `expire` entry each. Answers how many. */

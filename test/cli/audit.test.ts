@@ -144,7 +144,8 @@ describe('porthor audit', () => {
         '2 findings, 0 fixed.\n',
       ].join('\n'),
     ])
-    expect(stderr).toContain('no record of the token store can be opened with a key of SESSION_SECRET')
+    expect(stderr).toContain('records of the token store cannot be read with the keys of SESSION_SECRET')
+    expect(stderr).toContain('1 record cannot be read, and is kept.')
   })
 
   it('in development makes up no key for a database that it is given, nor takes one that was made for another', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { runPorthor } from '../support/cli.ts'
+import { runPorthor, runPorthorAt } from '../support/cli.ts'
 import { faultsIn, runHere } from '../support/command.ts'
 import { type Harness, openHarness } from '../support/harness.ts'
 import { waitForLocks } from '../support/heart.ts'
@@ -37,15 +37,40 @@ describe('porthor maintenance', () => {
     expect(await runPorthor(['maintenance'], environment())).toMatchObject({
       code: 0,
       stdout:
-        'Removed 1 expired tokens, 2 history entries past their retention and 1 entries of the token store.\n',
+        'Removed 1 expired tokens, 2 history entries past their retention and 1 entries of the token store, and revoked 0 tokens whose parent is gone.\n',
       stderr: '',
     })
     expect(Object.keys(await rowsOf(h, [expired, living]))).toEqual([keyOf(living)])
     expect(await maintain(['--json'])).toMatchObject({
       code: 0,
-      stdout: '{"expired":0,"truncated":0,"swept":0}\n',
+      stdout: '{"expired":0,"truncated":0,"orphaned":0,"swept":0}\n',
       stderr: '',
     })
+  })
+
+  it('with a clock that is wrong by an hour removes nothing that lives, says so and fails', async () => {
+    const [token, expired] = [await makeRoot(h, { endsIn: 5_100 }), await makeRoot(h, { endsIn: 300 })]
+    const tokens = [token, expired]
+    const before = await rowsOf(h, tokens)
+    for (const offset of [3_600, -3_600]) {
+      const { code, stdout, stderr } = await runPorthorAt(offset, ['maintenance'], environment())
+      expect([code, stdout]).toEqual([1, ''])
+      expect(faultsIn(stderr)).toEqual([
+        expect.stringMatching(/^porthor: The clock of this machine is 3[56]\d\d s /),
+      ])
+      expect(await rowsOf(h, tokens)).toEqual(before)
+    }
+  })
+
+  it('with a clock that is ahead by less than a minute removes nothing before its time', async () => {
+    const token = await makeRoot(h, { endsIn: 5_100 })
+    await h.sql("UPDATE token SET expires = now() AT TIME ZONE 'UTC' + interval '50 s' WHERE token = $1", [
+      keyOf(token),
+    ])
+    await h.sql("UPDATE porthor_token_store SET expires = now() AT TIME ZONE 'UTC' + interval '50 s'")
+    const { code, stdout } = await runPorthorAt(58, ['maintenance'], environment())
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^Removed 0 expired .* and 0 entries /)])
+    expect(Object.keys(await rowsOf(h, [token]))).toEqual([keyOf(token)])
   })
 
   it('leaves it to another process that is at it already, and that is no fault', async () => {

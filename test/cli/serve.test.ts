@@ -227,6 +227,27 @@ describe('porthor serve with a faulty configuration', () => {
     }
   })
 
+  it('does not start where no record of the token store can be read, and starts again with the key that wrote them', async () => {
+    const [database, { url }] = await Promise.all([freshDatabase(), freshRedis()])
+    const secrets = serverSecrets()
+    const env = { NODE_ENV: 'production', ...secrets, DATABASE_URL: database.url, REDIS_URL: url, PORT: '0' }
+    const create = ['token', 'create', 'session', 'wren']
+    expect(await runPorthor(create, env)).toMatchObject({ code: 0 })
+    const other = { ...env, SESSION_SECRET: serverSecrets().SESSION_SECRET }
+    const { code, stdout, stderr } = await runPorthor(['serve'], other)
+    expect([code, stdout.includes('listening')]).toEqual([1, false])
+    expect(stderr).toMatch(
+      /^porthor: No record of the token store can be read with a key of SESSION_SECRET, .*\n$/,
+    )
+
+    const both = { ...env, SESSION_SECRET: `${other.SESSION_SECRET},${secrets.SESSION_SECRET}` }
+    expect(await runPorthor(create, both)).toMatchObject({ code: 0 })
+    const server = startPorthor(['serve'], other)
+    await server.prints(/"unreadable":1,"records":2/)
+    expect(await server.stop()).toMatchObject({ code: 0 })
+    await database.drop()
+  })
+
   it('says in one line that its data directory cannot be made', async () => {
     const file = join(await temporaryDirectory(), 'file')
     await writeFile(file, '')

@@ -149,7 +149,7 @@ it('maintenance that is killed, and run again, leaves what one that is not distu
     expect(signal).toBe('SIGKILL')
   }
   const undisturbed = await inPeace(calm, ({ upkeep }) => upkeep.run())
-  expect(undisturbed).toEqual({ expired: EXPIRED, truncated: OLD, swept: EXPIRED })
+  expect(undisturbed).toEqual({ expired: EXPIRED, truncated: OLD, orphaned: 0, swept: EXPIRED })
   expect((await finish(killed, args)).code).toBe(0)
   const after = await contentOf(calm)
   expect(after).not.toEqual(before)

@@ -64,6 +64,26 @@ describe('rule 11, with DELEGATED_TOKENS_MAY_CREATE', () => {
   )
 })
 
+describe('rule 11: no escape by way of what a delegated token has created', () => {
+  const api = useApi('redis', { UNDELEGABLE_SCOPES: 'none', DELEGATED_TOKENS_MAY_CREATE: 'true' })
+  const create = (tokenName: string) =>
+    `mutation { made: createUserToken(input: { tokenName: "${tokenName}", scopes: ["user:token"] }) { token } }`
+
+  it('what that creates is revoked with the session too, at any number of steps', async () => {
+    const session = await api.h.session('wren', ['user:token'])
+    let { token } = await internal(api.h, session, ['user:token'])
+    const derived: string[] = []
+    for (const name of ['first', 'second', 'third']) {
+      token = fieldOf<Made>(await api.h.ask(create(name), { token }), 'made').token
+      derived.push(token)
+    }
+    await api.h.ask(REVOKE, { token: session, variables: { key: parseToken(session).key } })
+    for (const each of derived) {
+      expect((await api.h.ask('{ scopes { name } }', { token: each })).code).toBe('UNAUTHENTICATED')
+    }
+  })
+})
+
 describe('rule 12: some scopes are never delegated', () => {
   const api = useApi('redis', { UNDELEGABLE_SCOPES: 'admin:token,read:tap' })
 

@@ -3,8 +3,10 @@ import { addSeconds } from '../../src/domain/lifetime.ts'
 import type { TokenData } from '../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
 import { type AuditedFinding, AuditService } from '../../src/services/audit-service.ts'
+import { ClockCheck } from '../../src/services/clock-check.ts'
 import { KeyCheck } from '../../src/services/key-check.ts'
 import { AuditDatabase } from '../../src/stores/audit-database.ts'
+import { readClockSkew } from '../../src/stores/database-clock.ts'
 import { TokenDatabase } from '../../src/stores/token-database.ts'
 import type { TokenStore } from '../../src/stores/token-store.ts'
 import { useApi } from '../support/api.ts'
@@ -39,10 +41,11 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
   const t = useApi(store)
   beforeEach(() => emptyStores(t.h))
 
-  const run = (fix = false) => collect(t.h.context.services.audit.run({ fix }))
+  const run = (fix = false, deleteUnreadable = fix) =>
+    collect(t.h.context.services.audit.run({ fix, deleteUnreadable }))
   /** What is found, told in short, sorted. */
-  const found = async (fix = false) =>
-    (await run(fix))
+  const found = async (fix = false, deleteUnreadable = fix) =>
+    (await run(fix, deleteUnreadable))
       .map(({ kind, key, detail, isFixed }) => `${kind} ${key} ${detail}${isFixed ? ' (fixed)' : ''}`)
       .sort()
   const setRow = (token: TokenData, change: string) =>
@@ -140,54 +143,29 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
       stored: ['root', 'child', 'grandchild'],
     },
     {
-      name: 'mismatch of scopes: the row takes those of the entry',
-      break: ({ child }) => setRow(child, "scopes = 'exec:notebook,read:all'"),
-      found: ({ child }) => [`mismatch ${keyOf(child)} scopes`],
-      rows: all,
-      stored: all,
-    },
-    {
-      name: 'W62: mismatch of scopes, of which the entry has none: neither has the row',
-      break: ({ child }) => writeEntry(t.h, store, child, sealedOf(t.h, { ...child, scopes: [] })),
-      found: ({ child }) => [`mismatch ${keyOf(child)} scopes`],
-      rows: all,
-      stored: all,
-    },
-    {
       name: 'mismatch of what is for people to mend',
       break: ({ grandchild }) =>
-        setRow(
-          grandchild,
-          "username = 'robin', token_type = 'notebook', created = created - interval '1 s', expires = expires - interval '1 s'",
-        ),
-      found: ({ grandchild }) => [`mismatch ${keyOf(grandchild)} username, type, created, expires`],
-      left: ({ grandchild }) => [`mismatch ${keyOf(grandchild)} username, type, created, expires`],
+        setRow(grandchild, "username = 'robin', token_type = 'notebook', created = created - interval '1 s'"),
+      found: ({ grandchild }) => [`mismatch ${keyOf(grandchild)} username, type, created`],
+      left: ({ grandchild }) => [`mismatch ${keyOf(grandchild)} username, type, created`],
       rows: all,
       stored: all,
     },
     {
-      name: 'mismatch of scopes and more: the scopes alone are mended',
-      break: ({ child }) => setRow(child, "scopes = '', username = 'robin'"),
-      found: ({ child }) => [`mismatch ${keyOf(child)} username, scopes`],
-      left: ({ child }) => [`mismatch ${keyOf(child)} username`],
-      rows: all,
-      stored: all,
-    },
-    {
-      name: 'outlives-parent: the child ends, and what hangs on it',
+      name: 'outlives-parent: the child expires with its parent',
       break: async ({ root, child }) => {
         await endBoth(child, addSeconds(root.expiresAt ?? root.createdAt, 1))
       },
       found: ({ root, child }) => [`outlives-parent ${keyOf(child)} parent ${keyOf(root)}`],
-      rows: ['root', 'notebook'],
-      stored: ['root', 'notebook'],
+      rows: all,
+      stored: all,
     },
     {
       name: 'outlives-parent: a child without end',
       break: ({ notebook }) => endBoth(notebook, null),
       found: ({ root, notebook }) => [`outlives-parent ${keyOf(notebook)} parent ${keyOf(root)}`],
-      rows: ['root', 'child', 'grandchild'],
-      stored: ['root', 'child', 'grandchild'],
+      rows: all,
+      stored: all,
     },
     {
       name: 'orphan: it ends, and what hangs on it',
@@ -222,6 +200,146 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
 
   const mendable = (finding: string, tree: Tree, left: (tree: Tree) => string[]): boolean =>
     left(tree).length === 0 || !finding.startsWith('mismatch')
+
+  describe('of two sides that disagree, the intersection wins', () => {
+    const HOUR = 3_600
+    interface Sides {
+      readonly row?: { readonly scopes?: string[]; readonly endsIn?: number | null }
+      readonly record?: { readonly scopes?: string[]; readonly endsIn?: number | null }
+      readonly left: { readonly scopes: string[]; readonly endsIn: number | null }
+    }
+    const ROOT = ['exec:notebook', 'read:all', 'read:tap', 'user:token']
+
+    it.each<[string, Sides]>([
+      [
+        'an admin took scopes, which came back in the record',
+        { row: { scopes: ['read:all'] }, left: { scopes: ['read:all'], endsIn: 10 * HOUR } },
+      ],
+      [
+        'the row has scopes that the record has not',
+        { record: { scopes: ['read:all'] }, left: { scopes: ['read:all'], endsIn: 10 * HOUR } },
+      ],
+      [
+        'each has some that the other has not',
+        {
+          row: { scopes: ['read:all', 'read:tap'] },
+          record: { scopes: ['exec:notebook', 'read:all'] },
+          left: { scopes: ['read:all'], endsIn: 10 * HOUR },
+        },
+      ],
+      ['the record has none', { record: { scopes: [] }, left: { scopes: [], endsIn: 10 * HOUR } }],
+      ['the row expires earlier', { row: { endsIn: HOUR }, left: { scopes: ROOT, endsIn: HOUR } }],
+      ['the record expires earlier', { record: { endsIn: HOUR }, left: { scopes: ROOT, endsIn: HOUR } }],
+      ['the row never expires', { row: { endsIn: null }, left: { scopes: ROOT, endsIn: 10 * HOUR } }],
+      [
+        'scopes and expiry, each on another side',
+        {
+          row: { scopes: ['read:all'] },
+          record: { endsIn: HOUR },
+          left: { scopes: ['read:all'], endsIn: HOUR },
+        },
+      ],
+    ])('on both, and in what was delegated from the token: %s', async (_what, { row, record, left }) => {
+      const tree = await makeTree(t.h, { endsIn: 10 * HOUR, scopes: ROOT })
+      const start = t.h.clock.now()
+      settle()
+      const reach = (side: NonNullable<Sides['row']>, token: TokenData) => ({
+        scopes: side.scopes ?? token.scopes,
+        expiresAt:
+          side.endsIn === undefined
+            ? token.expiresAt
+            : side.endsIn === null
+              ? null
+              : addSeconds(start, side.endsIn),
+      })
+      const inRow = reach(row ?? {}, tree.root)
+      await t.h.sql('UPDATE token SET scopes = $2, expires = $3 WHERE token = $1', [
+        keyOf(tree.root),
+        inRow.scopes.join(','),
+        inRow.expiresAt && jsonTime(inRow.expiresAt),
+      ])
+      await writeEntry(
+        t.h,
+        store,
+        tree.root,
+        sealedOf(t.h, { ...tree.root, ...reach(record ?? {}, tree.root) }),
+      )
+
+      expect(await run()).toContainEqual(expect.objectContaining({ kind: 'mismatch', key: keyOf(tree.root) }))
+      await run(true)
+      const expiresAt = left.endsIn === null ? null : addSeconds(start, left.endsIn)
+      const narrowed = Object.values(tree).map((token) => ({
+        ...token,
+        scopes: token.scopes.filter((scope: string) => left.scopes.includes(scope)),
+        expiresAt,
+      }))
+      for (const token of narrowed) {
+        expect(JSON.parse((await documentOf(t.h, store, token)) ?? '')).toMatchObject({
+          scopes: token.scopes,
+          expires: expiresAt && expiresAt.getTime() / 1_000,
+        })
+      }
+      const rows = await rowsOf(t.h, narrowed)
+      for (const token of narrowed) {
+        expect(rows[keyOf(token)]).toMatchObject({
+          scopes: token.scopes.join(','),
+          expires: expiresAt && jsonTime(expiresAt),
+        })
+      }
+      expect(await run()).toEqual([])
+    })
+
+    it('and what else differs is left to people', async () => {
+      const root = await makeRoot(t.h)
+      settle()
+      await setRow(root, "scopes = 'read:all', username = 'robin'")
+      expect(await found(true)).toEqual([`mismatch ${keyOf(root)} username, scopes`])
+      expect(await found()).toEqual([`mismatch ${keyOf(root)} username`])
+      expect(JSON.parse((await documentOf(t.h, store, root)) ?? '')).toMatchObject({ scopes: ['read:all'] })
+    })
+  })
+
+  describe('a record that cannot be read', () => {
+    it('is kept, with its row and what was delegated from it, unless it is to be deleted', async () => {
+      const tree = await makeTree(t.h, { endsIn: 86_400 })
+      const stray = await makeRoot(t.h)
+      const [foreign] = [await makeRoot(t.h)]
+      settle()
+      await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
+      await writeEntry(t.h, store, stray, 'rubbish')
+      await writeEntry(t.h, store, tree.root, 'rubbish')
+      const lost = new Fernet([generateFernetKey()])
+      await writeEntry(t.h, store, foreign, lost.seal('{}', { now: addSeconds(t.h.clock.now(), -600) }))
+      await makeRoot(t.h)
+      const rows = await rowsOf(t.h, [...Object.values(tree), foreign])
+      const before = await found()
+
+      expect(before.filter((finding) => finding.startsWith('malformed'))).toHaveLength(3)
+      expect(await found(true, false)).toEqual(before)
+      expect(await rowsOf(t.h, [...Object.values(tree), foreign])).toEqual(rows)
+      expect(await found()).toEqual(before)
+      expect(await storedOf(t.h, store, [tree.child, tree.notebook])).toEqual([tree.child, tree.notebook])
+
+      expect(await found(true, true)).toEqual(before.map((finding) => `${finding} (fixed)`))
+      expect(await storedOf(t.h, store, [tree.child, tree.notebook])).toEqual([])
+      await t.h.context.services.upkeep.run()
+      expect(await found()).toEqual([])
+    })
+  })
+
+  it('warns long before the numbers of history events are used up', async () => {
+    const last = Math.floor((2 ** 31 - 1) * 0.7)
+    const setLast = (value: number) => t.h.sql("SELECT setval('token_change_history_id_seq', $1)", [value])
+    onTestFinished(async () => void (await setLast(1_000)))
+    await setLast(last)
+    expect(await run()).toEqual([])
+    await setLast(last + 1)
+    for (const fix of [false, true]) {
+      expect(await run(fix)).toMatchObject([
+        { kind: 'history-ids', key: null, isFixed: false, detail: expect.stringContaining('70 %') },
+      ])
+    }
+  })
 
   it('finds unknown scopes, of rows and of strays, one at a time, and leaves them to people', async () => {
     const root = await makeRoot(t.h, { scopes: ['exec:notebook', 'read:all', 'read:tap'] })
@@ -285,7 +403,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     const rows = await rowsOf(t.h, tokens)
     await t.h.restart({ SESSION_SECRET: generateFernetKey() })
 
-    await expect(run(true)).rejects.toThrow(/^No record .* SESSION_SECRET, so nothing was mended/)
+    await expect(run(true)).rejects.toThrow(/^No record .* SESSION_SECRET, so nothing was fixed/)
     expect(await rowsOf(t.h, tokens)).toEqual(rows)
     expect(await storedOf(t.h, store, [tree.root, tree.child, tree.grandchild])).toHaveLength(3)
     const foreign = `malformed ${keyOf(tree.root)} signed by none of the keys`
@@ -305,7 +423,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     onTestFinished(() => t.h.restart())
 
     await expect(run(true)).rejects.toThrow(
-      'The newest records of the token store were sealed with a key that SESSION_SECRET has not got',
+      'The newest records of the token store were encrypted with a key that SESSION_SECRET does not have',
     )
     expect(await storedOf(t.h, store, [old])).toEqual([old])
     await dropEntry(t.h, store, fresh[0] ?? old)
@@ -354,14 +472,15 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
     settle()
     await dropEntry(t.h, store, notebook)
-    await setRow(root, "scopes = ''")
+    const wide = ['admin:token', ...root.scopes].join(',')
+    await setRow(root, `scopes = '${wide}'`)
     await t.h.sql('UPDATE subtoken SET parent = NULL WHERE child = $1', [keyOf(child)])
     await run(true)
 
     const now = jsonTime(t.h.clock.now())
     const common = { actor: '<internal>', ip_address: null, event_time: now }
     expect(await historyOf(t.h, [root], 'edit')).toMatchObject([
-      { ...common, scopes: root.scopes.join(','), old_scopes: '', old_expires: null },
+      { ...common, scopes: root.scopes.join(','), old_scopes: wide, old_expires: null },
     ])
     expect(await historyOf(t.h, [notebook], 'edit')).toMatchObject([
       {
@@ -454,6 +573,7 @@ describe('an audit while tokens come and go', () => {
       database: new TokenDatabase(prisma),
       audit: new AuditDatabase(prisma),
       keys: new KeyCheck({ tokens, clock, log }),
+      clocks: new ClockCheck({ readSkew: () => readClockSkew(prisma), log }),
       clock,
       knownScopes: config.knownScopes,
     })
@@ -533,8 +653,13 @@ describe('an audit while tokens come and go', () => {
 
   it('mends again what was broken again, as often as it is run', async () => {
     const child = await lend(t.h, await makeRoot(t.h), 'tap', ['read:all', 'read:tap'])
-    for (const scopes of [[], ['read:all'], []]) {
-      await writeEntry(t.h, 'redis', child, sealedOf(t.h, { ...child, scopes }))
+    for (const [broken, scopes] of [
+      [['read:all'], ['read:all']],
+      [['read:all', 'read:tap'], ['read:all']],
+      [[], []],
+      [['read:all'], []],
+    ] as const) {
+      await writeEntry(t.h, 'redis', child, sealedOf(t.h, { ...child, scopes: broken }))
       expect(await found(t.h.context.services.audit)).toMatchObject([
         { kind: 'mismatch', detail: 'scopes', isFixed: true },
       ])

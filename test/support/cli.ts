@@ -95,6 +95,18 @@ export const runPorthor = (
   options?: CliOptions,
 ): Promise<CliResult> => startPorthor(args, env, options).ended
 
+/** Runs `porthor` to its end on a machine whose clock is wrong by `seconds`, ahead where they are positive. */
+export const runPorthorAt = (
+  seconds: number,
+  args: readonly string[],
+  env: Environment,
+): Promise<CliResult> =>
+  runPorthor(args, {
+    ...env,
+    CLOCK_OFFSET_MS: `${seconds * 1_000}`,
+    NODE_OPTIONS: `--import=${new URL('shifted-clock.mjs', import.meta.url).href}`,
+  })
+
 /** A directory that PostgreSQL may enter too when the tests run as root; gone after the test. */
 export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'porthor-cli-'))
