@@ -182,8 +182,11 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
  *
  * @throws {RedisSetupError}
  */
-export async function assertStoreUsable({ tokenStore, redisUrl }: Config): Promise<void> {
-  if (tokenStore === 'redis' && redisUrl) await assertRedisUsable(redisUrl.reveal())
+export async function assertStoreUsable(
+  { tokenStore, redisUrl }: Config,
+  options: Parameters<typeof assertRedisUsable>[1] = {},
+): Promise<void> {
+  if (tokenStore === 'redis' && redisUrl) await assertRedisUsable(redisUrl.reveal(), options)
 }
 
 interface OpenTokenStore {

@@ -30,7 +30,7 @@ export async function serve(env: Environment): Promise<void> {
   try {
     const config = loadConfig({ ...(await withSecrets(env)), DATABASE_URL: database.url })
     await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
-    await assertStoreUsable(config)
+    await assertStoreUsable(config, { isEvictionRefused: isProduction(env) })
     const process = openProcess(config, { clock: systemClock, log })
     const stopUpkeep = startUpkeep(process)
     try {

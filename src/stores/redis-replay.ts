@@ -67,6 +67,11 @@ export class RedisReplay implements RedisGuard {
     // What this process wrote to another Redis until it left that may be missing in this one.
     const leftAt = Math.max(...[...this.#leftAt].filter(([other]) => other !== identity).map(([, at]) => at))
     const admittedAt = this.#admittedAt.get(identity)
+    if (server.mayEvict && admittedAt === undefined) {
+      this.#deps.log.error(
+        'Redis may evict records: set maxmemory-policy noeviction, or valid tokens will be refused',
+      )
+    }
     if (admittedAt === undefined || admittedAt < leftAt) await this.#bringUpToDate(redis, server, leftAt)
     this.#leftAt.delete(identity)
     this.#admittedAt.set(identity, this.#now())
@@ -84,9 +89,7 @@ export class RedisReplay implements RedisGuard {
   }
 
   async #bringUpToDate(redis: Redis, server: RedisServer, leftAt: number): Promise<void> {
-    const { database, log, windowSeconds } = this.#deps
-    if (server.mayEvict)
-      log.error('Redis may evict records (maxmemory-policy): an evicted record is a valid token refused')
+    const { database, windowSeconds } = this.#deps
     for (;;) {
       const leftMs = Number.isFinite(leftAt) ? this.#now() - leftAt : undefined
       const outcome = await database.replay(server.identity, { leftMs, windowSeconds }, (changes) =>

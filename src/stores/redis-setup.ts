@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { parseRedisUrl } from '../lib/redis-url.ts'
 import { serverOptionsOf } from './redis.ts'
+import { readServer } from './redis-server.ts'
 
 /** Redis lets nobody in by this URL, or not to do what the token store does. */
 export class RedisSetupError extends Error {
@@ -24,13 +25,20 @@ const HARMLESS = [
 const REFUSAL =
   /^(WRONGPASS|NOAUTH|NOPERM|ERR (DB index|invalid DB index|AUTH|Client sent AUTH|unknown command))/
 
+const MAY_EVICT =
+  'it may delete records when its memory is full, each of which is a valid token: set maxmemory-policy noeviction, or no maxmemory'
+
 /**
  * Sees that the server, if it answers at all, can be used by `url`: it would refuse later what it refuses now.
  * A cluster is not asked, nor a Sentinel, of which another may answer.
  *
+ * @param options.isEvictionRefused Whether it may not be one that deletes records when its memory is full.
  * @throws {RedisSetupError} with the words of Redis.
  */
-export async function assertRedisUsable(url: string): Promise<void> {
+export async function assertRedisUsable(
+  url: string,
+  { isEvictionRefused = false }: { readonly isEvictionRefused?: boolean } = {},
+): Promise<void> {
   const target = parseRedisUrl(url)
   if (target.kind === 'cluster') return
   const refusals: string[] = []
@@ -47,6 +55,7 @@ export async function assertRedisUsable(url: string): Promise<void> {
   try {
     await redis.connect()
     for (const [command, ...args] of HARMLESS) await redis.call(command, ...args)
+    if (isEvictionRefused && (await readServer(redis)).mayEvict) refusals.push(MAY_EVICT)
   } catch (error) {
     listen(error as Error)
   } finally {

@@ -57,6 +57,19 @@ describe('Redis, asked at the start whether it can be used,', () => {
   })
 })
 
+it('Redis that may delete records when its memory is full is refused where that is asked for', async () => {
+  const server = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
+  onTestFinished(() => server.stop())
+  await expect(assertRedisUsable(server.url, { isEvictionRefused: true })).resolves.toBeUndefined()
+  await onServer(server.port, (redis) => redis.config('SET', 'maxmemory', '100mb'))
+  await expect(assertRedisUsable(server.url)).resolves.toBeUndefined()
+  await expect(assertRedisUsable(server.url, { isEvictionRefused: true })).rejects.toThrow(
+    /maxmemory-policy noeviction/,
+  )
+  await onServer(server.port, (redis) => redis.config('SET', 'maxmemory-policy', 'noeviction'))
+  await expect(assertRedisUsable(server.url, { isEvictionRefused: true })).resolves.toBeUndefined()
+})
+
 describe('Redis that does not answer at the start', () => {
   it('may do so later: when nobody is there, or somebody is silent', async () => {
     const silent = createServer().listen(0, '127.0.0.1')
