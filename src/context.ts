@@ -5,6 +5,7 @@ import type { TokenKey } from './domain/token.ts'
 import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { Fernet } from './lib/fernet.ts'
+import { RecentCheck } from './lib/recent-check.ts'
 import { AuditService } from './services/audit-service.ts'
 import { AuthenticationGuard } from './services/authentication-guard.ts'
 import { Authenticator } from './services/authenticator.ts'
@@ -55,7 +56,7 @@ export interface ProcessContext extends Outside {
   readonly config: Config
   readonly prisma: PrismaClient
   readonly services: Services
-  /** Resolves when both stores answer. @throws {UnavailableError} */
+  /** Resolves when both stores answered within the last second, however often it is asked. @throws {UnavailableError} */
   readonly ping: () => Promise<void>
   /** Closes every connection. Requests under way must have ended. */
   readonly close: () => Promise<void>
@@ -158,18 +159,26 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     knownScopes: config.knownScopes,
   }
 
+  let probe: Probe | undefined
+  const readiness = new RecentCheck({
+    check: () => {
+      probe ??= openProbe(config, outside)
+      return probe.ping()
+    },
+    maxAgeMs: READINESS_MAX_AGE_MS,
+  })
+
   return {
     config,
     prisma,
     services,
     clock,
     log,
-    ping: async () => {
-      await Promise.all([tokens.ping(), database.ping()])
-    },
+    ping: () => readiness.run(),
     close: async () => {
       await usage.flush()
       await orphanWatch.close()
+      await probe?.close()
       await broadcast.close()
       await closeStore()
       await prisma.$disconnect()
@@ -187,6 +196,37 @@ export async function assertStoreUsable(
   options: Parameters<typeof assertRedisUsable>[1] = {},
 ): Promise<void> {
   if (tokenStore === 'redis' && redisUrl) await assertRedisUsable(redisUrl.reveal(), options)
+}
+
+/** For how long it stands whether the stores answered, in milliseconds. */
+const READINESS_MAX_AGE_MS = 1_000
+
+interface Probe {
+  readonly ping: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+/**
+ * A way to both stores by connections of its own, opened when it is first asked for: whether they answer is not to
+ * wait behind requests, nor these behind it. What is wrong with them is logged by those that requests use.
+ */
+function openProbe(config: Config, { clock, log }: Outside): Probe {
+  const { tokenStore, redisUrl, databaseUrl } = config
+  const quiet = log.child({}, { level: 'silent' })
+  const records = new SealedRecords({ fernet: new Fernet(config.sessionSecrets.reveal()), clock, log })
+  const prisma = openPrisma(databaseUrl.reveal(), quiet, 1)
+  const database = new TokenDatabase(prisma)
+  const redis = tokenStore === 'redis' && redisUrl ? openRedis(redisUrl.reveal(), quiet) : undefined
+  const tokens = redis && new RedisTokenStore({ redis, records, clock })
+  return {
+    ping: async () => {
+      await Promise.all([tokens?.ping(), database.ping()])
+    },
+    close: async () => {
+      redis?.disconnect()
+      await prisma.$disconnect()
+    },
+  }
 }
 
 interface OpenTokenStore {

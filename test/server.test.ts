@@ -277,7 +277,7 @@ describe('readiness', () => {
     }
     expect(await at('/readyz')).toEqual([200, 'ready\n'])
     await redis.stop()
-    expect(await at('/readyz')).toEqual([503, 'a storage service does not answer\n'])
+    await expect.poll(() => at('/readyz')).toEqual([503, 'a storage service does not answer\n'])
     expect(await at('/livez')).toEqual([200, 'alive\n'])
     redis = await startRedis({ port: redis.port })
     await expect.poll(() => at('/readyz'), { timeout: 5_000 }).toEqual([200, 'ready\n'])
@@ -296,7 +296,7 @@ describe('readiness', () => {
     expect(await ready()).toBe(200)
     await server.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`)
     await server.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [name])
-    expect(await ready()).toBe(503)
+    await expect.poll(ready, { timeout: 5_000 }).toBe(503)
     await server.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`)
     await expect.poll(ready, { timeout: 5_000 }).toBe(200)
   })

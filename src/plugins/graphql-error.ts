@@ -9,6 +9,7 @@ import {
   UnavailableError,
 } from '../domain/errors.ts'
 import { redact } from '../domain/token.ts'
+import { EqualLines } from '../lib/equal-lines.ts'
 
 /** The code of every failure that is not on our list of expected ones. */
 const UNEXPECTED = 'INTERNAL_SERVER_ERROR'
@@ -109,9 +110,19 @@ function isNew(cause: unknown): boolean {
   return true
 }
 
+const outages = new WeakMap<Logger, EqualLines>()
+
+function outagesOf(log: Logger): EqualLines {
+  const lines = outages.get(log) ?? new EqualLines(log)
+  outages.set(log, lines)
+  return lines
+}
+
 function logCause(error: PorthorError, requestId: string, log: Logger): void {
   if (error instanceof UnavailableError && isNew(error)) {
-    log.warn({ requestId, store: error.store, err: error.cause }, 'a store did not answer')
+    const { store, cause } = error
+    const kind = `${store} ${cause instanceof Error ? cause.message : ''}`
+    outagesOf(log).warn(kind, { requestId, store, err: cause }, 'a store did not answer')
   }
 }
 

@@ -2,6 +2,7 @@ import { PrismaPg } from '@prisma/adapter-pg'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { PrismaClient } from '../generated/prisma/client.ts'
+import { EqualLines } from '../lib/equal-lines.ts'
 
 /**
  * How long PostgreSQL may keep a request waiting, in milliseconds. Each bound is shorter than the one
@@ -48,8 +49,8 @@ export function openPool(databaseUrl: string, log: Logger, size?: number): pg.Po
 }
 
 /** The Prisma client over the pg driver. Connects when first asked; `$disconnect` closes its connections. */
-export function openPrisma(databaseUrl: string, log: Logger): PrismaClient {
-  const pool = openPool(databaseUrl, log)
+export function openPrisma(databaseUrl: string, log: Logger, size?: number): PrismaClient {
+  const pool = openPool(databaseUrl, log, size)
   const adapter = new PrismaPg(pool, {
     disposeExternalPool: true,
     onConnectionError: reportLoss(pool, log),
@@ -62,8 +63,9 @@ export function openPrisma(databaseUrl: string, log: Logger): PrismaClient {
 }
 
 /** A connection that is being closed may still hear from a server that shuts down: that is no loss. */
-const reportLoss =
-  (pool: pg.Pool, log: Logger) =>
-  (error: Error): void => {
-    if (!pool.ending) log.warn({ fault: error.message }, 'lost a connection to PostgreSQL')
+function reportLoss(pool: pg.Pool, log: Logger): (error: Error) => void {
+  const lines = new EqualLines(log)
+  return ({ message }) => {
+    if (!pool.ending) lines.warn(message, { fault: message }, 'lost a connection to PostgreSQL')
   }
+}
