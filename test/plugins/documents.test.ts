@@ -1,5 +1,6 @@
 import { getIntrospectionQuery } from 'graphql'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { Documents } from '../../src/plugins/documents.ts'
 import { useApi } from '../support/api.ts'
 import { heapGrowth } from '../support/heap.ts'
 import { send } from '../support/http.ts'
@@ -140,6 +141,33 @@ describe.each(WAYS)('a document, sent to /graphql%s', (search) => {
   ])('is executed with %s', async (_what, query) => {
     const { errors = [] } = await ask(query)
     expect(errors.filter(({ extensions }) => extensions.code !== 'NOT_FOUND')).toEqual([])
+  })
+})
+
+describe('a document is read once', () => {
+  const api = useApi('postgres')
+
+  it.each(WAYS)('whatever is wrong with it or with its variables: %s', async (search) => {
+    const prepare = vi.spyOn(Documents.prototype, 'prepare')
+    onTestFinished(() => prepare.mockRestore())
+    const headers = { 'Content-Type': 'application/json' }
+    for (const body of [
+      { query: '{' },
+      { query: '{ nope }' },
+      { query: `{ ${aliases(31, 'scopes { name }')} }` },
+      {
+        query: `query Once($first: Int) { tokens(first: $first) { totalCount } }`,
+        variables: { first: 'a' },
+      },
+      { query: 'query Named { __typename }', operationName: 'Other' },
+    ]) {
+      prepare.mockClear()
+      const { body: text } = await send(`${api.h.url}${search}`, { method: 'POST', headers }, [
+        JSON.stringify(body),
+      ])
+      expect(text).toContain('"errors"')
+      expect(prepare).toHaveBeenCalledTimes(1)
+    }
   })
 })
 
