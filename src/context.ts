@@ -9,12 +9,14 @@ import { RecentCheck } from './lib/recent-check.ts'
 import { AuditService } from './services/audit-service.ts'
 import { AuthenticationGuard } from './services/authentication-guard.ts'
 import { Authenticator } from './services/authenticator.ts'
+import { ChangeFinisher } from './services/change-finisher.ts'
 import { ClockCheck } from './services/clock-check.ts'
 import { KeyCheck } from './services/key-check.ts'
 import { OrphanService } from './services/orphan-service.ts'
 import { OrphanWatch } from './services/orphan-watch.ts'
 import type { Services } from './services/services.ts'
 import { TokenCacheService } from './services/token-cache-service.ts'
+import { TokenChangeApplier } from './services/token-change-applier.ts'
 import { TokenDirectory } from './services/token-directory.ts'
 import { TokenIssuer } from './services/token-issuer.ts'
 import { TokenModificationService } from './services/token-modification-service.ts'
@@ -27,6 +29,7 @@ import { AuditDatabase } from './stores/audit-database.ts'
 import { type Broadcast, openPostgresBroadcast } from './stores/broadcast.ts'
 import { HistoryListing } from './stores/history-listing.ts'
 import { OrphanDatabase } from './stores/orphan-database.ts'
+import { PendingChangeDatabase } from './stores/pending-change-database.ts'
 import { PostgresTokenStore } from './stores/postgres-token-store.ts'
 import { openPool, openPrisma } from './stores/prisma.ts'
 import { openRedis } from './stores/redis.ts'
@@ -99,6 +102,15 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     delegatedLifetime: config.delegatedTokenLifetime,
     cacheSize: config.tokenCacheSize,
   })
+  const applier = new TokenChangeApplier({ tokens, database, clock })
+  const finisher = new ChangeFinisher({
+    tokens,
+    database,
+    pending: new PendingChangeDatabase(prisma),
+    applier,
+    clock,
+    log,
+  })
   const upkeepDatabase = new UpkeepDatabase(prisma, config.databaseUrl.reveal())
   const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
   const keys = new KeyCheck({ tokens, clock, log })
@@ -125,12 +137,14 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     modification: new TokenModificationService({
       tokens,
       database,
+      finisher,
       clock,
       log,
       knownScopes: config.knownScopes,
       mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
-    revocation: new TokenRevocationService({ tokens, database, clock, log }),
+    revocation: new TokenRevocationService({ tokens, database, finisher, clock, log }),
+    finisher,
     directory: new TokenDirectory({
       tokens: new TokenListing(prisma),
       history: new HistoryListing(prisma),

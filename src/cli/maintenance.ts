@@ -2,11 +2,12 @@ import type { Environment } from '../config.ts'
 import { print, showProgress } from './output.ts'
 import { withContext } from './tool.ts'
 
-/** Removes expired tokens and old history, once. */
+/** Completes changes that are decided, and removes expired tokens and old history, once. */
 export async function maintain(env: Environment, { json }: { readonly json?: boolean }): Promise<void> {
   const report = await withContext(env, async ({ services }) => {
     const progress = showProgress('records')
     try {
+      await services.finisher.run()
       return await services.upkeep.run(progress.update)
     } finally {
       progress.end()

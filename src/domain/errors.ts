@@ -74,14 +74,25 @@ export class RateLimitedError extends PorthorError {
 export const notFound = (key: string): PorthorError =>
   new PorthorError('NOT_FOUND', `There is no token ${JSON.stringify(key)}, or it is not yours to see.`)
 
-/** A store did not answer in time or cannot be reached: unknown is not invalid, and the call can be repeated. */
+/**
+ * A store did not answer in time or cannot be reached: unknown is not invalid, and the call can be repeated. Whether
+ * anything was done the message says only where that is known.
+ */
 export class UnavailableError extends PorthorError {
   readonly store: 'redis' | 'postgres'
 
-  constructor(store: 'redis' | 'postgres', cause: unknown) {
-    super('UNAVAILABLE', 'A storage service did not answer. Nothing was decided: please try again.', {
-      cause,
-    })
+  constructor(store: 'redis' | 'postgres', cause: unknown, message = UNAVAILABLE) {
+    super('UNAVAILABLE', message, { cause })
     this.store = store
   }
 }
+
+const UNAVAILABLE = 'A storage service did not answer in time: please try again.'
+
+/** What was decided holds, though a store is yet to follow: it is completed without another call. */
+export const decidedButPending = (what: string, { store, cause }: UnavailableError): UnavailableError =>
+  new UnavailableError(
+    store,
+    cause,
+    `${what} is recorded and will be completed: a storage service did not answer in time. To know when it is, repeat the call.`,
+  )

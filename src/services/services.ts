@@ -2,6 +2,7 @@ import type { KnownScopes } from '../domain/scope.ts'
 import type { AuditService } from './audit-service.ts'
 import type { AuthenticationGuard } from './authentication-guard.ts'
 import type { Authenticator } from './authenticator.ts'
+import type { ChangeFinisher } from './change-finisher.ts'
 import type { KeyCheck } from './key-check.ts'
 import type { TokenCacheService } from './token-cache-service.ts'
 import type { TokenDirectory } from './token-directory.ts'
@@ -19,6 +20,7 @@ export interface Services {
   readonly tokens: TokenService
   readonly modification: TokenModificationService
   readonly revocation: TokenRevocationService
+  readonly finisher: ChangeFinisher
   readonly directory: TokenDirectory
   readonly usage: UsageRecorder
   readonly upkeep: UpkeepService

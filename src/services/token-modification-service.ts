@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { actorName, requireAdmin, requireMayChangeTokens } from '../domain/actor.ts'
+import { type Actor, actorName, requireAdmin, requireMayChangeTokens } from '../domain/actor.ts'
 import { notFound, PorthorError } from '../domain/errors.ts'
 import { requireFindable } from '../domain/filter.ts'
 import type { Origin } from '../domain/history.ts'
@@ -14,11 +14,11 @@ import {
 } from '../domain/scope.ts'
 import type { TokenData, TokenKey } from '../domain/token.ts'
 import { requireTokenName } from '../domain/user.ts'
-import type { Clock } from '../lib/clock.ts'
-import { slicesOf } from '../lib/slices.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
-import type { TokenEntry, TokenStore } from '../stores/token-store.ts'
+import type { TokenStore } from '../stores/token-store.ts'
 import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
+import type { ChangeFinisher } from './change-finisher.ts'
+import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
 import type { Caller } from './token-service.ts'
 import { lockTrees } from './token-tree.ts'
 
@@ -31,10 +31,10 @@ export interface TokenModification {
   readonly expiresAt?: Date | null | undefined
 }
 
-export interface TokenModificationServiceDeps {
+export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
-  readonly clock: Clock
+  readonly finisher: Pick<ChangeFinisher, 'edit'>
   readonly log: Logger
   readonly knownScopes: KnownScopes
   /** Whether internal and notebook tokens may modify tokens. */
@@ -51,15 +51,6 @@ interface Wanted {
 /** Rights and life of a token: what an edit may take from its descendants too. */
 type Reach = Pick<TokenData, 'scopes' | 'expiresAt'>
 
-/** An entry of the token store as it was before an edit, and the row beside it. */
-interface Overwritten {
-  readonly row: LockedToken
-  readonly data: TokenData
-}
-
-/** Store entries rewritten at a time. */
-const ENTRIES_AT_ONCE = 100
-
 /** Changes user tokens, and takes from their descendants what they no longer have themselves. */
 export class TokenModificationService {
   readonly #deps: TokenModificationServiceDeps
@@ -69,104 +60,53 @@ export class TokenModificationService {
   }
 
   /**
-   * Changes the name, the scopes or the expiry of a user token, for admins. A shorter life or fewer
-   * scopes reach every descendant in the same transaction. The token store has what the edit adds when
-   * this resolves, and never before the commit.
+   * Changes the name, the scopes or the expiry of a user token, for admins. A shorter life or fewer scopes reach every
+   * descendant in the same transaction. PostgreSQL decides; then the token store follows, which is completed whatever
+   * fails. Both are done when this resolves.
    *
    * @throws {PorthorError} `PERMISSION_DENIED` (not an admin, not a user token), `INVALID_TOKEN_NAME`,
-   *   `INVALID_SCOPES`, `INVALID_EXPIRES`, `NOT_FOUND` (also for a token that has ended),
+   *   `INVALID_SCOPES`, `INVALID_EXPIRES`, `NOT_FOUND` (also for a token that has expired, or is being revoked),
    *   `DUPLICATE_TOKEN_NAME`.
-   * @throws {UnavailableError} Nothing was changed, or not all that was asked for was given, or not even that can be
-   *   told: the call can be repeated.
+   * @throws {UnauthenticatedError} The current token has been revoked since it was authenticated.
+   * @throws {UnavailableError} Its message says so where the change is decided and will be completed.
    */
   async modify({ actor, ipAddress }: Caller, key: TokenKey, modification: TokenModification): Promise<void> {
-    requireMayChangeTokens(actor, this.#deps.mayDelegatedTokensCreate)
-    requireAdmin(actor)
+    this.#requireMayModify(actor)
     requireFindable(key)
     const wanted = this.#require(modification)
-    const origin: Origin = { actor: actorName(actor), ipAddress }
-    if (Object.values(wanted).every((value) => value === undefined)) return this.#requireUserToken(key)
-    const isToBeGiven = await this.#change(key, (tx, overwritten) =>
-      this.#take(tx, key, wanted, origin, overwritten),
-    )
-    this.#deps.log.info({ tokenKey: key, actor: origin.actor, ...wanted }, 'modified token')
-    if (isToBeGiven) await this.#change(key, (tx, overwritten) => this.#give(tx, key, wanted, overwritten))
+    await this.#deps.database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, wanted))
+    if (isAboutGrant(wanted)) await this.#deps.finisher.edit(key)
+    this.#deps.log.info({ tokenKey: key, actor: actorName(actor), ...wanted }, 'modified token')
   }
 
-  /** Runs `work` in one transaction, and undoes what it wrote to the token store where that fails. */
-  async #change<T>(
-    key: TokenKey,
-    work: (tx: TreeTransaction, overwritten: Overwritten[]) => Promise<T>,
-  ): Promise<T> {
-    const overwritten: Overwritten[] = []
-    try {
-      return await this.#deps.database.changeTrees((tx) => work(tx, overwritten))
-    } catch (error) {
-      if (overwritten.length > 0) await this.#restore(key, overwritten)
-      throw error
-    }
-  }
-
-  /**
-   * Changes the rows, and takes from the entries of the token store what the edit takes away: should this
-   * process die before the commit, they have less than their rows, and never more.
-   *
-   * @returns Whether the token is to be given something, once that is committed.
-   */
-  async #take(
+  /** Changes the rows: those of the token and of the descendants that lose something. An edit about nothing changes none. */
+  async #decide(
     tx: TreeTransaction,
+    actor: Actor,
+    ipAddress: string | null,
     key: TokenKey,
     wanted: Wanted,
-    origin: Origin,
-    overwritten: Overwritten[],
-  ): Promise<boolean> {
-    const token = requireUserToken(key, await tx.lock(key))
+  ): Promise<void> {
+    const current = await holdCurrentToken(this.#deps, tx, actor)
+    this.#requireMayModify(current)
+    const locked = await tx.lock(key)
+    const token = requireUserToken(key, (await tx.isBeingRevoked(key)) ? undefined : locked)
+    if (Object.values(wanted).every((value) => value === undefined)) return
+    const origin: Origin = { actor: actorName(current), ipAddress }
     if (wanted.tokenName !== undefined) await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
     const data = await this.#deps.tokens.get(key, { isFresh: true })
-    // A token that has ended in the store is not brought back by changing its row.
+    // A token that has expired in the token store does not come back by a change of its row.
     if (!data || this.#isEnding(data)) throw notFound(key)
-    const [, ...descendants] = await lockTrees(tx, [token])
-    const losing = descendants.map((level) => level.filter((child) => loses(child, wanted)))
-    const narrowings = losing.flat().map((child) => narrowingOf(child, wanted))
-    await tx.edit([editOf(token, wanted), ...narrowings], origin, this.#now())
-    // Deepest first: should this process die in between, still no child has more than its parent.
-    for (const level of [[token], ...losing].toReversed()) {
-      await inBatches(tx, level, (row) => this.#narrow(row, wanted, overwritten))
-    }
-    return !isSameReach(narrowed(data, wanted), replaced(data, wanted))
-  }
-
-  /** Takes from an entry of the token store, where there is one, and notes what it was. */
-  async #narrow(row: LockedToken, wanted: Wanted, overwritten: Overwritten[]): Promise<void> {
-    const entry = await this.#deps.tokens.getEntry(row.key)
-    if (!entry) return
-    const kept = narrowed(entry.data, wanted)
-    // Where the row has more than the record, an earlier edit may still be on its way to give that: it must find
-    // another record than it has read, as this one is when it is written anew.
-    if (isSameReach(kept, entry.data) && !loses(row, wanted)) return
-    overwritten.push({ row, data: entry.data })
-    await this.#write(entry, kept)
-  }
-
-  /**
-   * Gives the token what the edit was about as its row has it by now: since the commit, it may have been
-   * edited again, or revoked.
-   */
-  async #give(
-    tx: TreeTransaction,
-    key: TokenKey,
-    { scopes, expiresAt }: Wanted,
-    overwritten: Overwritten[],
-  ): Promise<void> {
-    const row = await tx.lock(key)
-    const entry = await this.#deps.tokens.getEntry(key)
-    if (!row || !entry) throw notFound(key)
-    const { data } = entry
-    overwritten.push({ row, data })
-    await this.#write(entry, {
-      scopes: scopes ? row.scopes : data.scopes,
-      expiresAt: expiresAt === undefined ? data.expiresAt : row.expiresAt,
-    })
+    const below = (await lockTrees(tx, [token])).flat().filter((child) => child.key !== key)
+    const losing = below.filter((child) => loses(child, wanted))
+    await tx.edit(
+      [editOf(token, wanted), ...losing.map((child) => narrowingOf(child, wanted))],
+      origin,
+      this.#now(),
+    )
+    if (!isAboutGrant(wanted)) return
+    const facts = { hasScopes: wanted.scopes !== undefined, hasExpires: wanted.expiresAt !== undefined }
+    await tx.decideEdit(key, origin, facts)
   }
 
   #require({ tokenName, scopes, expiresAt }: TokenModification): Wanted {
@@ -180,48 +120,13 @@ export class TokenModificationService {
     }
   }
 
-  /** An edit that is about nothing changes nothing, but is refused where any other would be. */
-  async #requireUserToken(key: TokenKey): Promise<void> {
-    await this.#deps.database.changeTrees(async (tx) => requireUserToken(key, await tx.lock(key)))
-  }
-
-  /** Replaces an entry of the token store. In its last second a token counts as ended: it may be so before it is written. */
-  async #write(entry: TokenEntry, { scopes, expiresAt }: Reach): Promise<void> {
-    const data = { ...entry.data, scopes, expiresAt }
-    if (this.#isEnding(data)) await this.#deps.tokens.delete([data.token.key])
-    else await this.#deps.tokens.replace(entry, data)
+  #requireMayModify(actor: Actor): void {
+    requireMayChangeTokens(actor, this.#deps.mayDelegatedTokensCreate)
+    requireAdmin(actor)
   }
 
   #isEnding({ expiresAt }: TokenData): boolean {
     return secondsUntil(expiresAt, this.#deps.clock.now()) <= 1
-  }
-
-  /**
-   * Puts the entries back whose rows are as they were. By now a token may have been edited by someone
-   * else; or the commit went through, and only word of it was lost. Of a token that was revoked, nothing
-   * stays that this edit may have written since.
-   */
-  async #restore(key: TokenKey, overwritten: readonly Overwritten[]): Promise<void> {
-    const keys = overwritten.map(({ row }) => row.key)
-    try {
-      await this.#deps.database.changeTrees(async (tx) => {
-        await tx.lock(key)
-        const rows = new Map((await tx.lockAll(keys)).map((row) => [row.key, row]))
-        await this.#deps.tokens.delete(keys.filter((each) => !rows.has(each)))
-        const due = overwritten.filter(({ row }) => isSameReach(rows.get(row.key), row))
-        // The edited token was written last, and comes first: a child never has more than its parent.
-        await inBatches(tx, due.toReversed(), async ({ data }) => {
-          const entry = await this.#deps.tokens.getEntry(data.token.key)
-          // Also where it is as it was, for the same reason as in `#narrow`.
-          if (entry) await this.#write(entry, data)
-        })
-      })
-    } catch (error) {
-      this.#deps.log.error(
-        { tokenKeys: keys, fault: String(error) },
-        'could not restore token store entries after a failed edit',
-      )
-    }
   }
 
   #now(): Date {
@@ -265,6 +170,10 @@ const isSameEnd = (left: Date | null, right: Date | null): boolean => left?.getT
 const isSameReach = (left: Reach | undefined, right: Reach): boolean =>
   left !== undefined && isSameScopes(left.scopes, right.scopes) && isSameEnd(left.expiresAt, right.expiresAt)
 
+/** Whether the token store has to follow: it knows no names. */
+const isAboutGrant = ({ scopes, expiresAt }: Wanted): boolean =>
+  scopes !== undefined || expiresAt !== undefined
+
 /** Whether a token has anything on record that the edit takes away. */
 const loses = (child: LockedToken, wanted: Wanted): boolean => !isSameReach(narrowed(child, wanted), child)
 
@@ -276,18 +185,4 @@ function narrowingOf(child: LockedToken, wanted: Wanted): Edit {
     expiresAt: isSameEnd(kept.expiresAt, child.expiresAt) ? undefined : child.expiresAt,
   }
   return { key: child.key, tokenName: child.tokenName, ...kept, old }
-}
-
-/** Does `work` for all of `items`, some at a time. When it throws, nothing is under way any more. */
-async function inBatches<T>(
-  tx: TreeTransaction,
-  items: readonly T[],
-  work: (item: T) => Promise<unknown>,
-): Promise<void> {
-  for (const slice of slicesOf(items, ENTRIES_AT_ONCE)) {
-    const settled = await Promise.allSettled(slice.map(work))
-    const failed = settled.find((each) => each.status === 'rejected')
-    if (failed) throw failed.reason
-    await tx.stay()
-  }
 }

@@ -10,18 +10,17 @@ import {
 import type { Origin } from '../domain/history.ts'
 import { floorToSecond } from '../domain/lifetime.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
-import type { Clock } from '../lib/clock.ts'
-import { slicesOf } from '../lib/slices.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import type { LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
+import type { ChangeFinisher } from './change-finisher.ts'
+import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
 import type { Caller } from './token-service.ts'
-import { lockTrees } from './token-tree.ts'
 
-export interface TokenRevocationServiceDeps {
+export interface TokenRevocationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
-  readonly clock: Clock
+  readonly finisher: Pick<ChangeFinisher, 'revoke'>
   readonly log: Logger
 }
 
@@ -34,13 +33,10 @@ export interface Revoked {
 /** Matching tokens that one transaction takes on, with all that hangs below them. */
 const ROOTS_AT_ONCE = 10_000
 
-/** Store entries deleted between two words to the database, which ends a transaction that is silent for long. */
-const ENTRIES_AT_ONCE = 1_000
-
 /**
- * Ends tokens, each with the whole tree below it. The answer goes out when both stores are done. Where
- * one fails the call can be repeated: the token store is emptied first, so that nothing that was named
- * is valid any more, and the rows that remain are found again.
+ * Revokes tokens, each with the whole tree below it. PostgreSQL decides, in a short transaction; from its commit on
+ * nothing is issued from the named tokens. Then both stores follow, which is completed whatever fails. The answer goes
+ * out when both are done.
  */
 export class TokenRevocationService {
   readonly #deps: TokenRevocationServiceDeps
@@ -52,28 +48,31 @@ export class TokenRevocationService {
   /**
    * Revokes one token: an admin any, others their own with `user:token`, and the current token always itself.
    *
-   * @returns All keys that died, the named one last.
+   * @returns All keys that ended, the named one last.
    * @throws {PorthorError} `PERMISSION_DENIED`, `NOT_FOUND`
-   * @throws {UnavailableError}
+   * @throws {UnauthenticatedError} The current token has been revoked since it was authenticated.
+   * @throws {UnavailableError} Its message says so where the revocation is decided and will be completed.
    */
   async revoke({ actor, ipAddress }: Caller, key: TokenKey): Promise<readonly TokenKey[]> {
     requireMayRevoke(actor, key)
     requireFindable(key)
-    const origin: Origin = { actor: actorName(actor), ipAddress }
-    const revoked = await this.#deps.database.changeTrees(async (tx) => {
-      const token = await tx.lock(key)
-      if (!token) return this.#revokeStrayEntry(tx, key, actor, origin)
-      if (!maySee(actor, token.username)) throw notFound(key)
-      return this.#revokeTrees(tx, [token], origin)
+    await this.#deps.database.changeTrees(async (tx) => {
+      const { current, token } = await this.#holdBoth(tx, actor, key)
+      requireMayRevoke(current, key)
+      const origin: Origin = { actor: actorName(current), ipAddress }
+      if (!token) await this.#recordStray(tx, key, current, origin)
+      else if (!maySee(current, token.username)) throw notFound(key)
+      await decide(tx, [key], origin)
     })
-    this.#logRevoked(revoked, origin)
-    return revoked
+    return this.#deps.finisher.revoke([key])
   }
 
   /**
-   * Revokes all tokens that match, and their descendants. For admins.
+   * Revokes all tokens that match, and their descendants, until none is left: also those that were created meanwhile,
+   * and though the current token is among them. For admins.
    *
    * @throws {PorthorError} `PERMISSION_DENIED`, `INVALID_FILTER`
+   * @throws {UnauthenticatedError} The current token has been revoked by somebody else.
    * @throws {UnavailableError} Some may be revoked already: the call can be repeated.
    */
   async revokeMatching({ actor, ipAddress }: Caller, filter: RevocationFilter): Promise<Revoked> {
@@ -81,18 +80,18 @@ export class TokenRevocationService {
     requireCriterion(filter)
     requireSearchable(filter)
     const origin: Origin = { actor: actorName(actor), ipAddress }
-    const batches: (readonly TokenKey[])[] = []
-    for (let isDone = false; !isDone; ) {
-      const revoked = await this.#deps.database.changeTrees(async (tx) => {
-        const roots = await tx.lockMatches(filter, ROOTS_AT_ONCE)
-        isDone = roots.length < ROOTS_AT_ONCE
-        return this.#revokeTrees(tx, roots, origin)
+    const revoked = new Set<TokenKey>()
+    for (;;) {
+      const isOwnEnd = actor.kind === 'token' && revoked.has(actor.data.token.key)
+      const roots = await this.#deps.database.changeTrees(async (tx) => {
+        if (!isOwnEnd) requireAdmin(await holdCurrentToken(this.#deps, tx, actor))
+        const keys = (await tx.lockMatches(filter, ROOTS_AT_ONCE)).map(({ key }) => key)
+        await decide(tx, keys, origin)
+        return keys
       })
-      this.#logRevoked(revoked, origin)
-      batches.push(revoked)
+      if (roots.length === 0) return { count: revoked.size, keys: [...revoked] }
+      for (const key of await this.#deps.finisher.revoke(roots)) revoked.add(key)
     }
-    const keys = batches.flat()
-    return { count: keys.length, keys }
   }
 
   /** What `revokeMatching` would revoke: how many, and the first `first` keys. */
@@ -103,48 +102,41 @@ export class TokenRevocationService {
     return this.#deps.database.changeTrees((tx) => tx.findTrees(filter, first))
   }
 
-  async #revokeTrees(
+  /** Takes both rows in the order of their keys: who revokes each other at the same time must not wait for each other. */
+  async #holdBoth(
     tx: TreeTransaction,
-    roots: readonly LockedToken[],
-    origin: Origin,
-  ): Promise<readonly TokenKey[]> {
-    const trees = await lockTrees(tx, roots)
-    const keys = trees
-      .flat()
-      .map((token) => token.key)
-      .reverse()
-    for (const slice of slicesOf(keys, ENTRIES_AT_ONCE)) {
-      await this.#deps.tokens.delete(slice)
-      await tx.stay()
+    actor: Actor,
+    key: TokenKey,
+  ): Promise<{ readonly current: Actor; readonly token: LockedToken | undefined }> {
+    const isFirst = actor.kind === 'token' && actor.data.token.key < key
+    if (isFirst) {
+      const current = await holdCurrentToken(this.#deps, tx, actor)
+      return { current, token: await tx.lock(key) }
     }
-    await tx.revoke(keys, origin, this.#now())
-    return keys
+    const token = await tx.lock(key)
+    return { current: await holdCurrentToken(this.#deps, tx, actor), token }
   }
 
   /**
-   * Ends a token that only the token store has. On record nothing hangs below it: a lineage whose parent's row
-   * is gone names no parent any more, and its child is an orphan, which the audit finds.
+   * Writes down the end of a token that only the token store has. In the database nothing hangs below it: a lineage whose
+   * parent's row is gone names no parent any more, and its child is an orphan, which the audit finds.
    */
-  async #revokeStrayEntry(
-    tx: TreeTransaction,
-    key: TokenKey,
-    actor: Actor,
-    origin: Origin,
-  ): Promise<readonly TokenKey[]> {
+  async #recordStray(tx: TreeTransaction, key: TokenKey, actor: Actor, origin: Origin): Promise<void> {
     const data = await this.#deps.tokens.get(key, { isFresh: true })
     if (!data || !maySee(actor, data.username)) throw notFound(key)
-    await this.#deps.tokens.delete([key])
-    await tx.recordRevocation(describe(data), origin, this.#now())
-    return [key]
+    // Decided before, and not completed: it is written down already.
+    if (await tx.isBeingRevoked(key)) return
+    await tx.recordRevocation(describe(data), origin, floorToSecond(this.#deps.clock.now()))
   }
+}
 
-  #logRevoked(keys: readonly TokenKey[], { actor }: Origin): void {
-    for (const tokenKey of keys) this.#deps.log.info({ tokenKey, actor }, 'revoked token')
-  }
-
-  #now(): Date {
-    return floorToSecond(this.#deps.clock.now())
-  }
+/** Decides what is not decided yet: of what is, somebody may hold the decision, and wait for the tokens. */
+async function decide(tx: TreeTransaction, keys: readonly TokenKey[], origin: Origin): Promise<void> {
+  const decided = await tx.findRevocations(keys)
+  await tx.decideRevocations(
+    keys.filter((key) => !decided.has(key)),
+    origin,
+  )
 }
 
 const maySee = (actor: Actor, username: string): boolean => isAdmin(actor) || username === actorName(actor)

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../lib/clock.ts'
 import type { SealedRecords } from './sealed-record.ts'
 import { formatTimestamp } from './timestamp.ts'
 import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
-import { asking, changedMeanwhile } from './unavailable.ts'
+import { asking, ChangedMeanwhileError } from './unavailable.ts'
 
 /** Rows that one statement takes on. */
 const BATCH = 1_000
@@ -53,7 +53,7 @@ export class PostgresTokenStore implements TokenStore {
         values,
       ),
     )
-    if (rowCount !== 1) throw changedMeanwhile('postgres', data.token.key)
+    if (rowCount !== 1) throw new ChangedMeanwhileError('postgres', data.token.key)
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {

@@ -7,7 +7,7 @@ import { openMasters, pingMasters } from './redis-masters.ts'
 import { RedisWrites, writing } from './redis-writes.ts'
 import type { SealedRecords } from './sealed-record.ts'
 import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
-import { asking, changedMeanwhile } from './unavailable.ts'
+import { asking, ChangedMeanwhileError } from './unavailable.ts'
 
 /** Every record's key begins so; shared with Gafaelfawr. */
 export const REDIS_PREFIX = 'token:'
@@ -83,7 +83,7 @@ export class RedisTokenStore implements TokenStore {
     const [replaced] = await asking('redis', () =>
       this.#writes.send([writing('eval', REPLACE, 1, key, ...args)]),
     )
-    if (replaced !== 1) throw changedMeanwhile('redis', data.token.key)
+    if (replaced !== 1) throw new ChangedMeanwhileError('redis', data.token.key)
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {

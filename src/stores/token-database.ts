@@ -7,7 +7,7 @@ import {
 } from '../domain/delegation.ts'
 import type { Origin, TokenRecord } from '../domain/history.ts'
 import { formatScopes, parseScopes } from '../domain/scope.ts'
-import type { TokenKey } from '../domain/token.ts'
+import { type TokenKey, toTokenKey } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../generated/prisma/client.ts'
 import {
@@ -90,6 +90,19 @@ export class TokenDatabase {
       this.#prisma.token.count({ where: { key: { in: [...keys] } } }),
     )
     return found === keys.length
+  }
+
+  /** What the rows of `keys` grant, as they are now. Those that have none are missing. */
+  async findGrants(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, HeldToken>> {
+    const rows = await asking('postgres', () =>
+      this.#prisma.token.findMany({
+        where: { key: { in: [...keys] } },
+        select: { key: true, scopes: true, expiresAt: true },
+      }),
+    )
+    return new Map(
+      rows.map(({ key, scopes, expiresAt }) => [toTokenKey(key), { scopes: parseScopes(scopes), expiresAt }]),
+    )
   }
 
   async ping(): Promise<void> {

@@ -5,13 +5,26 @@ import type { TokenKey, TokenType } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma } from '../generated/prisma/client.ts'
 import { slicesOf } from '../lib/slices.ts'
+import { type HeldCurrentToken, holdToken, isTokenBeingRevoked, type TokenHolder } from './current-token.ts'
 import { expireNamed } from './expiry.ts'
 import { where } from './listing.ts'
+import {
+  deletePendingChanges,
+  type EditedFacts,
+  findRevocations,
+  lockRevocations,
+  type PendingChange,
+  recordEdit,
+  recordRevocations,
+} from './pending-changes.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { isUniqueViolation } from './unique-violation.ts'
 
 /** Rows that one statement changes: PostgreSQL ends a statement that takes long, however large its tree is. */
 const ROWS_AT_ONCE = 1_000
+
+/** Links of lineage that one statement lists. */
+const LISTED_AT_ONCE = 20_000
 
 /** A row that the transaction holds: nobody changes it, removes it or makes a child of it meanwhile. */
 export interface LockedToken {
@@ -21,6 +34,12 @@ export interface LockedToken {
   readonly tokenName: string | null
   readonly scopes: Scopes
   readonly expiresAt: Date | null
+}
+
+/** A child, and whose it is. */
+export interface Link {
+  readonly child: TokenKey
+  readonly parent: TokenKey
 }
 
 /** A token that only the token store has. */
@@ -48,7 +67,7 @@ export interface Edit {
 }
 
 /** The steps that change or end whole trees of tokens, set-based: a statement takes on many rows. */
-export class TreeTransaction {
+export class TreeTransaction implements TokenHolder {
   readonly #tx: Prisma.TransactionClient
 
   constructor(tx: Prisma.TransactionClient) {
@@ -79,14 +98,73 @@ export class TreeTransaction {
     return this.#lock(Prisma.sql`${where(matching(filter))} ORDER BY token.token LIMIT ${limit}`)
   }
 
+  /** Those of `keys` whose revocation is decided. To be asked once their rows are held. */
+  findRevocations(keys: readonly TokenKey[]): Promise<Set<TokenKey>> {
+    return findRevocations(this.#tx, keys)
+  }
+
+  /** Decides that tokens are revoked: from the commit on nothing is issued from them, and it will be completed. */
+  decideRevocations(keys: readonly TokenKey[], origin: Origin): Promise<void> {
+    return recordRevocations(this.#tx, keys, origin)
+  }
+
+  /** Decides that the token store is to follow an edit of the rows. */
+  decideEdit(key: TokenKey, origin: Origin, facts: EditedFacts): Promise<void> {
+    return recordEdit(this.#tx, key, origin, facts)
+  }
+
+  /** As `lockRevocations` of the pending changes. */
+  lockRevocations(keys: readonly TokenKey[], skipLocked: boolean): Promise<PendingChange[]> {
+    return lockRevocations(this.#tx, keys, skipLocked)
+  }
+
+  /** Deletes what has been completed. */
+  deletePendingChanges(changes: readonly PendingChange[]): Promise<void> {
+    return deletePendingChanges(this.#tx, changes)
+  }
+
+  hold(key: TokenKey): Promise<HeldCurrentToken | undefined> {
+    return holdToken(this.#tx, key)
+  }
+
+  isBeingRevoked(key: TokenKey): Promise<boolean> {
+    return isTokenBeingRevoked(this.#tx, key)
+  }
+
   /**
-   * Takes the children of tokens that are held already. Those that were being made meanwhile are among
-   * them: whoever makes a child holds the parent until it is there.
+   * All links of lineage below some tokens, as they are at the first step, in batches. Locks nothing.
+   *
+   * UNION ends in a circle too, since a child has one parent. OFFSET 0 has each step look the children up by their
+   * index, whatever the planner knows of the tables: there may be as many steps as tokens. A cursor keeps its place, so
+   * that no statement is longer than a batch.
    */
-  lockChildren(parents: readonly TokenKey[]): Promise<LockedToken[]> {
-    return this.#lock(Prisma.sql`
-      JOIN subtoken ON subtoken.child = token.token
-      WHERE subtoken.parent = ANY (${parents}) ORDER BY token.token`)
+  async *listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly Link[]> {
+    await this.#tx.$executeRaw`
+      DECLARE porthor_below NO SCROLL CURSOR FOR
+      WITH RECURSIVE below AS (
+        SELECT link.child, link.parent FROM unnest(${keys}::text[]) AS seed (key) CROSS JOIN LATERAL (
+          SELECT child, parent FROM subtoken WHERE parent = seed.key OFFSET 0) AS link
+        UNION
+        SELECT link.child, link.parent FROM below CROSS JOIN LATERAL (
+          SELECT child, parent FROM subtoken WHERE parent = below.child OFFSET 0) AS link
+      )
+      SELECT child, parent FROM below`
+    let links: Link[]
+    do {
+      links = await this.#tx.$queryRaw<Link[]>(
+        Prisma.sql`FETCH FORWARD ${Prisma.raw(String(LISTED_AT_ONCE))} FROM porthor_below`,
+      )
+      if (links.length > 0) yield links
+    } while (links.length === LISTED_AT_ONCE)
+    await this.#tx.$executeRaw`CLOSE porthor_below`
+  }
+
+  /** How many children some tokens have, together. */
+  async countChildren(keys: readonly TokenKey[]): Promise<number> {
+    const [row] = await this.#tx.$queryRaw<{ count: bigint }[]>`
+      SELECT count(*) FROM unnest(${keys}::text[]) AS seed (key) CROSS JOIN LATERAL (
+        SELECT FROM subtoken WHERE parent = seed.key OFFSET 0) AS link`
+    return Number(row?.count ?? 0)
   }
 
   /** How many tokens match or descend from one that does, and the first of their keys. Locks nothing. */

@@ -68,8 +68,11 @@ export async function asking<T>(store: 'redis' | 'postgres', work: () => Promise
 }
 
 /** What was read has been changed before it could be written: to be read again. */
-export const changedMeanwhile = (store: 'redis' | 'postgres', key: TokenKey): UnavailableError =>
-  new UnavailableError(store, new Error(`token ${key} has been changed meanwhile`))
+export class ChangedMeanwhileError extends UnavailableError {
+  constructor(store: 'redis' | 'postgres', key: TokenKey) {
+    super(store, new Error(`token ${key} has been changed meanwhile`))
+  }
+}
 
 /**
  * Whether `error`, or what caused it, means that the store could not be asked. What PostgreSQL itself says

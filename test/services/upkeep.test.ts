@@ -238,7 +238,7 @@ describe('upkeep', () => {
       .poll(() => rowsOf(t.h, [used]))
       .toMatchObject({ [keyOf(used)]: { last_used: expect.any(String) } })
     await expect.poll(() => rowsOf(t.h, [dying])).toEqual({})
-    await expect.poll(timers.pending).toBe(2)
+    await expect.poll(timers.pending).toBe(3)
 
     const next = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
@@ -264,9 +264,9 @@ describe('upkeep', () => {
     t.h.clock.advance(300)
     timers.advance(60_000)
     await waitForLocks(t.h, 1)
-    await expect.poll(timers.pending).toBe(1)
-    await holding.query('SELECT pg_advisory_unlock(64)')
     await expect.poll(timers.pending).toBe(2)
+    await holding.query('SELECT pg_advisory_unlock(64)')
+    await expect.poll(timers.pending).toBe(3)
   })
 
   it('that fails in the server is logged, and tried again an hour later', async () => {
@@ -285,7 +285,7 @@ describe('upkeep', () => {
 
     timers.advance(60_000)
     await expect.poll(() => t.h.logLines.map(({ msg }) => msg)).toContain('upkeep did not finish')
-    await expect.poll(timers.pending).toBe(2)
+    await expect.poll(timers.pending).toBe(3)
     await proxy.pass()
     timers.advance(60 * 60 * 1000)
     await expect.poll(() => rowsOf(t.h, [root])).toEqual({})

@@ -193,7 +193,7 @@ function openTokens(
 }
 
 /** `tokens` with some methods of another making. */
-const overriding = (tokens: TokenStore, changed: Partial<TokenStore>): TokenStore =>
+export const overriding = (tokens: TokenStore, changed: Partial<TokenStore>): TokenStore =>
   new Proxy(tokens, {
     get: (target, name) => {
       const value: unknown = Reflect.get(changed, name) ?? Reflect.get(target, name)

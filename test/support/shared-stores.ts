@@ -109,7 +109,10 @@ export function useSharedStores(store: StoreKind, settings: Environment) {
     },
     empty: async () => {
       await redis.flushdb()
-      await pool.query('DELETE FROM token; DELETE FROM token_change_history; DELETE FROM porthor_token_store')
+      await pool.query(
+        `DELETE FROM token; DELETE FROM token_change_history; DELETE FROM porthor_token_store;
+         DELETE FROM porthor_pending_change`,
+      )
     },
     /** Resolves when PostgreSQL has no work left of those who are gone. */
     quiet: () =>

@@ -196,7 +196,7 @@ export async function refuseCommits(
 
 /** Removes every token, and all that is on record of any. */
 export async function emptyStores(h: Harness): Promise<void> {
-  await h.sql('TRUNCATE token, subtoken, token_change_history, porthor_token_store')
+  await h.sql('TRUNCATE token, subtoken, token_change_history, porthor_token_store, porthor_pending_change')
   await h.redis.flushdb()
 }
 
