@@ -85,14 +85,18 @@ export class TokenModificationService {
     actor: Actor,
     ipAddress: string | null,
     key: TokenKey,
-    wanted: Wanted,
+    asked: Wanted,
   ): Promise<void> {
     const current = await holdCurrentToken(this.#deps, tx, actor)
     this.#requireMayModify(current)
     const locked = await tx.lock(key)
     const token = requireUserToken(key, (await tx.isBeingRevoked(key)) ? undefined : locked)
-    if (Object.values(wanted).every((value) => value === undefined)) return
+    if (Object.values(asked).every((value) => value === undefined)) return
     const origin: Origin = { actor: actorName(current), ipAddress }
+    // A user token that a delegated token made ends with it, whoever edits it.
+    const end = asked.expiresAt === undefined ? null : await tx.findParentExpiry(key)
+    const wanted =
+      asked.expiresAt === undefined ? asked : { ...asked, expiresAt: earlier(asked.expiresAt, end) }
     if (wanted.tokenName !== undefined) await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
     const data = await this.#deps.tokens.get(key, { isFresh: true })
     // A token that has expired in the token store does not come back by a change of its row.

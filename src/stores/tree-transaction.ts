@@ -88,6 +88,14 @@ export class TreeTransaction implements TokenHolder {
     return token
   }
 
+  /** When the token's parent expires; `null` where it never does, or there is no parent. */
+  async findParentExpiry(key: TokenKey): Promise<Date | null> {
+    const [parent] = await this.#tx.$queryRaw<{ expires: Date | null }[]>`
+      SELECT parent.expires FROM subtoken JOIN token AS parent ON parent.token = subtoken.parent
+      WHERE subtoken.child = ${key}`
+    return parent?.expires ?? null
+  }
+
   /** Takes those of `keys` that there are. */
   lockAll(keys: readonly TokenKey[]): Promise<LockedToken[]> {
     return this.#lock(Prisma.sql`WHERE token.token = ANY (${keys}) ORDER BY token.token`)
