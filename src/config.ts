@@ -7,6 +7,7 @@ import { DAY_SECONDS } from './domain/lifetime.ts'
 import type { KnownScopes, UndelegableScopes } from './domain/scope.ts'
 import type { Token } from './domain/token.ts'
 import { parseDuration } from './lib/duration.ts'
+import { parsePostgresUrl } from './lib/postgres-url.ts'
 import { parseRedisUrl } from './lib/redis-url.ts'
 import { Secret } from './lib/secret.ts'
 import { parseKnownScopes, parseUndelegableScopes } from './scope-config.ts'
@@ -81,7 +82,7 @@ export function loadConfig(given: Environment): Config {
     faults.push('NODE_ENV must be exactly production; any other name must not begin with prod')
   }
 
-  const databaseUrl = read.url('DATABASE_URL', ['postgres:', 'postgresql:'])
+  const databaseUrl = read.postgresUrl('DATABASE_URL')
   if (!env.DATABASE_URL)
     faults.push('DATABASE_URL is required, as postgresql://user:password@host:port/database')
   const redisUrl = read.redisUrl()
@@ -175,18 +176,24 @@ function reader(env: Environment, faults: string[]) {
   const list = (name: string): string[] => splitList(env[name] ?? '')
 
   return {
-    url(name: string, protocols: readonly string[]): string | undefined {
+    postgresUrl(name: string): string | undefined {
       const value = env[name]
       if (!value) return undefined
-      if (!protocols.some((protocol) => value.startsWith(`${protocol}//`))) {
-        const beginnings = protocols.map((protocol) => `${protocol}//`).join(' or ')
-        return fault(`${name} must be a URL that begins with ${beginnings}`, undefined)
+      if (!/^postgres(ql)?:\/\//.test(value)) {
+        return fault(`${name} must be a URL that begins with postgres:// or postgresql://`, undefined)
       }
-      if (URL.canParse(value)) return value
-      return fault(
-        `${name} must be a URL: of one host, and in its user and password / ? # @ : % and the like are written as %2F %3F %23 %40 %3A %25`,
-        undefined,
-      )
+      if (!URL.canParse(value)) {
+        return fault(
+          `${name} must be a URL: of one host, and in its user and password / ? # @ : % and the like are written as %2F %3F %23 %40 %3A %25`,
+          undefined,
+        )
+      }
+      try {
+        parsePostgresUrl(value)
+        return value
+      } catch (error) {
+        return fault(`${name} ${(error as Error).message}`, undefined)
+      }
     },
 
     host(fallback: string): string {

@@ -32,6 +32,8 @@ export async function serve(env: Environment): Promise<void> {
     await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
     await assertStoreUsable(config, { isEvictionRefused: isProduction(env) })
     const process = openProcess(config, { clock: systemClock, log })
+    // Before anybody can ask: out of file descriptors it could not be loaded, then or ever after.
+    await process.prisma.$connect()
     const stopUpkeep = startUpkeep(process)
     try {
       await checkKeys(process)

@@ -3,7 +3,8 @@ import { UnavailableError } from '../domain/errors.ts'
 import type { Origin } from '../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
 import { Turns } from '../lib/turns.ts'
-import type { ChildQuery, TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
+import type { ChildQuery } from '../stores/child-query.ts'
+import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 
 /** A token to be made: what the token store holds, and what only the database knows. */
@@ -47,8 +48,7 @@ export class TokenIssuer {
    *
    * The token store is written before the commit: should the process die in between, what is left is
    * a record that no one was given and that ends by itself, while a row without a record would be
-   * listed and never work. If the transaction fails, the record is taken back; where only the word of its
-   * commit was lost, the rows tell that it has not failed.
+   * listed and never work. If the transaction fails, the record is taken back.
    *
    * @param currentToken Whose creations wait their turn together, before they take a connection.
    */
@@ -60,36 +60,25 @@ export class TokenIssuer {
     let issued: NewToken[] = []
     // Put by a run that was not committed: nobody is given them.
     const abandoned: NewToken[] = []
-    let finished: { readonly answer: T } | undefined
     const answer = await this.#deps.database
       .transaction(async (tx) => {
         abandoned.push(...issued)
         issued = []
-        finished = undefined
         const answer = await work(tx, async (token, origin, unless) => {
           if (!(await tx.insert(toRecord(token), origin, unless))) return false
           issued.push(token)
           await this.#deps.tokens.put(token.data)
           return true
         })
-        finished = { answer }
         return answer
       })
       .catch(async (error: unknown) => {
-        if (finished && error instanceof UnavailableError && (await this.#areOnRecord(keysOf(issued)))) {
-          return finished.answer
-        }
         await this.#takeBack(keysOf([...abandoned, ...issued]))
         throw error
       })
     if (abandoned.length > 0) await this.#takeBack(keysOf(abandoned))
     for (const token of issued) this.#deps.log.info(describe(token), 'created token')
     return answer
-  }
-
-  /** Whether the rows of these tokens are there; where that cannot be asked either, they count as missing. */
-  async #areOnRecord(keys: readonly TokenKey[]): Promise<boolean> {
-    return keys.length > 0 && (await this.#deps.database.haveTokens(keys).catch(() => false))
   }
 
   async #takeBack(keys: readonly TokenKey[]): Promise<void> {

@@ -1,7 +1,7 @@
-import pg from 'pg'
+import type pg from 'pg'
 import type { Logger } from 'pino'
 import { FaultLog } from '../lib/fault-log.ts'
-import { CONNECT_TIMEOUT_MS } from './prisma.ts'
+import { createClient } from './postgres-client.ts'
 import { asking } from './unavailable.ts'
 
 /** Tells every process of this installation, this one included, to do something once. */
@@ -36,12 +36,7 @@ export function openPostgresBroadcast(
   const faults = new FaultLog(log)
 
   const listen = async (): Promise<void> => {
-    const client = new pg.Client({
-      connectionString: databaseUrl,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      keepAlive: true,
-      application_name: 'porthor',
-    })
+    const client = createClient(databaseUrl)
     listener = client
     client.on('notification', onMessage)
     client.on('error', (error) => {

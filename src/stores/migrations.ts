@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import pg from 'pg'
+import type pg from 'pg'
 import { hasSharedTables, requireSharedTables, SHARED_TABLES_MIGRATION } from './gafaelfawr-tables.ts'
 import {
   failedBefore,
@@ -12,7 +12,9 @@ import {
   readHistory,
   readMigrations,
 } from './migration-history.ts'
+import { createClient } from './postgres-client.ts'
 import { ENGINE_LOCK, openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
+import { describeObstacles, OBSTACLES, type Obstacle } from './writable.ts'
 
 export { MigrationError } from './migration-history.ts'
 
@@ -85,9 +87,16 @@ export async function assertMigrated(databaseUrl: string): Promise<void> {
     }
     if (unfinished) throw failedBefore(unfinished)
     const unapplied = findUnapplied(migrations, history)
-    if (unapplied.length === 0) return
+    if (unapplied.length === 0) return requireRights(client)
     throw new MigrationError(`The database lacks ${unapplied.join(', ')}: run \`porthor migrate\`.`)
   })
+}
+
+/** @throws {MigrationError} The role, or the server, cannot do what a server of Porthor needs. */
+async function requireRights(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<Obstacle>(OBSTACLES)
+  const reason = describeObstacles(rows)
+  if (reason) throw new MigrationError(reason)
 }
 
 /** Waits until no other Porthor migrates this database. The lock goes with the connection. */
@@ -192,13 +201,11 @@ async function connect(databaseUrl: string): Promise<pg.Client> {
       'DATABASE_URL is not a URL: write it as postgresql://user:password@host:5432/database.',
     )
   }
-  const client = new pg.Client({
-    connectionString: databaseUrl,
+  const client = createClient(databaseUrl, {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     application_name: 'porthor migrate',
+    isUnbounded: true,
   })
-  // Without a listener a connection that breaks would end the process; the next query tells.
-  client.on('error', () => undefined)
   try {
     await client.connect()
     return client

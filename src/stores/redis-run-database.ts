@@ -1,7 +1,7 @@
 import { parseScopes, type Scopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts'
-import { CONNECT_TIMEOUT_MS } from './prisma.ts'
+import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
 import { asking } from './unavailable.ts'
 
 /** Names the advisory locks of replays, beside a hash of the server's identity. Any number would do. */

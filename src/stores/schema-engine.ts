@@ -9,7 +9,9 @@ import {
 } from '@prisma/driver-adapter-utils'
 import * as bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
 import pg from 'pg'
+import { parsePostgresUrl } from '../lib/postgres-url.ts'
 import type { Migration } from './migration-history.ts'
+import { clientClass, clientConfig } from './postgres-client.ts'
 
 /** Prisma's migration engine, on one database. */
 export interface SchemaEngine {
@@ -30,7 +32,12 @@ export async function openSchemaEngine(databaseUrl: string): Promise<SchemaEngin
   loaded ??= loadEngine()
   await loaded
   // One connection, held to the end: the engine's lock is its session's.
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1, idleTimeoutMillis: 0 })
+  const pool = new pg.Pool({
+    ...clientConfig(databaseUrl, { application_name: 'porthor migrate' }),
+    Client: clientClass(databaseUrl, true),
+    max: 1,
+    idleTimeoutMillis: 0,
+  })
   const clients = new Set<pg.PoolClient>()
   pool.on('connect', (client) => clients.add(client)).on('remove', (client) => clients.delete(client))
   const closePool = async () => {
@@ -38,10 +45,12 @@ export async function openSchemaEngine(databaseUrl: string): Promise<SchemaEngin
     for (const client of clients) (client as unknown as pg.Client).end().catch(() => undefined)
     await pool.end()
   }
-  const engine = await createEngine(pool).catch(async (error: unknown) => {
-    await closePool()
-    throw error
-  })
+  const engine = await createEngine(pool, parsePostgresUrl(databaseUrl).schema).catch(
+    async (error: unknown) => {
+      await closePool()
+      throw error
+    },
+  )
   const filters = { externalTables: [], externalEnums: [] }
   return {
     apply: async (migrations) => {
@@ -58,12 +67,12 @@ export async function openSchemaEngine(databaseUrl: string): Promise<SchemaEngin
   }
 }
 
-const createEngine = (pool: pg.Pool): Promise<bindings.SchemaEngine> =>
+const createEngine = (pool: pg.Pool, schema: string): Promise<bindings.SchemaEngine> =>
   bindings.SchemaEngine.new(
     { datamodels: [['schema.prisma', DATAMODEL]] },
     // Its log repeats what its answers and errors say.
     () => undefined,
-    bindMigrationAwareSqlAdapterFactory(new WholeScriptFactory(pool)),
+    bindMigrationAwareSqlAdapterFactory(new WholeScriptFactory(pool, schema)),
   )
 
 /** The engine asks only which kind of database it is; our models play no part in applying migrations. */
@@ -109,9 +118,9 @@ class WholeScriptFactory implements SqlMigrationAwareDriverAdapterFactory {
   readonly #pool: pg.Pool
   readonly #inner: PrismaPg
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: pg.Pool, schema: string) {
     this.#pool = pool
-    this.#inner = new PrismaPg(pool)
+    this.#inner = new PrismaPg(pool, { schema })
     this.adapterName = this.#inner.adapterName
   }
 

@@ -10,6 +10,7 @@ import { formatScopes, parseScopes } from '../domain/scope.ts'
 import { type TokenKey, toTokenKey } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../generated/prisma/client.ts'
+import { type ChildQuery, findChildren, selectChildren } from './child-query.ts'
 import {
   type HeldCurrentToken,
   type HeldToken,
@@ -18,10 +19,14 @@ import {
   type TokenHolder,
 } from './current-token.ts'
 import { expireChildren, expireNamed } from './expiry.ts'
+import { findTransactionId } from './outcome.ts'
+import { TRANSACTION_TIMEOUT_MS } from './prisma.ts'
 import { formatTimestamp } from './timestamp.ts'
+import { type Finished, runTransaction } from './transactions.ts'
 import { TreeTransaction } from './tree-transaction.ts'
 import { asking } from './unavailable.ts'
 import { isUniqueViolation } from './unique-violation.ts'
+import { requireWritable } from './writable.ts'
 
 export type { TokenRow }
 
@@ -30,6 +35,9 @@ export type TokenSelection = Prisma.TokenDefaultArgs
 
 /** What both the database and one of its transactions can be asked. */
 type Queryable = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>
+
+/** How long it is looked up whether a transaction was committed whose connection was lost, in milliseconds. */
+const LOOKUP_TIMEOUT_MS = 2_000
 
 /** How long a change of whole trees may take in all, in milliseconds; any one statement is bounded too. */
 const TREE_TIMEOUT_MS = 120_000
@@ -71,25 +79,34 @@ export class TokenDatabase {
   /**
    * Runs `work` in one transaction: committed when it resolves, undone when it throws.
    *
-   * @throws {UnavailableError} also when the commit's fate is unknown.
+   * `work` is run again where PostgreSQL gave it up for the sake of another transaction.
+   *
+   * @throws {UnavailableError} also when it cannot be found out whether it was committed.
    */
   transaction<T>(work: (tx: TokenTransaction) => Promise<T>): Promise<T> {
-    return asking('postgres', () => this.#prisma.$transaction((tx) => work(new TokenTransaction(tx))))
+    return asking('postgres', () =>
+      runTransaction(this.#prisma, (tx) => finish(new TokenTransaction(tx), work), {
+        timeoutMs: TRANSACTION_TIMEOUT_MS - LOOKUP_TIMEOUT_MS,
+        lookupMs: LOOKUP_TIMEOUT_MS,
+      }),
+    )
   }
 
   /** As `transaction`, for changes that reach whole trees and may take their time. */
   changeTrees<T>(work: (tx: TreeTransaction) => Promise<T>): Promise<T> {
     return asking('postgres', () =>
-      this.#prisma.$transaction((tx) => work(new TreeTransaction(tx)), { timeout: TREE_TIMEOUT_MS }),
+      runTransaction(
+        this.#prisma,
+        async (tx) => ({
+          answer: await work(new TreeTransaction(tx)),
+          transactionId: await findTransactionId(tx),
+        }),
+        {
+          timeoutMs: TREE_TIMEOUT_MS,
+          lookupMs: LOOKUP_TIMEOUT_MS,
+        },
+      ),
     )
-  }
-
-  /** Whether all of these tokens have a row. */
-  async haveTokens(keys: readonly TokenKey[]): Promise<boolean> {
-    const found = await asking('postgres', () =>
-      this.#prisma.token.count({ where: { key: { in: [...keys] } } }),
-    )
-    return found === keys.length
   }
 
   /** What the rows of `keys` grant, as they are now. Those that have none are missing. */
@@ -105,14 +122,25 @@ export class TokenDatabase {
     )
   }
 
+  /** @throws {UnavailableError} also where PostgreSQL takes no writes, or not ours. */
   async ping(): Promise<void> {
-    await asking('postgres', () => this.#prisma.$queryRaw`SELECT 1`)
+    await asking('postgres', () => requireWritable(this.#prisma))
   }
+}
+
+async function finish<T>(
+  tx: TokenTransaction,
+  work: (tx: TokenTransaction) => Promise<T>,
+): Promise<Finished<T>> {
+  const answer = await work(tx)
+  return { answer, transactionId: tx.id }
 }
 
 /** The steps that change tokens, each a round trip; only inside `TokenDatabase.transaction`. */
 export class TokenTransaction implements TokenHolder {
   readonly #tx: Queryable
+  /** PostgreSQL's id of this transaction, once it has written a token. */
+  id: string | undefined
 
   constructor(tx: Prisma.TransactionClient) {
     this.#tx = tx
@@ -215,7 +243,7 @@ export class TokenTransaction implements TokenHolder {
     if (tokenName !== null) await expireNamed(this.#tx, username, tokenName, token.createdAt)
     const isVacant = unless ? Prisma.sql`NOT EXISTS (${selectChildren(unless)})` : Prisma.sql`true`
     try {
-      const written = await this.#tx.$executeRaw`
+      const [written] = await this.#tx.$queryRaw<{ id: string }[]>`
         WITH vacant AS MATERIALIZED (
           SELECT WHERE ${isVacant}
         ), new_token AS (
@@ -232,55 +260,13 @@ export class TokenTransaction implements TokenHolder {
            ip_address, event_time)
         SELECT ${key}, ${username}, ${type}::tokentype, ${tokenName}, ${parentKey}, ${scopes}, ${service},
                ${expires}::timestamp, ${actor}, 'create', ${ipAddress}::inet, ${created}::timestamp
-        FROM vacant`
-      return written > 0
+        FROM vacant
+        RETURNING pg_current_xact_id()::text AS id`
+      this.id ??= written?.id
+      return written !== undefined
     } catch (error) {
       if (tokenName !== null && isUniqueViolation(error)) throw duplicateTokenName(tokenName)
       throw error
     }
   }
-}
-
-/** Children of this very shape that end at `earliestEnd` or later. */
-export interface ChildQuery {
-  readonly shape: DelegationShape
-  readonly earliestEnd: Date
-}
-
-async function findChildren(db: Queryable, query: ChildQuery): Promise<ChildRecord[]> {
-  const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
-    SELECT token, expires FROM (${selectChildren(query)}) AS match ORDER BY expires DESC, created DESC, token`
-  return rows.map((row) => ({ ...query.shape, key: row.token, expiresAt: row.expires }))
-}
-
-/** Up to so many children of a parent are looked at one by one, which takes less than a millisecond. */
-const FEW_CHILDREN = 50
-
-/**
- * Of a parent with few children, these are looked at. Of one with many, the tokens of its user with the same request
- * are: there are few of them, unless the user has as many sessions.
- *
- * OFFSET 0 keeps the conditions out of the look-ups, which are then by the primary keys. The planner would else
- * look at every token of the user for each child, while it knows little of the tables, as on a new database.
- */
-function selectChildren({ shape, earliestEnd }: ChildQuery): Prisma.Sql {
-  const { parentKey, username, type, service } = shape
-  const scopes = formatScopes(shape.scopes)
-  const matches = Prisma.sql`match.token_type = ${type}::tokentype AND match.username = ${username}
-    AND match.scopes = ${scopes} AND match.expires >= ${formatTimestamp(earliestEnd)}::timestamp`
-  return Prisma.sql`
-    WITH size AS MATERIALIZED (
-      SELECT count(*) > ${FEW_CHILDREN}::int AS is_large
-      FROM (SELECT FROM subtoken WHERE parent = ${parentKey} LIMIT ${FEW_CHILDREN + 1}::int) AS children
-    )
-    SELECT match.token, match.expires, match.created
-    FROM subtoken CROSS JOIN LATERAL (SELECT * FROM token WHERE token = subtoken.child OFFSET 0) AS match
-    WHERE NOT (SELECT is_large FROM size) AND subtoken.parent = ${parentKey}
-      AND match.service IS NOT DISTINCT FROM ${service} AND ${matches}
-    UNION ALL
-    SELECT match.token, match.expires, match.created FROM token AS match
-    WHERE (SELECT is_large FROM size) AND ${matches}
-      AND match.token_type IN ('internal', 'notebook') AND coalesce(match.service, '') = ${service ?? ''}
-      AND hashtextextended(match.scopes, 0) = hashtextextended(${scopes}, 0)
-      AND EXISTS (SELECT FROM subtoken WHERE child = match.token AND parent = ${parentKey} OFFSET 0)`
 }

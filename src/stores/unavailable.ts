@@ -23,7 +23,17 @@ const NETWORK_ERRORS = new Set([
  * Prisma's codes for a database that cannot be reached or did not answer in time.
  * @see https://www.prisma.io/docs/orm/reference/error-reference
  */
-const PRISMA_ERRORS = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028', 'P2034', 'P2037'])
+const PRISMA_ERRORS = new Set([
+  'P1001',
+  'P1002',
+  'P1008',
+  'P1011',
+  'P1017',
+  'P2024',
+  'P2028',
+  'P2034',
+  'P2037',
+])
 
 /**
  * SQLSTATE codes that say "not now" rather than "wrong": connection faults (08), too many connections,
@@ -33,9 +43,13 @@ const PRISMA_ERRORS = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P20
  */
 const SQL_STATE = /^(08...|28...|3D000|53[0-9]{3}|55P03|57014|57P0[1-5]|40001|40P01|25006|25P0[34])$/
 
+/** A certificate that is not trusted, or no longer, and what else keeps TLS from being agreed on. */
+const TLS_ERROR =
+  /^(CERT_|UNABLE_TO_|SELF_SIGNED_CERT|DEPTH_ZERO_SELF_SIGNED|ERR_TLS_|ERR_SSL_|EPROTO$|HOSTNAME_MISMATCH|INVALID_CA$|ERROR_IN_CERT)/
+
 /** Faults of a driver, which come without a code. */
 const DRIVER_MESSAGE =
-  /connection terminated|timeout exceeded when trying to connect|query read timeout|client was closed|not queryable|command timed out|connection is closed|max retries|stream isn't writeable|server has closed|cannot use a pool after/i
+  /connection terminated|timeout exceeded when trying to connect|query read timeout|client was closed|not queryable|command timed out|connection is closed|max retries|stream isn't writeable|server has closed|cannot use a pool after|does not support SSL|establishing an SSL connection/i
 
 /** What Redis says while it cannot answer, or may not; before Redis 7, within other words where a script asked. */
 const REDIS_MESSAGE =
@@ -49,6 +63,7 @@ const LOCATING_MESSAGE =
 const ADAPTER_KINDS = new Set([
   'DatabaseNotReachable',
   'ConnectionClosed',
+  'TlsConnectionError',
   'SocketTimeout',
   'TooManyConnections',
   'TransactionWriteConflict',
@@ -84,11 +99,21 @@ export function isUnavailable(error: unknown): boolean {
   if (sqlState !== undefined) return SQL_STATE.test(sqlState)
   return chain.some(
     (link) =>
-      codesOf(link).some((code) => NETWORK_ERRORS.has(code) || PRISMA_ERRORS.has(code)) ||
+      codesOf(link).some(
+        (code) => NETWORK_ERRORS.has(code) || PRISMA_ERRORS.has(code) || TLS_ERROR.test(code),
+      ) ||
       (typeof link.kind === 'string' && ADAPTER_KINDS.has(link.kind)) ||
       (typeof link.message === 'string' && isFaultOfDriver(link.message)),
   )
 }
+
+/** Whether PostgreSQL gave a transaction up for the sake of another: a deadlock, or a serialization failure. */
+export const isConflict = (error: unknown): boolean =>
+  causesOf(error).some(
+    (link) => link.kind === 'TransactionWriteConflict' || codesOf(link).some((code) => CONFLICTS.has(code)),
+  )
+
+const CONFLICTS = new Set(['40P01', '40001', 'P2034'])
 
 /** Any SQLSTATE; Prisma's codes, of the same length, begin with P1 to P6. */
 const ANY_SQL_STATE = /^(?=.*\d)(?!P[1-6])[0-9A-Z]{5}$/

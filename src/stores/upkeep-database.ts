@@ -1,9 +1,8 @@
-import pg from 'pg'
 import type { TokenKey } from '../domain/token.ts'
 import type { PrismaClient } from '../generated/prisma/client.ts'
 import { readClockSkew } from './database-clock.ts'
 import { expireTokens } from './expiry.ts'
-import { poolConfig } from './prisma.ts'
+import { createClient } from './postgres-client.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { asking } from './unavailable.ts'
 
@@ -27,8 +26,7 @@ export class UpkeepDatabase {
    * @returns `undefined` where another one is at it.
    */
   async alone<T>(work: () => Promise<T>): Promise<T | undefined> {
-    const client = new pg.Client({ ...poolConfig(this.#databaseUrl), application_name: 'porthor upkeep' })
-    client.on('error', () => undefined)
+    const client = createClient(this.#databaseUrl, { application_name: 'porthor upkeep' })
     try {
       const { rows } = await asking('postgres', async () => {
         await client.connect()

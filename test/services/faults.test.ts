@@ -59,7 +59,8 @@ describe.concurrent('Redis', { timeout: 60_000 }, () => {
     await f.redis.kill()
     const asked = f.lend('tap')
     await f.startRedisAgain()
-    expect(delegated(await asked)).toMatchObject({ key, source: 'CACHE' })
+    // Having missed what was broadcast meanwhile, the process may have emptied its cache.
+    expect(delegated(await asked)).toMatchObject({ key, source: expect.stringMatching(/^(CACHE|DATABASE)$/) })
   })
 
   it.for([

@@ -253,13 +253,13 @@ describe('a database that Gafaelfawr made', () => {
     ['a column', 'ALTER TABLE token DROP COLUMN service', /column token\.service text is missing/],
     [
       'a type',
-      'ALTER TABLE token ALTER username TYPE varchar(64)',
+      'ALTER TABLE token ALTER username TYPE char(64)',
       /column token\.username text NOT NULL is missing/,
     ],
     [
       'a collation',
-      'ALTER TABLE subtoken ALTER parent TYPE text',
-      /subtoken\.parent text COLLATE C is missing/,
+      'ALTER TABLE token ALTER token TYPE text',
+      /token\.token text COLLATE C NOT NULL is missing/,
     ],
     [
       'a constraint',
@@ -278,6 +278,19 @@ describe('a database that Gafaelfawr made', () => {
     expect(await refusal(migrate(database.url, { log }))).toMatch(message)
     const { rows } = await client.query(`SELECT to_regclass('_prisma_migrations') AS record`)
     expect(rows).toEqual([{ record: null }])
+  })
+
+  it('may be of a release whose columns have limits on lengths, and keys of subtoken no collation of their own', async () => {
+    await createGafaelfawrTables(client)
+    await client.query(`
+      ALTER TABLE token ALTER username TYPE varchar(64), ALTER token_name TYPE varchar(64),
+        ALTER scopes TYPE varchar(512), ALTER service TYPE varchar(64),
+        ALTER token TYPE varchar(64) COLLATE "C";
+      ALTER TABLE subtoken ALTER child TYPE varchar(64) COLLATE "default",
+        ALTER parent TYPE varchar(64) COLLATE "default";
+      ALTER TABLE token_change_history ALTER username TYPE varchar(64), ALTER old_scopes TYPE varchar(512)`)
+    expect((await migrate(database.url, { log })).baselined).toEqual([SHARED])
+    await assertMigrated(database.url)
   })
 
   it('may have more than Porthor knows', async () => {

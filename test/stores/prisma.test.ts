@@ -61,7 +61,7 @@ describe.each(connections)('%s', (_name, open) => {
       settings.map((name) => connection.query(`SELECT current_setting('${name}') AS value`)),
     )
 
-    expect(shown.flat().map(({ value }) => value)).toEqual(['5s', '8s', '10s', 'porthor'])
+    expect(shown.flat().map(({ value }) => value)).toEqual(['4s', '5s', '10s', 'porthor'])
   })
 
   it('sees after each wait what was committed meanwhile, whatever is the default of the role', async () => {

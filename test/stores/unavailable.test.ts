@@ -394,7 +394,7 @@ describe('PostgreSQL', () => {
       await expectNothingKept()
     })
 
-    it('for one of two that wait for each other, while the other goes on', async () => {
+    it('but is asked again for one of two that wait for each other, so that both succeed', async () => {
       const database = openDatabase({ options: '-c deadlock_timeout=10ms' })
       await database.transaction((tx) => tx.insert(token, origin))
       const shapes = ['a', 'b'].map((service) => ({
@@ -416,8 +416,9 @@ describe('PostgreSQL', () => {
         })
       const answers = await Promise.allSettled([lockInTurn(0), lockInTurn(1)])
 
-      expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
-      expect(answers).toContainEqual({ status: 'rejected', reason: outOfReach('postgres') })
+      expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+      // One of them took its first lock twice.
+      expect(arrivals).toBeGreaterThan(4)
     })
   })
 })

@@ -1,0 +1,16 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+const deadlines = new AsyncLocalStorage<number>()
+
+/**
+ * Runs `work`, whose queries are all given up when `limitMs` have passed, however many follow each other. An outer
+ * deadline that comes sooner counts.
+ */
+export const withinMs = <T>(limitMs: number, work: () => Promise<T>): Promise<T> =>
+  deadlines.run(performance.now() + Math.min(limitMs, remainingMs()), work)
+
+/** Milliseconds to the deadline that the caller works under: infinite without one, and never less than 1. */
+export function remainingMs(): number {
+  const deadline = deadlines.getStore()
+  return deadline === undefined ? Number.POSITIVE_INFINITY : Math.max(1, deadline - performance.now())
+}

@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest'
+import { parsePostgresUrl } from '../../src/lib/postgres-url.ts'
+
+const SERVER = 'postgresql://wren:secret@db.example.org:5433/porthor'
+
+describe('parsePostgresUrl', () => {
+  it('reads the parameters that Prisma and libpq have, and leaves the driver those that it honours', () => {
+    expect(
+      parsePostgresUrl(
+        `${SERVER}?schema=tokens&connection_limit=5&connect_timeout=2&sslmode=verify-full&statement_timeout=50&application_name=porthor-a`,
+      ),
+    ).toEqual({
+      schema: 'tokens',
+      connectionLimit: 5,
+      connectTimeoutMs: 2_000,
+      channelBinding: true,
+      applicationName: 'porthor-a',
+      limits: { statement_timeout: 50 },
+      connectionString: `${SERVER}?sslmode=verify-full`,
+    })
+  })
+
+  it('has the schema "public" and the limits of Porthor where a URL has no parameters', () => {
+    expect(parsePostgresUrl(SERVER)).toMatchObject({
+      schema: 'public',
+      connectionLimit: undefined,
+      limits: {},
+    })
+  })
+
+  it.each([
+    ['pgbouncer=true', /pgbouncer.*pool_mode=session/],
+    ['pool_timeout=10', /pool_timeout.*3 seconds/],
+    ['statement_cache_size=0', /statement_cache_size/],
+    ['sslmode=allow', /sslmode.*verify-full/],
+    ['sslaccept=accept_invalid_certs', /sslaccept.*sslmode=no-verify/],
+    ['target_session_attrs=standby', /target_session_attrs/],
+    ['connection_limit=0', /connection_limit a whole number/],
+    ['statement_timeout=60000', /statement_timeout a whole number from 1 to 5000/],
+    ['schema=', /schema must be/],
+    ['schema=a&schema=b', /schema once/],
+    ['search_path=a', /search_path.*write schema/],
+    ['tokens=1', /the parameter tokens, which Porthor does not honour: leave it out/],
+    ['constructor=1', /the parameter constructor/],
+    ['channel_binding=x', /channel_binding/],
+  ])('refuses ?%s by name, and says what would be right', (query, message) => {
+    expect(() => parsePostgresUrl(`${SERVER}?${query}`)).toThrow(message)
+  })
+
+  it('never quotes what it refuses', () => {
+    expect(() => parsePostgresUrl(`${SERVER}?pass%3Fword@db`)).toThrow(/^(?!.*word).*not one/)
+    expect(() => parsePostgresUrl(`${SERVER}?sslmode=hunter2`)).toThrow(/^(?!.*hunter2)/)
+  })
+})
