@@ -143,10 +143,11 @@ export class TreeTransaction implements TokenHolder {
    * All links of lineage below some tokens, as they are at the first step, in batches. Locks nothing.
    *
    * UNION ends in a circle too, since a child has one parent. OFFSET 0 has each step look the children up by their
-   * index, whatever the planner knows of the tables: there may be as many steps as tokens. A cursor keeps its place, so
-   * that no statement is longer than a batch.
+   * index, and so does the setting: there may be as many steps as tokens, and where one has most of all children the
+   * planner would read the whole table at each. A cursor keeps its place, so that no statement is longer than a batch.
    */
   async *listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly Link[]> {
+    await this.#tx.$executeRaw`SET LOCAL enable_seqscan = off`
     await this.#tx.$executeRaw`
       DECLARE porthor_below NO SCROLL CURSOR FOR
       WITH RECURSIVE below AS (
