@@ -15,7 +15,7 @@ export interface Migration {
 }
 
 /** One row of Prisma's table that counts: those marked as rolled back are history only. */
-interface AppliedMigration {
+export interface AppliedMigration {
   readonly name: string
   readonly checksum: string
   readonly finished: boolean
@@ -35,8 +35,19 @@ export async function readMigrations(dir: string): Promise<readonly Migration[]>
 
 /** What Prisma's table says has been done to this database; nothing if there is no such table. */
 export async function readHistory(client: pg.Client): Promise<readonly AppliedMigration[]> {
-  const table = await client.query(`SELECT to_regclass('_prisma_migrations') AS name`)
-  if (table.rows[0]?.name === null) return []
+  const table = await client.query<{ isThere: boolean; mayRead: boolean; role: string }>(
+    `SELECT found IS NOT NULL AS "isThere", has_table_privilege(found, 'SELECT') AS "mayRead",
+       quote_ident(current_user) AS role
+     FROM to_regclass('_prisma_migrations') AS found`,
+  )
+  const [{ isThere, mayRead, role } = { isThere: false, mayRead: false, role: '' }] = table.rows
+  if (!isThere) return []
+  if (!mayRead) {
+    throw new MigrationError(
+      `The role ${role} may not read what was migrated. Run as the owner of the tables: ` +
+        `GRANT SELECT ON TABLE _prisma_migrations TO ${role}.`,
+    )
+  }
   const { rows } = await client.query<AppliedMigration>(
     `SELECT migration_name AS name, checksum, finished_at IS NOT NULL AS finished, logs
      FROM _prisma_migrations WHERE rolled_back_at IS NULL ORDER BY started_at`,

@@ -3,6 +3,13 @@ import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { hasSharedTables, requireSharedTables, SHARED_TABLES_MIGRATION } from './gafaelfawr-tables.ts'
 import {
+  findReleasable,
+  isResumable,
+  notCompleted,
+  releaseIndexes,
+  waitedTooLong,
+} from './index-migrations.ts'
+import {
   failedBefore,
   findUnapplied,
   findUnfinished,
@@ -12,6 +19,7 @@ import {
   readHistory,
   readMigrations,
 } from './migration-history.ts'
+import { requireMigrationRights } from './migration-rights.ts'
 import { createClient } from './postgres-client.ts'
 import { ENGINE_LOCK, openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
 import { describeObstacles, OBSTACLES, type Obstacle } from './writable.ts'
@@ -22,6 +30,8 @@ export interface MigrateOptions {
   readonly log: { info(obj: object, msg: string): void }
   /** How long to wait for other processes that migrate the same database, in milliseconds. Default: 60 s. */
   readonly timeoutMs?: number
+  /** How long a step may wait for a lock, or for transactions begun before it, in milliseconds. Default: 60 s. */
+  readonly lockTimeoutMs?: number
   /** Where the migrations are. Default: those that come with this program. */
   readonly migrationsDir?: string
 }
@@ -37,6 +47,7 @@ export interface MigrateResult {
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../prisma/migrations', import.meta.url))
 
 const WAIT_FOR_OTHERS_MS = 60_000
+const LOCK_TIMEOUT_MS = 60_000
 const CONNECT_TIMEOUT_MS = 10_000
 const LOOK_AGAIN_MS = 100
 
@@ -53,18 +64,26 @@ const MIGRATE_LOCK = [0x706f7274, 2]
 export async function migrate(databaseUrl: string, options: MigrateOptions): Promise<MigrateResult> {
   const migrations = await readMigrations(options.migrationsDir ?? MIGRATIONS_DIR)
   const deadline = Date.now() + (options.timeoutMs ?? WAIT_FOR_OTHERS_MS)
+  const { lockTimeoutMs = LOCK_TIMEOUT_MS } = options
   return withConnection(databaseUrl, async (client) => {
+    await client.query("SELECT set_config('lock_timeout', $1, false)", [String(lockTimeoutMs)])
     await takeTurn(client, deadline)
     const result: MigrateResult = { applied: [], baselined: [] }
     for (;;) {
       const unapplied = await whatIsLeft(client, migrations, deadline)
       if (unapplied.length === 0) return result
-      await withEngine(databaseUrl, async (engine) => {
+      await withEngine(databaseUrl, lockTimeoutMs, async (engine) => {
         if (unapplied.includes(SHARED_TABLES_MIGRATION) && (await hasSharedTables(client))) {
           await baseline(client, engine, migrations)
           result.baselined.push(SHARED_TABLES_MIGRATION)
         }
-        result.applied.push(...(await applyOnce(engine, migrations, deadline)))
+        const work = applyOnce(engine, migrations, deadline)
+        result.applied.push(
+          ...(await work.catch(async (error: unknown) => {
+            // Where nothing can be asked any more, the failure speaks for itself.
+            throw (await explain(client, migrations, lockTimeoutMs).catch(() => undefined)) ?? error
+          })),
+        )
       })
       const { applied, baselined } = result
       options.log.info({ applied, baselined }, 'migrated the database')
@@ -85,6 +104,7 @@ export async function assertMigrated(databaseUrl: string): Promise<void> {
     if (unfinished && (await isEngineAtWork(client))) {
       throw new MigrationError('The database is being migrated: start again when that is done.')
     }
+    if (unfinished && isResumable(migrations, unfinished.name)) throw notCompleted(unfinished)
     if (unfinished) throw failedBefore(unfinished)
     const unapplied = findUnapplied(migrations, history)
     if (unapplied.length === 0) return requireRights(client)
@@ -114,13 +134,35 @@ async function whatIsLeft(
   migrations: readonly Migration[],
   deadline: number,
 ): Promise<readonly string[]> {
-  // Asked before the history is read: an unfinished migration with nobody at work will stay unfinished.
-  while (await isEngineAtWork(client)) await waitForOthers(deadline)
-  const history = await readHistory(client)
-  const unapplied = findUnapplied(migrations, history)
-  const unfinished = findUnfinished(history)
-  if (unfinished) throw failedBefore(unfinished)
-  return unapplied
+  for (;;) {
+    // Asked before the history is read: an unfinished migration with nobody at work will stay unfinished.
+    while (await isEngineAtWork(client)) await waitForOthers(deadline)
+    const history = await readHistory(client)
+    const unapplied = findUnapplied(migrations, history)
+    const unfinished = findUnfinished(history)
+    if (unfinished && !isResumable(migrations, unfinished.name)) throw failedBefore(unfinished)
+    const invalid = await findReleasable(client, migrations, history)
+    if (unapplied.length > 0 || invalid.length > 0) {
+      const concerned = [...unapplied, ...invalid]
+      await requireMigrationRights(
+        client,
+        migrations.filter(({ name }) => concerned.includes(name)),
+      )
+    }
+    if (invalid.length === 0) return unapplied
+    if (!(await releaseIndexes(client, migrations))) await waitForOthers(deadline)
+  }
+}
+
+/** Says of an index migration that has just failed what would help; `undefined` where it is another failure. */
+async function explain(
+  client: pg.Client,
+  migrations: readonly Migration[],
+  lockTimeoutMs: number,
+): Promise<MigrationError | undefined> {
+  const failed = findUnfinished(await readHistory(client))
+  const migration = migrations.find(({ name }) => name === failed?.name)
+  return migration && failed?.logs ? waitedTooLong(client, migration, failed.logs, lockTimeoutMs) : undefined
 }
 
 /** Records the migration of the shared tables as applied, if they are what it would have made. */
@@ -176,8 +218,12 @@ async function waitForOthers(deadline: number): Promise<void> {
   await delay(LOOK_AGAIN_MS)
 }
 
-async function withEngine(databaseUrl: string, work: (engine: SchemaEngine) => Promise<void>): Promise<void> {
-  const engine = await openSchemaEngine(databaseUrl)
+async function withEngine(
+  databaseUrl: string,
+  lockTimeoutMs: number,
+  work: (engine: SchemaEngine) => Promise<void>,
+): Promise<void> {
+  const engine = await openSchemaEngine(databaseUrl, lockTimeoutMs)
   try {
     await work(engine)
   } finally {

@@ -25,10 +25,16 @@ export interface SchemaEngine {
 /** The key of the advisory lock that Prisma's engine, native or not, holds while it changes a database. */
 export const ENGINE_LOCK = 72_707_369
 
+/** The codes of PostgreSQL for a lock that was not got in time, and for a deadlock. */
+export const WAITED_TOO_LONG: readonly string[] = ['55P03', '40P01']
+
 let loaded: Promise<void> | undefined
 
-/** Opens the engine in its WebAssembly build: the native one is a download that many networks refuse. */
-export async function openSchemaEngine(databaseUrl: string): Promise<SchemaEngine> {
+/**
+ * Opens the engine in its WebAssembly build: the native one is a download that many networks refuse.
+ * Its scripts wait for locks for at most `lockTimeoutMs`; 0 means as long as it takes.
+ */
+export async function openSchemaEngine(databaseUrl: string, lockTimeoutMs = 0): Promise<SchemaEngine> {
   loaded ??= loadEngine()
   await loaded
   // One connection, held to the end: the engine's lock is its session's.
@@ -45,7 +51,7 @@ export async function openSchemaEngine(databaseUrl: string): Promise<SchemaEngin
     for (const client of clients) (client as unknown as pg.Client).end().catch(() => undefined)
     await pool.end()
   }
-  const engine = await createEngine(pool, parsePostgresUrl(databaseUrl).schema).catch(
+  const engine = await createEngine(pool, parsePostgresUrl(databaseUrl).schema, lockTimeoutMs).catch(
     async (error: unknown) => {
       await closePool()
       throw error
@@ -67,12 +73,12 @@ export async function openSchemaEngine(databaseUrl: string): Promise<SchemaEngin
   }
 }
 
-const createEngine = (pool: pg.Pool, schema: string): Promise<bindings.SchemaEngine> =>
+const createEngine = (pool: pg.Pool, schema: string, lockTimeoutMs: number): Promise<bindings.SchemaEngine> =>
   bindings.SchemaEngine.new(
     { datamodels: [['schema.prisma', DATAMODEL]] },
     // Its log repeats what its answers and errors say.
     () => undefined,
-    bindMigrationAwareSqlAdapterFactory(new WholeScriptFactory(pool, schema)),
+    bindMigrationAwareSqlAdapterFactory(new WholeScriptFactory(pool, schema, lockTimeoutMs)),
   )
 
 /** The engine asks only which kind of database it is; our models play no part in applying migrations. */
@@ -110,16 +116,18 @@ const listMigrations = (migrations: readonly Migration[]) => ({
 /**
  * The pg adapter, but for scripts: it cuts them at every semicolon, in comments and strings too, and runs the
  * pieces one by one. Here a script goes to PostgreSQL whole, as the native engine sends it: PostgreSQL cuts
- * it rightly, and all of it is one transaction.
+ * it rightly, and all of it is one transaction, unless it is the one statement that may not be in one.
  */
 class WholeScriptFactory implements SqlMigrationAwareDriverAdapterFactory {
   readonly provider = 'postgres'
   readonly adapterName: string
   readonly #pool: pg.Pool
   readonly #inner: PrismaPg
+  readonly #lockTimeoutMs: number
 
-  constructor(pool: pg.Pool, schema: string) {
+  constructor(pool: pg.Pool, schema: string, lockTimeoutMs: number) {
     this.#pool = pool
+    this.#lockTimeoutMs = lockTimeoutMs
     this.#inner = new PrismaPg(pool, { schema })
     this.adapterName = this.#inner.adapterName
   }
@@ -136,10 +144,14 @@ class WholeScriptFactory implements SqlMigrationAwareDriverAdapterFactory {
 
   async #run(script: string): Promise<void> {
     try {
+      // On the pool's one connection; not part of the script, which has to be one statement to build an index.
+      await this.#pool.query("SELECT set_config('lock_timeout', $1, false)", [String(this.#lockTimeoutMs)])
       await this.#pool.query(script)
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) throw error
-      const { code = '', severity = 'ERROR', message, detail, column, hint } = error
+      const { code = '', severity = 'ERROR', detail, column, hint } = error
+      // The engine records the message alone, which may be in any language.
+      const message = WAITED_TOO_LONG.includes(code) ? `${error.message} (${code})` : error.message
       throw new DriverAdapterError({ kind: 'postgres', code, severity, message, detail, column, hint })
     }
   }
