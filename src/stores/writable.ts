@@ -15,7 +15,7 @@ export const OBSTACLES = `
   SELECT needed.name, needed.privilege
   FROM (
     SELECT name, unnest(${CHANGED}) AS privilege FROM unnest(ARRAY['token', 'subtoken', 'token_change_history',
-      'porthor_token_store', 'porthor_pending_change']) AS name
+      'porthor_token_store', 'porthor_pending_change', 'porthor_redis_run']) AS name
   ) AS needed
   WHERE NOT has_table_privilege(to_regclass(needed.name), needed.privilege)
   UNION ALL

@@ -6,6 +6,8 @@ import { assertMigrated, migrate } from '../../src/stores/migrations.ts'
 import { createGafaelfawrTables, GAFAELFAWR_TABLES } from '../support/gafaelfawr.ts'
 import { emptyDatabase, type TestDatabase } from '../support/stores.ts'
 
+const OURS = [...GAFAELFAWR_TABLES, 'porthor_token_store', 'porthor_pending_change', 'porthor_redis_run']
+
 const log = { info: () => undefined }
 
 let database: TestDatabase
@@ -108,5 +110,14 @@ describe('who serves', () => {
       await server.query(grant.replace('TO porthor;', `TO ${role}`)).finally(() => server.end())
     }
     await assertMigrated(urlOf(role))
+  })
+
+  it.each(OURS)('is told at the start that rights on %s are missing', async (table) => {
+    await migrate(database.url, { log })
+    await client.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role}`)
+    await client.query(`GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
+    await assertMigrated(urlOf(role))
+    await client.query(`REVOKE DELETE ON ${table} FROM ${role}`)
+    await expect(assertMigrated(urlOf(role))).rejects.toThrow(`GRANT DELETE ON TABLE ${table} TO`)
   })
 })
