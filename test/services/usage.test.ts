@@ -118,6 +118,8 @@ describe('lastUsedAt', () => {
     const cut = openProcess(loadConfig(env), { clock, log })
     onTestFinished(cut.close)
     const root = await makeRoot(t.h)
+    // A Redis is used once PostgreSQL has told what was changed in it lately.
+    await cut.ping()
     await proxy.refuse()
     await cut.services.authenticator.authenticate(bearerOf(root))
     await cut.services.usage.flush()

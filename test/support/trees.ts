@@ -224,5 +224,6 @@ export async function statementsOf(work: () => Promise<unknown>): Promise<string
   } finally {
     pg.Client.prototype.query = query
   }
-  return sent.filter((text) => !/^(BEGIN|COMMIT|ROLLBACK)/.test(text))
+  // A connection that is new sets its session up first.
+  return sent.filter((text) => !/^(BEGIN|COMMIT|ROLLBACK|SELECT set_config\()/.test(text))
 }
