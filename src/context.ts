@@ -288,7 +288,7 @@ function openTokenStore(
   return {
     tokens: new PostgresTokenStore({ pool, records, clock }),
     openBroadcast: (onMessage) =>
-      openPostgresBroadcast(pool, databaseUrl.reveal(), { ...broadcast, onMessage }),
+      openPostgresBroadcast(pool, databaseUrl.reveal(), { ...broadcast, onMessage, onMissed: onMessage }),
     close: () => pool.end(),
   }
 }

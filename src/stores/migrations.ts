@@ -22,6 +22,7 @@ import {
 import { requireMigrationRights } from './migration-rights.ts'
 import { createClient } from './postgres-client.ts'
 import { ENGINE_LOCK, openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
+import { areSessionsShared } from './session-check.ts'
 import { describeObstacles, OBSTACLES, type Obstacle } from './writable.ts'
 
 export { MigrationError } from './migration-history.ts'
@@ -234,6 +235,11 @@ async function withEngine(
 async function withConnection<T>(databaseUrl: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = await connect(databaseUrl)
   try {
+    if (await areSessionsShared(databaseUrl, client)) {
+      throw new MigrationError(
+        'DATABASE_URL leads to a pooler that shares sessions among its clients (pool_mode=transaction or statement), and Porthor relies on settings and locks of its own: set pool_mode=session in PgBouncer, or name PostgreSQL itself.',
+      )
+    }
     return await work(client)
   } finally {
     await client.end().catch(() => undefined)

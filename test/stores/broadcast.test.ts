@@ -11,6 +11,7 @@ import { openRedis } from '../../src/stores/redis.ts'
 import { openRedisBroadcast } from '../../src/stores/redis-broadcast.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, freshRedis } from '../support/stores.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
 
 const CHANNEL = 'porthor_test'
 
@@ -141,6 +142,38 @@ describe.each([
 
     await untilListening(medium, 0)
   })
+})
+
+it('a listener in PostgreSQL whose connection is lost without a close listens again on another one, and tells that messages may have been missed', async () => {
+  const database = await freshDatabase()
+  const cable = await openTcpProxy(database.url)
+  const { log } = recordingLog()
+  const pool = openPool(database.url, log, 1)
+  const [onMessage, onMissed] = [vi.fn(), vi.fn()]
+  const broadcast = openPostgresBroadcast(pool, cable.through(database.url), {
+    channel: CHANNEL,
+    onMessage,
+    onMissed,
+    log,
+  })
+  onTestFinished(async () => {
+    await broadcast.close()
+    await cable.close()
+    await pool.end()
+    await database.drop()
+  })
+  const isHeard = () =>
+    vi.waitFor(async () => {
+      await broadcast.send()
+      expect(onMessage).toHaveBeenCalled()
+    }, PATIENT)
+  await isHeard()
+  expect(onMissed).not.toHaveBeenCalled()
+
+  cable.forget('LISTEN')
+  await vi.waitFor(() => expect(onMissed).toHaveBeenCalledTimes(1), PATIENT)
+  onMessage.mockClear()
+  await isHeard()
 })
 
 describe('a broadcast whose store is away', () => {
