@@ -224,6 +224,6 @@ export async function statementsOf(work: () => Promise<unknown>): Promise<string
   } finally {
     pg.Client.prototype.query = query
   }
-  // A connection that is new sets its session up first.
-  return sent.filter((text) => !/^(BEGIN|COMMIT|ROLLBACK|SELECT set_config\()/.test(text))
+  // A connection that is new sets its session up first, and the one for broadcasts is asked for a sign of life.
+  return sent.filter((text) => !/^(BEGIN|COMMIT|ROLLBACK|LISTEN|SELECT set_config\()/.test(text))
 }
