@@ -18,18 +18,24 @@ export interface ConnectionLimits {
 interface Line {
   underWay: number
   readonly waiting: [IncomingMessage, ServerResponse][]
-  isTurnDue: boolean
 }
+
+/** How long requests that waited are started in one turn of the event loop, in milliseconds. */
+const TURN_MS = 5
 
 /**
  * The connections of a server, each with a bounded number of requests under way. What one read of a socket
- * brings may be thousands of requests: they are started a few at a time, and others are answered in between.
+ * brings may be thousands of requests: they are started a few at a time, of all connections in turn, and others are
+ * answered in between.
  */
 export class Connections {
   readonly #limits: ConnectionLimits
   readonly #handle: RequestHandler
   /** Longest idle first, as far as it matters: the order is kept once half of the places are taken. */
   readonly #lines = new Map<Socket, Line>()
+  /** Those that may start a request that waits, in the order of their turns. */
+  readonly #due = new Set<Line>()
+  #isTurnPlanned = false
   #waiting = 0
 
   constructor(limits: ConnectionLimits, handle: RequestHandler) {
@@ -57,8 +63,13 @@ export class Connections {
   }
 
   #add(socket: Socket): void {
-    this.#lines.set(socket, { underWay: 0, waiting: [], isTurnDue: false })
+    const line: Line = { underWay: 0, waiting: [] }
+    this.#lines.set(socket, line)
     socket.once('close', () => this.#remove(socket))
+    // Node reads on with each request whose body has ended: no more is to be read while others wait.
+    socket.on('resume', () => {
+      if (line.waiting.length > 0) socket.pause()
+    })
     if (this.#lines.size >= this.#limits.maxConnections) this.#closeIdle()
   }
 
@@ -67,6 +78,7 @@ export class Connections {
     if (!line) return
     this.#waiting -= line.waiting.length
     line.waiting.length = 0
+    this.#due.delete(line)
     this.#lines.delete(socket)
   }
 
@@ -94,7 +106,7 @@ export class Connections {
       this.#lines.delete(socket)
       this.#lines.set(socket, line)
     }
-    if (line.underWay < this.#limits.maxUnderWay && line.waiting.length === 0) {
+    if (line.underWay === 0 && line.waiting.length === 0) {
       this.#start(line, request, response)
       return
     }
@@ -105,28 +117,48 @@ export class Connections {
     line.waiting.push([request, response])
     this.#waiting += 1
     socket.pause()
+    this.#giveTurn(line)
   }
 
   #start(line: Line, request: IncomingMessage, response: ServerResponse): void {
     line.underWay += 1
     response.once('close', () => {
       line.underWay -= 1
-      this.#giveTurn(line, request.socket)
+      this.#giveTurn(line)
     })
     this.#handle(request, response)
   }
 
+  #giveTurn(line: Line): void {
+    if (line.waiting.length === 0 || line.underWay >= this.#limits.maxUnderWay) return
+    this.#due.add(line)
+    this.#planTurn()
+  }
+
   /** In a turn of the event loop of its own, so that whatever came in elsewhere is looked at before. */
-  #giveTurn(line: Line, socket: Socket): void {
-    if (line.waiting.length === 0 || line.isTurnDue) return
-    line.isTurnDue = true
+  #planTurn(): void {
+    if (this.#isTurnPlanned || this.#due.size === 0) return
+    this.#isTurnPlanned = true
     setImmediate(() => {
-      line.isTurnDue = false
-      const free = this.#limits.maxUnderWay - line.underWay
-      const next = line.waiting.splice(0, free)
-      this.#waiting -= next.length
-      for (const [request, response] of next) this.#start(line, request, response)
-      if (line.waiting.length === 0 && !socket.destroyed) socket.resume()
+      this.#isTurnPlanned = false
+      this.#startDue()
     })
+  }
+
+  /** One request of each line in turn, until none is left or the time is up. */
+  #startDue(): void {
+    const end = performance.now() + TURN_MS
+    for (const line of this.#due) {
+      if (performance.now() >= end) break
+      this.#due.delete(line)
+      const next = line.waiting.shift()
+      if (!next) continue
+      this.#waiting -= 1
+      this.#start(line, ...next)
+      if (line.waiting.length === 0) next[0].socket.resume()
+      // Behind the others: a set is walked in the order in which its members came.
+      else if (line.underWay < this.#limits.maxUnderWay) this.#due.add(line)
+    }
+    this.#planTurn()
   }
 }

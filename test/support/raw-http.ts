@@ -20,7 +20,9 @@ export async function openRaw(url: string): Promise<RawConnection> {
   })
   // What the other side broke off shows in what was received.
   socket.on('error', () => undefined)
-  const closed = once(socket, 'close').then(() => text)
+  const closed = new Promise<string>((resolve) => {
+    socket.on('close', () => resolve(text))
+  })
   await once(socket, 'connect')
   return { socket, received: () => text, closed }
 }
