@@ -116,6 +116,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   const keys = new KeyCheck({ tokens, clock, log })
   const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
   const clocks = new ClockCheck({ readSkew: () => upkeepDatabase.readClockSkew(), log })
+  const names = new TokenNames({ tokens, database, clock, log })
   const services: Services = {
     authenticator,
     guard: new AuthenticationGuard({
@@ -128,7 +129,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     tokens: new TokenService({
       tokens,
       issuer,
-      names: new TokenNames({ tokens, database, clock, log }),
+      names,
       clock,
       knownScopes: config.knownScopes,
       tokenLifetime: config.tokenLifetime,
@@ -138,6 +139,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       tokens,
       database,
       finisher,
+      names,
       clock,
       log,
       knownScopes: config.knownScopes,

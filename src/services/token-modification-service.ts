@@ -19,6 +19,7 @@ import type { TokenStore } from '../stores/token-store.ts'
 import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
 import type { ChangeFinisher } from './change-finisher.ts'
 import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
+import type { OwnedName, TokenNames } from './token-names.ts'
 import type { Caller } from './token-service.ts'
 import { lockTrees } from './token-tree.ts'
 
@@ -35,6 +36,7 @@ export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly finisher: Pick<ChangeFinisher, 'edit'>
+  readonly names: Pick<TokenNames, 'retrying'>
   readonly log: Logger
   readonly knownScopes: KnownScopes
   /** Whether internal and notebook tokens may modify tokens. */
@@ -74,7 +76,9 @@ export class TokenModificationService {
     this.#requireMayModify(actor)
     requireFindable(key)
     const wanted = this.#require(modification)
-    await this.#deps.database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, wanted))
+    const decide = () =>
+      this.#deps.database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, wanted))
+    await this.#deps.names.retrying(() => this.#nameOf(key, wanted), decide)
     if (isAboutGrant(wanted)) await this.#deps.finisher.edit(key)
     this.#deps.log.info({ tokenKey: key, actor: actorName(actor), ...wanted }, 'modified token')
   }
@@ -111,6 +115,11 @@ export class TokenModificationService {
     if (!isAboutGrant(wanted)) return
     const facts = { hasScopes: wanted.scopes !== undefined, hasExpires: wanted.expiresAt !== undefined }
     await tx.decideEdit(key, origin, facts)
+  }
+
+  async #nameOf(key: TokenKey, { tokenName }: Wanted): Promise<OwnedName | undefined> {
+    const data = tokenName === undefined ? undefined : await this.#deps.tokens.get(key)
+    return data && tokenName !== undefined ? { username: data.username, tokenName } : undefined
   }
 
   #require({ tokenName, scopes, expiresAt }: TokenModification): Wanted {

@@ -41,12 +41,15 @@ export class TokenNames {
    * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`, where a token of that name has a record.
    * @throws {UnavailableError} Whether the name is free is not known.
    */
-  async retrying<T>(nameOf: () => OwnedName | undefined, work: () => Promise<T>): Promise<T> {
+  async retrying<T>(
+    nameOf: () => OwnedName | undefined | Promise<OwnedName | undefined>,
+    work: () => Promise<T>,
+  ): Promise<T> {
     try {
       return await work()
     } catch (error) {
       const name =
-        error instanceof PorthorError && error.code === 'DUPLICATE_TOKEN_NAME' ? nameOf() : undefined
+        error instanceof PorthorError && error.code === 'DUPLICATE_TOKEN_NAME' ? await nameOf() : undefined
       if (!name || !(await this.#free(name))) throw error
       return await work()
     }

@@ -16,16 +16,21 @@ export class PendingChangeDatabase {
     this.#prisma = prisma
   }
 
-  /** The keys that ended with tokens that were revoked, as history has them: a child before its parent. */
+  /**
+   * The keys that ended with tokens that were revoked, as history has them: a child before its parent. Those of one
+   * revocation have one time, by which they are found.
+   */
   async findRevoked(keys: readonly TokenKey[]): Promise<TokenKey[]> {
     const rows = await asking(
       'postgres',
       () => this.#prisma.$queryRaw<{ token: TokenKey }[]>`
         WITH RECURSIVE ended AS (
-          SELECT id, token FROM token_change_history WHERE token = ANY (${keys}) AND action = 'revoke'
+          SELECT id, token, event_time FROM token_change_history
+          WHERE token = ANY (${keys}) AND action = 'revoke'
           UNION
-          SELECT below.id, below.token FROM ended CROSS JOIN LATERAL (
-            SELECT id, token FROM token_change_history WHERE parent = ended.token AND action = 'revoke' OFFSET 0
+          SELECT below.id, below.token, below.event_time FROM ended CROSS JOIN LATERAL (
+            SELECT id, token, event_time FROM token_change_history
+            WHERE event_time = ended.event_time AND parent = ended.token AND action = 'revoke' OFFSET 0
           ) AS below
         )
         SELECT token FROM ended ORDER BY id`,

@@ -5,6 +5,7 @@ import type { AuditedFinding } from '../../src/services/audit-service.ts'
 import { ChangeFinisher } from '../../src/services/change-finisher.ts'
 import { TokenChangeApplier } from '../../src/services/token-change-applier.ts'
 import { TokenModificationService } from '../../src/services/token-modification-service.ts'
+import { TokenNames } from '../../src/services/token-names.ts'
 import { PendingChangeDatabase } from '../../src/stores/pending-change-database.ts'
 import { TokenDatabase } from '../../src/stores/token-database.ts'
 import type { TokenStore } from '../../src/stores/token-store.ts'
@@ -225,6 +226,7 @@ describe('modifying while others are at it', () => {
       tokens,
       database,
       finisher,
+      names: new TokenNames({ tokens, database, clock, log }),
       clock,
       log,
       knownScopes: config.knownScopes,

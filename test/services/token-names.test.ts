@@ -12,6 +12,8 @@ import {
   writeEntry,
 } from '../support/trees.ts'
 
+const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
+
 describe.each(['redis', 'postgres'] as const)('over %s, the name of a token', (store) => {
   const t = useApi(store)
 
@@ -28,6 +30,22 @@ describe.each(['redis', 'postgres'] as const)('over %s, the name of a token', (s
       { ...common, token: keyOf(child) },
       { ...common, token: keyOf(lost) },
     ])
+  })
+
+  it('is free for another token that is renamed, where its row has no record', async () => {
+    const username = aUsername()
+    const lost = await makeRoot(t.h, { username, tokenName: 'laptop' })
+    const token = await makeRoot(t.h, { username, tokenName: 'desk' })
+    const rename = () =>
+      t.h.context.services.modification.modify(OPERATOR, keyOf(token), { tokenName: 'laptop' })
+    await expect(rename()).rejects.toMatchObject({ code: 'DUPLICATE_TOKEN_NAME' })
+    await dropEntry(t.h, store, lost)
+
+    await rename()
+    expect(await rowsOf(t.h, [lost, token])).toMatchObject({ [keyOf(token)]: { token_name: 'laptop' } })
+    expect(Object.keys(await rowsOf(t.h, [lost, token]))).toEqual([keyOf(token)])
+    expect(await historyOf(t.h, [lost], 'revoke')).toMatchObject([{ actor: '<internal>' }])
+    expect(await historyOf(t.h, [token], 'edit')).toHaveLength(1)
   })
 
   it('is taken where its token has a record, also one that another encryption key opens', async () => {
