@@ -52,6 +52,7 @@ export function clientClass(databaseUrl: string, isUnbounded = false): typeof pg
       // Queries report a connection that breaks; without a listener it would end the process.
       this.on('error', () => undefined)
       setAfterConnecting(this, statement)
+      closeAtLast(this)
       if (!isUnbounded) closeWhenSilent(this, queryTimeoutMs)
     }
   }
@@ -97,6 +98,21 @@ function setAfterConnecting(client: pg.Client, statement: string): void {
       )
     return connected
   }) as unknown as pg.Client['connect']
+}
+
+/** How long a server may take to close a connection when it is told the end, in milliseconds. */
+const GOODBYE_MS = 2_000
+
+/** The driver waits for the server to close, which a silent one never does. */
+function closeAtLast(client: pg.Client): void {
+  const end = client.end.bind(client) as (...args: unknown[]) => unknown
+  client.end = ((...args: unknown[]) => {
+    const timer = setTimeout(() => client.connection.stream.destroy(), GOODBYE_MS)
+    client.connection.once('end', () => clearTimeout(timer))
+    // Of a connection that was never opened, or is closed, no end comes: then there is nothing to keep a process for.
+    timer.unref()
+    return end(...args)
+  }) as pg.Client['end']
 }
 
 type Callback = (...results: unknown[]) => void

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import type { Logger } from 'pino'
@@ -174,6 +174,39 @@ it('a listener in PostgreSQL whose connection is lost without a close listens ag
   await vi.waitFor(() => expect(onMissed).toHaveBeenCalledTimes(1), PATIENT)
   onMessage.mockClear()
   await isHeard()
+})
+
+it('a listener in PostgreSQL is closed also where the network is silent and never closes a connection', async () => {
+  const database = await freshDatabase()
+  onTestFinished(() => database.drop())
+  const { hostname, port } = new URL(database.url)
+  let isSilent = false
+  const ends: Socket[] = []
+  const network = createServer({ allowHalfOpen: true }, (near) => {
+    const far = connect(Number(port), hostname)
+    ends.push(near, far)
+    near.on('error', () => undefined).on('data', (chunk) => isSilent || far.write(chunk))
+    far.on('error', () => undefined).on('data', (chunk) => isSilent || near.write(chunk))
+  }).listen(0, '127.0.0.1')
+  await once(network, 'listening')
+  onTestFinished(() => {
+    network.close()
+    for (const end of ends) end.destroy()
+  })
+  const url = new URL(database.url)
+  url.port = String((network.address() as AddressInfo).port)
+  const { log } = recordingLog()
+  const pool = openPool(database.url, log, 1)
+  onTestFinished(() => pool.end())
+  const onMessage = vi.fn()
+  const broadcast = openPostgresBroadcast(pool, url.href, { channel: CHANNEL, onMessage, log })
+  await vi.waitFor(async () => {
+    await broadcast.send()
+    expect(onMessage).toHaveBeenCalled()
+  }, PATIENT)
+
+  isSilent = true
+  await broadcast.close()
 })
 
 describe('a broadcast whose store is away', () => {
