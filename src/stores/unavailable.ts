@@ -37,11 +37,11 @@ const PRISMA_ERRORS = new Set([
 
 /**
  * SQLSTATE codes that say "not now" rather than "wrong": connection faults (08), too many connections,
- * lock or statement timeout, deadlock, serialization, shutdown and start-up, a server that takes no writes, and a
- * log-in that is refused.
+ * lock or statement timeout, deadlock, serialization, shutdown and start-up, a server that takes no writes, a
+ * log-in that is refused, and rights that the role has not, or no longer.
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-const SQL_STATE = /^(08...|28...|3D000|53[0-9]{3}|55P03|57014|57P0[1-5]|40001|40P01|25006|25P0[34])$/
+const SQL_STATE = /^(08...|28...|3D000|53[0-9]{3}|55P03|57014|57P0[1-5]|40001|40P01|25006|42501|25P0[34])$/
 
 /** A certificate that is not trusted, or no longer, and what else keeps TLS from being agreed on. */
 const TLS_ERROR =

@@ -1,7 +1,8 @@
 import { describe, expect, it, type TestContext, vi } from 'vitest'
+import { BAD_CERTIFICATES } from '../support/certificates.ts'
 import { serverSecrets, startServer } from '../support/processes.ts'
 import { findFreePort } from '../support/redis.ts'
-import { type Certificate, startTlsRedis, type TlsRedis } from '../support/redis-tls.ts'
+import { startTlsRedis, type TlsRedis } from '../support/redis-tls.ts'
 import { freshDatabase } from '../support/stores.ts'
 
 const PATIENT = { timeout: 20_000, interval: 50 }
@@ -30,8 +31,6 @@ async function start(
   return { redis, server, admin: secrets.BOOTSTRAP_TOKEN }
 }
 
-const BAD: readonly Certificate[] = ['expired', 'of another authority', 'of another name']
-
 describe('a Redis whose certificate is not trusted', { timeout: 60_000 }, () => {
   it('any more, while Porthor runs: requests are UNAVAILABLE, the process stays, and all works again with the right one', async ({
     onTestFinished,
@@ -39,7 +38,7 @@ describe('a Redis whose certificate is not trusted', { timeout: 60_000 }, () => 
     const { redis, server, admin } = await start(onTestFinished, async () => undefined)
     const { data } = await server.ask(SESSION, { token: admin })
     const { token } = (data as { made: { token: string } }).made
-    for (const [index, certificate] of BAD.entries()) {
+    for (const [index, certificate] of BAD_CERTIFICATES.entries()) {
       const delegate = () => server.ask(DELEGATE, { token, variables: { service: `${index}` } })
       await redis.show(certificate)
       expect(await delegate()).toMatchObject({ status: 503, code: 'UNAVAILABLE' })

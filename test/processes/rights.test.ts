@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
+import { freshDatabase, freshRedis } from '../support/stores.ts'
+
+const PATIENT = { timeout: 20_000, interval: 50 }
+
+const SESSION =
+  'mutation { made: createSessionToken(input: { username: "wren", scopes: ["read:all"] }) { token } }'
+
+let client: pg.Client
+let role: string
+let url: string
+let database: string
+
+beforeEach(async () => {
+  const fresh = await freshDatabase()
+  client = new pg.Client(fresh.url)
+  client.on('error', () => undefined)
+  await client.connect()
+  role = `role_${randomBytes(6).toString('hex')}`
+  await client.query(`CREATE ROLE ${role} LOGIN PASSWORD 'secret';
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role};
+    GRANT USAGE ON SEQUENCE token_change_history_id_seq TO ${role}`)
+  const asRole = new URL(fresh.url)
+  database = asRole.pathname.slice(1)
+  asRole.username = role
+  asRole.password = 'secret'
+  url = asRole.href
+  return async () => {
+    await client.end()
+    await fresh.drop()
+  }
+})
+
+/** What is taken from the role, what the start says of it, and what gives it back. */
+const TAKEN = [
+  {
+    what: 'a right on a table',
+    take: () => `REVOKE INSERT ON token_change_history FROM ${role}`,
+    give: () => `GRANT INSERT ON token_change_history TO ${role}`,
+    said: /GRANT INSERT ON TABLE token_change_history TO/,
+  },
+  {
+    what: 'the sequence of the history',
+    take: () => `REVOKE USAGE ON SEQUENCE token_change_history_id_seq FROM ${role}`,
+    give: () => `GRANT USAGE ON SEQUENCE token_change_history_id_seq TO ${role}`,
+    said: /GRANT USAGE ON SEQUENCE token_change_history_id_seq TO/,
+  },
+  {
+    what: 'a database that takes writes',
+    take: () => `ALTER DATABASE ${database} SET default_transaction_read_only = on`,
+    give: () => `ALTER DATABASE ${database} RESET default_transaction_read_only`,
+    said: /PostgreSQL takes no writes on this connection/,
+  },
+]
+
+const dropSessions = () =>
+  client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [role])
+
+describe('a server whose role in PostgreSQL lacks', { timeout: 60_000 }, () => {
+  it.each(TAKEN)('$what does not start, and says what is missing', async ({ take, said }) => {
+    await client.query(take())
+    await expect(start()).rejects.toThrow(said)
+  })
+
+  it.each(TAKEN)(
+    '$what, taken later, is not ready and decides nothing, until it is given back',
+    async ({ take, give }) => {
+      const { server, admin } = await start()
+      const readiness = async () => (await fetch(new URL('/readyz', server.url))).status
+      const create = () => server.ask(SESSION, { token: admin })
+      await vi.waitFor(async () => expect(await readiness()).toBe(200), PATIENT)
+      await client.query(take())
+      await dropSessions()
+      await vi.waitFor(async () => expect(await readiness()).toBe(503), PATIENT)
+      expect(await create()).toMatchObject({ status: 503, code: 'UNAVAILABLE' })
+      await client.query(give())
+      await dropSessions()
+      await vi.waitFor(async () => expect(await readiness()).toBe(200), PATIENT)
+      await vi.waitFor(async () => expect(await create()).toMatchObject({ status: 200, errors: [] }), PATIENT)
+    },
+  )
+})
+
+async function start(): Promise<{ server: ServerProcess; admin: string }> {
+  const secrets = serverSecrets()
+  const server = await startServer({ ...secrets, DATABASE_URL: url, REDIS_URL: (await freshRedis()).url })
+  onTestFinished(async () => void (await server.stop()))
+  return { server, admin: secrets.BOOTSTRAP_TOKEN }
+}
