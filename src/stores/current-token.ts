@@ -27,11 +27,25 @@ export interface TokenHolder {
 
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
+/** Names the advisory lock in which who holds a token and who changes it wait for each other. Any number would do. */
+const TURN = 0x7475_726e
+
+/**
+ * PostgreSQL lets who shares a row past who waits to change it: a flood of requests with one token could keep off its own
+ * revocation. Advisory locks are given in the order in which they were asked for.
+ */
 export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurrentToken | undefined> {
   const [row] = await db.$queryRaw<{ scopes: string; expires: Date | null; hasParent: boolean }[]>`
+    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(hashtextextended(${key}, ${TURN}))::text)
     SELECT scopes, expires, EXISTS (SELECT FROM subtoken WHERE child = ${key}) AS "hasParent"
-    FROM token WHERE token = ${key} FOR KEY SHARE`
+    FROM token CROSS JOIN turn WHERE token = ${key} FOR KEY SHARE OF token`
   return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires, hasParent: row.hasParent }
+}
+
+/** Waits for those who hold these tokens now, and has later ones wait until the transaction ends. */
+export async function waitForTurn(db: Queryable, keys: readonly TokenKey[]): Promise<void> {
+  await db.$queryRaw`
+    SELECT pg_advisory_xact_lock(hashtextextended(key, ${TURN}))::text FROM unnest(${keys.toSorted()}::text[]) AS key`
 }
 
 /** A statement of its own: one that waits for the row would not see what was committed meanwhile. */

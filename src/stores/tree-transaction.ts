@@ -5,7 +5,13 @@ import type { TokenKey, TokenType } from '../domain/token.ts'
 import { duplicateTokenName } from '../domain/user.ts'
 import { Prisma } from '../generated/prisma/client.ts'
 import { slicesOf } from '../lib/slices.ts'
-import { type HeldCurrentToken, holdToken, isTokenBeingRevoked, type TokenHolder } from './current-token.ts'
+import {
+  type HeldCurrentToken,
+  holdToken,
+  isTokenBeingRevoked,
+  type TokenHolder,
+  waitForTurn,
+} from './current-token.ts'
 import { expireNamed } from './expiry.ts'
 import { where } from './listing.ts'
 import {
@@ -25,6 +31,9 @@ const ROWS_AT_ONCE = 1_000
 
 /** Links of lineage that one statement lists. */
 const LISTED_AT_ONCE = 20_000
+
+/** Tokens whose turn is waited for: the server has room for some thousand advisory locks in all. */
+const MAX_TURNS = 100
 
 /** A row that the transaction holds: nobody changes it, removes it or makes a child of it meanwhile. */
 export interface LockedToken {
@@ -76,6 +85,7 @@ export class TreeTransaction implements TokenHolder {
 
   /** Takes one token. `undefined` when there is none. */
   async lock(key: TokenKey): Promise<LockedToken | undefined> {
+    await waitForTurn(this.#tx, [key])
     const [token] = await this.#lock(Prisma.sql`WHERE token.token = ${key}`)
     return token
   }
@@ -102,7 +112,14 @@ export class TreeTransaction implements TokenHolder {
   }
 
   /** Takes up to `limit` of the tokens that match, in the order of their keys. */
-  lockMatches(filter: RevocationFilter, limit: number): Promise<LockedToken[]> {
+  async lockMatches(filter: RevocationFilter, limit: number): Promise<LockedToken[]> {
+    const few = await this.#tx.$queryRaw<{ token: TokenKey }[]>`
+      SELECT token.token FROM token ${where(matching(filter))} LIMIT ${MAX_TURNS + 1}`
+    if (few.length <= MAX_TURNS)
+      await waitForTurn(
+        this.#tx,
+        few.map(({ token }) => token),
+      )
     return this.#lock(Prisma.sql`${where(matching(filter))} ORDER BY token.token LIMIT ${limit}`)
   }
 
