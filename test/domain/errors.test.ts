@@ -14,9 +14,9 @@ it.each([
   [
     200,
     'DUPLICATE_TOKEN_NAME INVALID_CURSOR INVALID_EXPIRES INVALID_FILTER INVALID_IP_ADDRESS INVALID_MINIMUM_LIFETIME ' +
-      'INVALID_PAGE_SIZE INVALID_SCOPES INVALID_SERVICE INVALID_TOKEN_NAME INVALID_USERNAME INVALID_USER_INFO NOT_FOUND',
+      'INVALID_PAGE_SIZE INVALID_SCOPES INVALID_SERVICE INVALID_TOKEN_NAME INVALID_USERNAME INVALID_USER_INFO NOT_FOUND RESPONSE_TOO_LARGE',
   ],
-])('the codes that are answered with %i are those of the contract', (status, codes) => {
+])('the codes that are answered with %i are these', (status, codes) => {
   const found = Object.entries(ERROR_STATUS).filter((entry) => entry[1] === status)
 
   expect(found.map(([code]) => code).sort()).toEqual(codes.split(' '))
