@@ -106,7 +106,7 @@ const WARN_AT_SHARE = 0.7
 export function auditHistoryIds({ last, max }: HistoryIds): Finding[] {
   const share = last / max
   if (share <= WARN_AT_SHARE) return []
-  const detail = `${Math.floor(share * 100)} % of the numbers of history events are used up (${last} of ${max}): see docs/operations.md`
+  const detail = `${Math.floor(share * 100)} % of the numbers of history events are used up (${last} of ${max}): see docs/guides/operations.md`
   return [{ kind: 'history-ids', key: null, username: null, detail }]
 }
 

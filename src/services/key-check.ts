@@ -53,7 +53,7 @@ export class KeyCheck {
   async requireAny(): Promise<void> {
     if (await this.#opensNone()) {
       throw new Error(
-        `${OPENS_NONE}, so no token of before would be accepted: set the keys that its records were written with. Where these are lost, empty the token store: see "Encryption keys" in docs/operations.md.`,
+        `${OPENS_NONE}, so no token of before would be accepted: set the keys that its records were written with. Where these are lost, empty the token store: see "Encryption keys" in docs/guides/operations.md.`,
       )
     }
   }
