@@ -121,7 +121,10 @@ export async function openHarness(
     await once(server, 'listening')
     const { port } = server.address() as AddressInfo
     const stop = async () => {
-      await closeServer(server)
+      const closed = closeServer(server)
+      // `fetch` keeps its connections, and has no request on its way: they need no grace.
+      server.closeIdleConnections()
+      await closed
       await context.close()
     }
     return { context, url: `http://127.0.0.1:${port}/graphql`, stop }
