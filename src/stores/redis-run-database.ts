@@ -1,6 +1,7 @@
 import { parseScopes, type Scopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts'
+import { listBelow } from './lineage.ts'
 import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
 import { asking } from './unavailable.ts'
 
@@ -26,11 +27,11 @@ export interface ReplayedRow {
 export interface ReplayedToken {
   readonly key: TokenKey
   readonly wasEdited: boolean
-  /** `undefined` where it has no row any more. */
+  /** `undefined` where it has no row any more, or is about to lose it. */
   readonly row: ReplayedRow | undefined
 }
 
-/** What has changed lately. */
+/** What has changed lately, and what is decided and not completed. */
 export interface RecentChanges {
   /** Batches of tokens, each of which may come more than once. */
   readonly tokens: AsyncIterable<readonly ReplayedToken[]>
@@ -76,7 +77,7 @@ export class RedisRunDatabase {
         FROM porthor_redis_run WHERE identity = ${identity}`
       if (run?.known) return 'known'
       const since = await this.#begin(tx, identity, windowSeconds)
-      await apply({ tokens: changedSince(tx, since), hold: (key) => holdRow(tx, key) })
+      await apply({ tokens: changesOf(tx, since), hold: (key) => holdRow(tx, key) })
       await tx.$executeRaw`
         INSERT INTO porthor_redis_run (identity, replayed_at, seen_at) VALUES (${identity}, now(), clock_timestamp())
         ON CONFLICT (identity) DO UPDATE SET replayed_at = now(), seen_at = clock_timestamp()`
@@ -116,6 +117,29 @@ export class RedisRunDatabase {
     return row.since
   }
 }
+
+async function* changesOf(
+  tx: Prisma.TransactionClient,
+  since: string,
+): AsyncIterable<readonly ReplayedToken[]> {
+  yield* beingRevoked(tx)
+  yield* changedSince(tx, since)
+}
+
+/**
+ * Tokens whose revocation is decided and not completed, with all below them: they still have rows and no history events,
+ * while their records may have been deleted already.
+ */
+async function* beingRevoked(tx: Prisma.TransactionClient): AsyncIterable<readonly ReplayedToken[]> {
+  const roots = await tx.$queryRaw<{ token: TokenKey }[]>`
+    SELECT token FROM porthor_pending_change WHERE action = 'revoke'`
+  const keys = roots.map(({ token }) => token)
+  if (keys.length === 0) return
+  yield keys.map(ended)
+  for await (const links of listBelow(tx, keys)) yield links.map(({ child }) => ended(child))
+}
+
+const ended = (key: TokenKey): ReplayedToken => ({ key, wasEdited: false, row: undefined })
 
 async function* changedSince(
   tx: Prisma.TransactionClient,

@@ -13,6 +13,7 @@ import {
   waitForTurn,
 } from './current-token.ts'
 import { expireNamed } from './expiry.ts'
+import { type Link, listBelow } from './lineage.ts'
 import { where } from './listing.ts'
 import {
   deletePendingChanges,
@@ -29,9 +30,6 @@ import { isUniqueViolation } from './unique-violation.ts'
 /** Rows that one statement changes: PostgreSQL ends a statement that takes long, however large its tree is. */
 const ROWS_AT_ONCE = 1_000
 
-/** Links of lineage that one statement lists. */
-const LISTED_AT_ONCE = 20_000
-
 /** Tokens whose turn is waited for: the server has room for some thousand advisory locks in all. */
 const MAX_TURNS = 100
 
@@ -43,12 +41,6 @@ export interface LockedToken {
   readonly tokenName: string | null
   readonly scopes: Scopes
   readonly expiresAt: Date | null
-}
-
-/** A child, and whose it is. */
-export interface Link {
-  readonly child: TokenKey
-  readonly parent: TokenKey
 }
 
 /** A token that only the token store has. */
@@ -156,33 +148,9 @@ export class TreeTransaction implements TokenHolder {
     return isTokenBeingRevoked(this.#tx, key)
   }
 
-  /**
-   * All links of lineage below some tokens, as they are at the first step, in batches. Locks nothing.
-   *
-   * UNION ends in a circle too, since a child has one parent. OFFSET 0 has each step look the children up by their
-   * index, and so does the setting: there may be as many steps as tokens, and where one has most of all children the
-   * planner would read the whole table at each. A cursor keeps its place, so that no statement is longer than a batch.
-   */
-  async *listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly Link[]> {
-    await this.#tx.$executeRaw`SET LOCAL enable_seqscan = off`
-    await this.#tx.$executeRaw`
-      DECLARE porthor_below NO SCROLL CURSOR FOR
-      WITH RECURSIVE below AS (
-        SELECT link.child, link.parent FROM unnest(${keys}::text[]) AS seed (key) CROSS JOIN LATERAL (
-          SELECT child, parent FROM subtoken WHERE parent = seed.key OFFSET 0) AS link
-        UNION
-        SELECT link.child, link.parent FROM below CROSS JOIN LATERAL (
-          SELECT child, parent FROM subtoken WHERE parent = below.child OFFSET 0) AS link
-      )
-      SELECT child, parent FROM below`
-    let links: Link[]
-    do {
-      links = await this.#tx.$queryRaw<Link[]>(
-        Prisma.sql`FETCH FORWARD ${Prisma.raw(String(LISTED_AT_ONCE))} FROM porthor_below`,
-      )
-      if (links.length > 0) yield links
-    } while (links.length === LISTED_AT_ONCE)
-    await this.#tx.$executeRaw`CLOSE porthor_below`
+  /** As `listBelow` of the lineage. */
+  listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly Link[]> {
+    return listBelow(this.#tx, keys)
   }
 
   /** How many children some tokens have, together. */

@@ -1,0 +1,106 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { parseToken } from '../../src/domain/token.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
+import { onServer, type RedisProcess, startRedis } from '../support/redis.ts'
+import { freshDatabase } from '../support/stores.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
+
+// Servers are started, on a busy machine slowly.
+vi.setConfig({ testTimeout: 90_000 })
+
+const SCOPES = '["read:all", "read:tap"]'
+const SESSION = `mutation { made: createSessionToken(input: { username: "wren", scopes: ${SCOPES} }) { token } }`
+const USER_TOKEN = `mutation {
+  made: createUserToken(input: { username: "wren", tokenName: "desk", scopes: ${SCOPES} }) { token } }`
+const CHILD = `mutation { made: internalToken(service: "tap", scopes: ${SCOPES}) { token } }`
+const NARROW = 'mutation ($key: ID!) { modifyToken(key: $key, input: { scopes: ["read:tap"] }) { key } }'
+const REVOKE = 'mutation ($key: ID!) { revokeToken(key: $key) { keys } }'
+const VIEWER = '{ viewer { token { scopes } } }'
+
+/** A server, its way to PostgreSQL, and a Redis whose data are saved when it is told to. */
+async function openStage() {
+  const dir = await mkdtemp(join(tmpdir(), 'porthor-rdb-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const args = ['--dir', dir]
+  let redis: RedisProcess = await startRedis({ args })
+  onTestFinished(() => redis.stop())
+  const database = await freshDatabase()
+  onTestFinished(() => database.drop())
+  const cable = await openTcpProxy(database.url)
+  onTestFinished(() => cable.close())
+  const secrets = serverSecrets()
+  const env = { ...secrets, DATABASE_URL: cable.through(database.url), REDIS_URL: redis.url }
+  const start = async (): Promise<ServerProcess> => {
+    const server = await startServer(env)
+    onTestFinished(() => server.kill())
+    return server
+  }
+  const server = await start()
+  const make = async (query: string, token = secrets.BOOTSTRAP_TOKEN) => {
+    const { data, errors } = await server.ask(query, { token })
+    expect(errors).toEqual([])
+    return (data as { made: { token: string } }).made.token
+  }
+  /** Asks for a change that PostgreSQL has decided when the server is killed, at `text`; then Redis is as it was saved. */
+  const goBackDuring = async (text: string, query: string, token: string): Promise<ServerProcess> => {
+    const sent = cable.stopAt(text, 'hold')
+    const variables = { key: parseToken(token).key }
+    const asked = server.ask(query, { token: secrets.BOOTSTRAP_TOKEN, variables }).catch(() => undefined)
+    await sent
+    await Promise.all([server.kill(), redis.kill(), asked])
+    await cable.pass()
+    redis = await startRedis({ port: redis.port, args })
+    return start()
+  }
+  return { make, goBackDuring, save: () => onServer(redis.port, (control) => control.save()) }
+}
+
+const untilCompleted = ({ logLines }: ServerProcess) =>
+  vi.waitFor(() => expect(logLines.map(({ msg }) => msg)).toContain('completed pending changes'), {
+    timeout: 30_000,
+    interval: 5,
+  })
+
+/** What `server` answers to each of `tokens`, asked again and again until `event`. */
+async function answersUntil(server: ServerProcess, event: Promise<unknown>, tokens: readonly string[]) {
+  const answers = new Set<string>()
+  let isOver = false
+  const asked = tokens.map(async (token) => {
+    while (!isOver) {
+      const { code, data } = await server.ask(VIEWER, { token })
+      answers.add(code === undefined ? JSON.stringify(data) : String(code))
+    }
+  })
+  const over = event.finally(() => {
+    isOver = true
+  })
+  await Promise.all([over, ...asked])
+  return answers
+}
+
+it('a revocation that is decided holds where the server is killed before both stores have followed it, and Redis has gone back in time', async () => {
+  const t = await openStage()
+  const session = await t.make(SESSION)
+  const child = await t.make(CHILD, session)
+  const grandchild = await t.make(CHILD, child)
+  await t.save()
+  const server = await t.goBackDuring('DELETE FROM token', REVOKE, session)
+  const answers = await answersUntil(server, untilCompleted(server), [session, child, grandchild])
+  answers.delete('UNAVAILABLE')
+  expect([...answers]).toEqual(['UNAUTHENTICATED'])
+})
+
+it('an edit that is decided holds where the server is killed before Redis has followed it, and Redis has gone back in time', async () => {
+  const t = await openStage()
+  const token = await t.make(USER_TOKEN)
+  const child = await t.make(CHILD, token)
+  await t.save()
+  // What is asked for once the edit is committed.
+  const server = await t.goBackDuring("AND action = 'edit'", NARROW, token)
+  const answers = await answersUntil(server, untilCompleted(server), [token, child])
+  answers.delete('UNAVAILABLE')
+  expect([...answers]).toEqual([JSON.stringify({ viewer: { token: { scopes: ['read:tap'] } } })])
+})
