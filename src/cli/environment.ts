@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { type Environment, isProduction, splitList } from '../config.ts'
 import { formatToken, generateToken, parseToken } from '../domain/token.ts'
 import { Fernet, generateFernetKey } from '../lib/fernet.ts'
-import { makeDirectory } from './make-directory.ts'
+import { makeDirectory } from '../lib/make-directory.ts'
 import { type GeneratedSecret, readOrCreateSecret } from './secret-file.ts'
 import { exitOnSignals } from './stop-signals.ts'
 

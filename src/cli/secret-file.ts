@@ -1,6 +1,6 @@
 import { dirname } from 'node:path'
+import { makeDirectory } from '../lib/make-directory.ts'
 import { keepSecretFile, readSecretFile } from '../lib/secret-file.ts'
-import { makeDirectory } from './make-directory.ts'
 
 export interface GeneratedSecret {
   readonly generate: () => string

@@ -1,9 +1,10 @@
-import { access, chmod, constants, mkdir, stat } from 'node:fs/promises'
+import { access, chmod, constants, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { endWithProcess } from './end-with-process.ts'
+import { makeDirectory } from './make-directory.ts'
 import { findPostgresBinaries } from './postgres-binaries.ts'
 import {
   type ClusterPlace,
@@ -129,9 +130,9 @@ async function preparePlace(wantedDir: string): Promise<ClusterPlace> {
   const asOther = runAs.uid !== undefined
   let dataDir = wantedDir
   try {
-    await mkdir(dirname(wantedDir), { recursive: true })
+    await makeDirectory(dirname(wantedDir))
     dataDir = await findReachableHome(wantedDir, runAs)
-    await mkdir(dataDir, { recursive: true, mode: asOther ? 0o711 : 0o700 })
+    await makeDirectory(dataDir, asOther ? 0o711 : 0o700)
     await access(dataDir, constants.W_OK | constants.X_OK)
     const { mode } = await stat(dataDir)
     if (asOther && (mode & 0o001) === 0) await chmod(dataDir, mode | 0o001)

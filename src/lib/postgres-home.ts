@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { chmod, cp, mkdir, rename, rm, stat } from 'node:fs/promises'
+import { chmod, cp, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { makeDirectory } from './make-directory.ts'
 import type { PostgresBinaries } from './postgres-binaries.ts'
 import { findClosedDirectory, type RunAs } from './postgres-os-user.ts'
 
@@ -31,7 +32,7 @@ export async function findReachableBinaries(found: PostgresBinaries, user: RunAs
 /** Copied under another name and renamed when complete; of several copies at once the first stays. */
 async function copyAside(source: string, target: string): Promise<void> {
   const draft = `${target}.${randomBytes(4).toString('hex')}`
-  await mkdir(dirname(target), { recursive: true })
+  await makeDirectory(dirname(target))
   // Whatever the umask is: the user must get to it.
   await chmod(dirname(target), 0o755)
   try {

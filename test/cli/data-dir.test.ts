@@ -1,7 +1,6 @@
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { makeDirectory } from '../../src/cli/make-directory.ts'
 import { temporaryDirectory } from '../support/cli.ts'
 import { runHere } from '../support/command.ts'
 
@@ -39,11 +38,3 @@ it.each([[['token', 'list']], [['audit']], [['maintenance']]])(
     await expect(stat(dataDir)).rejects.toThrow('ENOENT')
   },
 )
-
-it('a directory is made with those above it, and is well if it is there', async () => {
-  const directory = await temporaryDirectory()
-  const wanted = join(directory, 'var', 'lib', 'porthor')
-  await makeDirectory(wanted, 0o700)
-  await makeDirectory(wanted, 0o755)
-  expect(((await stat(wanted)).mode & 0o777).toString(8)).toBe('700')
-})

@@ -350,11 +350,12 @@ describe('refuses, and says what would be right', () => {
     expect(await readdir(join(dataDir, 'postgres'))).not.toContain('postmaster.pid')
   })
 
-  it('a data directory that cannot be made', async () => {
+  it.each([
+    ['below a file', () => join(dataDir, 'file', 'data')],
+    ['where the system accepts no directory', () => '/proc/porthor/data'],
+  ])('a data directory that cannot be created: %s', async (_where, path) => {
     await writeFile(join(dataDir, 'file'), '')
-    await expect(open(join(dataDir, 'file', 'data'))).rejects.toThrow(
-      /^Porthor cannot write to .*: set DATA_DIR to/,
-    )
+    await expect(open(path())).rejects.toThrow(/^Porthor cannot write to .*: set DATA_DIR to/)
   })
 
   it('no way that the OS user of the server can go, and tells the others', async () => {

@@ -2,8 +2,10 @@ import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /**
- * Makes a directory, and those above it that are missing. Node's `recursive` goes on for ever where a place
- * takes no directory and yet says that something is missing, as `/proc` does.
+ * Creates a directory and its missing parents; does nothing where it exists. Node's `recursive` option never returns
+ * below a place that accepts no directory and reports ENOENT, such as `/proc`.
+ *
+ * @param mode Permissions of the directory itself; missing parents have the default ones.
  */
 export async function makeDirectory(path: string, mode?: number): Promise<void> {
   try {
