@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 /** Need no store: a few seconds, also on a machine without Redis. */
 const UNIT_TESTS = [
-  'test/{domain,lib}/**/*.test.ts',
+  'test/{docs,domain,lib}/**/*.test.ts',
   'test/config.test.ts',
   'test/schema/schema-graphql.test.ts',
 ]

@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest'
+import { ERROR_STATUS } from '../../src/domain/errors.ts'
+import { Metrics } from '../../src/plugins/metrics.ts'
+import { runHere } from '../support/command.ts'
+import { findErrorCodes, findLogMessages, findSettings, readSources } from './source.ts'
+import { nameOf, quotedIn, readRows } from './tables.ts'
+
+const sorted = (names: Iterable<string>): string[] => [...new Set(names)].sort()
+
+/** Yoga and graphql-js set these by themselves. */
+const CODES_OF_YOGA = ['GRAPHQL_PARSE_FAILED', 'GRAPHQL_VALIDATION_FAILED', 'OPERATION_RESOLUTION_FAILURE']
+
+describe('docs/reference', () => {
+  it('settings.md has every setting that is read, once, and no other', async () => {
+    const names = (await readRows('settings.md', 'setting')).map(nameOf)
+    expect(names).toEqual([...new Set(names)])
+    expect(sorted(names)).toEqual(sorted((await readSources()).flatMap(findSettings)))
+  })
+
+  it('errors.md has every code, once, with the HTTP status of those that are expected, and no other', async () => {
+    const rows = await readRows('errors.md', 'code')
+    const names = rows.map(nameOf)
+    expect(names).toEqual([...new Set(names)])
+    const inSource = (await readSources()).flatMap(findErrorCodes)
+    expect(sorted(names)).toEqual(sorted([...Object.keys(ERROR_STATUS), ...inSource, ...CODES_OF_YOGA]))
+    const statuses = rows.map((row) => [nameOf(row), Number(row.HTTP)] as const)
+    expect(Object.fromEntries(statuses.filter(([name]) => name in ERROR_STATUS))).toEqual(ERROR_STATUS)
+  })
+
+  it('log-messages.md has every message that is logged, with its level, once, and no other', async () => {
+    const rows = await readRows('log-messages.md', 'message')
+    const documented = rows.map((row) => `${row.level}: ${nameOf(row)}`)
+    expect(documented).toEqual([...new Set(documented)])
+    const logged = (await readSources()).flatMap(findLogMessages)
+    expect(sorted(documented)).toEqual(sorted(logged.map(({ message, level }) => `${level}: ${message}`)))
+  })
+
+  it('metrics.md has every metric of ours, with its type and labels, and no other', async () => {
+    const documented = (await readRows('metrics.md', 'metric')).map((row) => ({
+      name: nameOf(row),
+      type: row.type,
+      labels: quotedIn(row.labels),
+    }))
+    const { registry } = new Metrics()
+    const registered = registry.getMetricsAsArray() as unknown as readonly RegisteredMetric[]
+    const ours = registered
+      .filter(({ name }) => name.startsWith('porthor_'))
+      .map(({ name, type, labelNames }) => ({ name, type, labels: labelNames }))
+    expect(documented.sort(byName)).toEqual(ours.sort(byName))
+  })
+
+  it('commands.md has every command with its options, and no other', async () => {
+    const documented = (await readRows('commands.md', 'command')).map((row) => [
+      nameOf(row),
+      quotedIn(row.options).sort(),
+    ])
+    expect(Object.fromEntries(documented)).toEqual(await listCommands([]))
+  })
+})
+
+interface RegisteredMetric {
+  readonly name: string
+  readonly type: string
+  readonly labelNames: readonly string[]
+}
+
+const byName = (left: { name: string }, right: { name: string }): number =>
+  left.name.localeCompare(right.name)
+
+/** The commands below `parents`, each with its options, as `--help` lists them. */
+async function listCommands(parents: readonly string[]): Promise<Record<string, string[]>> {
+  const { stdout } = await runHere([...parents, '--help'], {})
+  const names = namesIn(stdout, 'Commands').map((usage) => usage.split(' ')[0] ?? '')
+  if (names.length === 0) return { [parents.join(' ')]: namesIn(stdout, 'Options').sort() }
+  const below: Record<string, string[]> = {}
+  for (const name of names) Object.assign(below, await listCommands([...parents, name]))
+  return below
+}
+
+/** The first column of a section of `--help`. */
+function namesIn(help: string, section: string): string[] {
+  const [, text = ''] = help.split(`${section}:\n`)
+  const [lines = ''] = text.split('\n\n')
+  return [...lines.matchAll(/^ {2}(\S.*?)(?: {2,}.*)?$/gm)]
+    .map(([, name = '']) => name)
+    .filter((name) => !/^(help\b|-h,)/.test(name))
+}
