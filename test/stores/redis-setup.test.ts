@@ -6,7 +6,7 @@ import { assertRedisUsable } from '../../src/stores/redis-setup.ts'
 import { onServer } from '../support/redis.ts'
 import { type RedisProcess, startRedis } from '../support/stores.ts'
 
-/** The rights that docs/reference/storage.md names. */
+/** The rights that docs/guides/redis.md names. */
 const RIGHTS =
   '~token:* &__redis__:invalidate &porthor_clear_token_cache +get +set +eval +del +ping +publish +subscribe +scan +info +hello +client|setname +client|id +client|tracking'
 
