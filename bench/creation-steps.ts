@@ -162,15 +162,16 @@ await withDatabase(async (url) => {
     step,
     ...runs.map(({ steps }) => median(steps.times.get(step))),
   ])
-  const total = ['all of it', ...runs.map(({ all }) => median(all))]
-  const rates = runs.map(({ rate }, index) => `${format(rate)} a second, ${AT_ONCE[index]} at once`)
+  const total = ['total', ...runs.map(({ all }) => median(all))]
+  const rates = runs.map(({ rate }, index) => `${format(rate)} per second, ${AT_ONCE[index]} at once`)
   await report(
     'creation',
-    `# What the steps of a creation take
+    `# Steps of a creation
 
-Median of ${format(CREATIONS)} creations of a child through the service, with no HTTP, beside ${format(TOKENS)} tokens; in milliseconds. Each step is
-one round trip to PostgreSQL or Redis. With more at once than cores, a step holds the time that it waits for its turn, and \`BEGIN\` the wait for
-one of 20 connections. Service, PostgreSQL and Redis share the machine. Made by \`node --import tsx bench/creation-steps.ts\`.
+Median duration of each step, in milliseconds, over ${format(CREATIONS)} creations of a child through the service, without HTTP, beside
+${format(TOKENS)} other tokens. Each step is one round trip to PostgreSQL or Redis. With more creations at once than cores, a step includes
+the wait for the CPU, and \`BEGIN\` the wait for one of 20 connections. Service, PostgreSQL and Redis share the machine.
+Repeat it with \`node --import tsx bench/creation-steps.ts\`.
 
 ${await withClient(url, machineFacts)}
 

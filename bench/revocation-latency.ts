@@ -179,14 +179,15 @@ await withDatabase(async (url) => {
   const facts = await withClient(url, machineFacts)
   await report(
     'revocation-latency',
-    `# How long a revoked token lives on elsewhere
+    `# Time until other processes refuse a revoked token
 
-Three processes on one PostgreSQL and one Redis, with tracked copies. One of them revokes ${format(REVOCATIONS)} tokens in a row, every other time
-a child alone; the two others hold copies of each and of its parent, and are asked again and again from the moment that the answer of
-\`revokeToken\` has come. A time ends when the first right answer has come: it holds that request's way there and back, and for a revoked child
-the finding or making of the next. \`wrong\` counts how often the first answer was not right yet, and \`last wrong\` is the latest
-that such an answer came. Milliseconds. Meanwhile ${CLIENTS} clients of each process reuse another token, ${PAUSE_MS} ms between answer and
-question; all of it on the same cores. Made by \`node --import tsx bench/revocation-latency.ts\`.
+Three processes share one PostgreSQL and one Redis, with the client-side cache. One of them revokes ${format(REVOCATIONS)} tokens in a row, every
+other time only a child. The two others have each token and its parent in their cache. From the response of \`revokeToken\` on,
+they receive requests with the token, one after the other. A sample ends with the first correct response. It includes the round
+trip of that request, and for a revoked child the search for the next one or its creation. \`wrong\` is the number of samples
+whose first response was not yet correct, and \`last wrong\` the latest time of such a response. Times are in milliseconds. In
+the meantime ${CLIENTS} clients of each process reuse another token, with ${PAUSE_MS} ms between response and request. Everything runs on the
+same cores. Repeat it with \`node --import tsx bench/revocation-latency.ts\`.
 
 ${facts}
 

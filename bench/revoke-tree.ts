@@ -124,12 +124,12 @@ await withDatabase(async (url) => {
   await redis.stop()
   await report(
     'revocation',
-    `# Revoking 10,000 tokens
+    `# Revocation of 10,000 tokens
 
-How long one call takes that ends 10,000 tokens, over HTTP, in the median of ${REPEATS}, beside ${format(OTHERS.tokens)} other tokens;
-and how long others wait meanwhile for a token that they have already (${CLIENTS} clients, ${PAUSE_MS} ms between answer and question),
-in milliseconds, against the same clients with nothing else going on. One server, one PostgreSQL, one client, all on the same cores. Each call is one
-transaction. Made by \`node --import tsx bench/revoke-tree.ts\`.
+Duration of one call over HTTP that revokes 10,000 tokens, as the median of ${REPEATS}, beside ${format(OTHERS.tokens)} other tokens. And the latency of
+requests that reuse a token in the meantime (${CLIENTS} clients, ${PAUSE_MS} ms between response and request), compared with the same clients
+on an idle server. Times are in milliseconds. One server, one PostgreSQL and one client share the cores. Repeat it with
+\`node --import tsx bench/revoke-tree.ts\`.
 
 ${facts}
 

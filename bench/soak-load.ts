@@ -21,8 +21,9 @@ const RETIRING_MS = 2_000
 const TURNOVER = 1.5
 const USER_TOKENS = 3.5
 
-export const SHARES = `${100 - TURNOVER - USER_TOKENS} % ask for the delegated token of one of ${SESSIONS} sessions,
-${TURNOVER} % make a session or, in turn, revoke the oldest with its child, ${USER_TOKENS} % make a user token that ends after ${USER_TOKEN_LIFE} s`
+export const SHARES = `- ${100 - TURNOVER - USER_TOKENS} % request the delegated token of one of ${SESSIONS} sessions;
+- ${TURNOVER} % create a session or, in turn, revoke the oldest with its child;
+- ${USER_TOKENS} % create a user token that expires after ${USER_TOKEN_LIFE} s`
 
 const LEND = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
 const SESSION =
@@ -73,7 +74,7 @@ export class Population {
   async #makeSession(): Promise<string> {
     const { made } = await this.#ask<{ made: { token: string } }>(SESSION, { name: this.#newName() })
     this.#sessions.push(made.token)
-    return 'session made'
+    return 'session created'
   }
 
   async #revokeOldest(): Promise<string> {
@@ -86,13 +87,13 @@ export class Population {
   async #makeUserToken(): Promise<string> {
     const end = new Date(Date.now() + USER_TOKEN_LIFE * 1000).toISOString()
     await this.#ask(USER, { name: this.#newName(), end })
-    return 'user token made'
+    return 'user token created'
   }
 
   async #lend(): Promise<string> {
     const session = this.#sessions[Math.floor(Math.random() * this.#sessions.length)] ?? ''
     const { lent } = await this.#server().ask<{ lent: { source: string } }>(LEND, session)
-    return `lent, from ${lent.source}`
+    return `delegated, from ${lent.source}`
   }
 
   #ask<T>(query: string, variables: object): Promise<T> {

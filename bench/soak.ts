@@ -127,12 +127,12 @@ function growth(
 
 function verdict(minutes: readonly Minute[]): string {
   if (minutes.length * 60 < 2.5 * LIFE)
-    return `Too short to tell whether it is flat: tokens live ${LIFE / 60} minutes, and it takes two and a half times that.`
+    return `Too short for a result: tokens live ${LIFE / 60} minutes, and the run must last two and a half times as long.`
   const rows = growth(minutes)
   const growing = rows.filter(({ grown }) => grown > FLAT).map(({ name }) => name)
-  const table = formatTable([['', 'middle third', 'last third', 'grown'], ...rows.map(({ cells }) => cells)])
+  const table = formatTable([['', 'middle third', 'last third', 'growth'], ...rows.map(({ cells }) => cells)])
   const words = growing.length > 0 ? `NOT flat: ${growing.join(', ')}` : 'Flat'
-  return `${words}. What counts is growth of more than ${100 * FLAT} % from the middle third of the run to the last.\n\n${table}`
+  return `${words}. The threshold is a growth of more than ${100 * FLAT} % from the middle third of the run to the last.\n\n${table}`
 }
 
 function describe(minutes: readonly Minute[]): string {
@@ -141,7 +141,7 @@ function describe(minutes: readonly Minute[]): string {
   const outcomes = [...new Set(minutes.flatMap(({ outcomes }) => Object.keys(outcomes)))].sort()
   const total = (outcome: string) => minutes.reduce((sum, minute) => sum + (minute.outcomes[outcome] ?? 0), 0)
   return `${formatTable([
-    ['minute', 'answers/s', ...Object.keys(SERIES)],
+    ['minute', 'responses/s', ...Object.keys(SERIES)],
     ...shown.map((minute) => [
       String(minute.minute),
       format(minute.rate),
@@ -149,9 +149,9 @@ function describe(minutes: readonly Minute[]): string {
     ]),
   ])}
 
-How all answers came out:
+Outcomes of all requests:
 
-${formatTable([['outcome', 'answers'], ...outcomes.map((outcome) => [outcome, format(total(outcome))])])}`
+${formatTable([['outcome', 'responses'], ...outcomes.map((outcome) => [outcome, format(total(outcome))])])}`
 }
 
 await withDatabase(async (url) => {
@@ -167,10 +167,13 @@ await withDatabase(async (url) => {
       'soak',
       `# ${MINUTES} minutes of mixed load
 
-Two processes on one PostgreSQL and one Redis, ${RATE} requests per second in all: ${SHARES}.
-Delegated tokens live ${LIFE} s and history is kept for ${HISTORY} s, so that after ${LIFE / 60} minutes as much ends as begins;
-\`porthor maintenance\` runs each minute. RSS is that of the process; the heap, the least of what \`/metrics\` said in the
-minute, since garbage is not growth. Made by \`SOAK_MINUTES=${MINUTES} node --import tsx bench/soak.ts\`.
+Two processes share one PostgreSQL and one Redis, with ${RATE} requests per second in all:
+
+${SHARES}.
+
+Delegated tokens live ${LIFE} s and history is kept for ${HISTORY} s, so that after ${LIFE / 60} minutes as many tokens expire as are created.
+\`porthor maintenance\` runs each minute. RSS is that of the process. The heap is the smallest value of \`/metrics\` in the
+minute, since garbage is not growth. Repeat it with \`SOAK_MINUTES=${MINUTES} node --import tsx bench/soak.ts\`.
 
 ${facts}
 

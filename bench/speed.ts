@@ -172,7 +172,7 @@ await withDatabase(async (url) => {
   const echoRate = all['echo, 32 connections'].rate.median
   const rate = (name: keyof typeof all) => all[name].rate.median
   const table = [
-    ['case', 'a second: median (least to most)', 'median ms', 'p99 ms', 'of the echo'],
+    ['case', 'per second: median (minimum to maximum)', 'median ms', 'p99 ms', 'of the echo'],
     ...Object.entries(all).map(([name, { rate, p50, p99 }]) => [
       name,
       String(rate),
@@ -195,14 +195,14 @@ await withDatabase(async (url) => {
       value: all['reuse, 32 connections'].p99.median / all['echo, 32 connections'].p99.median,
       most: 4,
     },
-    { name: 'reuse in the process, a second', value: service.median, least: 500_000 },
+    { name: 'reuse in the process, per second', value: service.median, least: 500_000 },
     {
       name: 'creation, of pgbench on the same statements',
       value: rate('creation, 32 connections') / rate('pgbench, the statements of a creation'),
       least: 0.25,
     },
     {
-      name: `reuse of 5,000 with ${format(MANY_TOKENS)} tokens on record, of that with ${format(FEW_TOKENS)}`,
+      name: `reuse of 5,000 with ${format(MANY_TOKENS)} tokens in the database, of that with ${format(FEW_TOKENS)}`,
       value: rows.many.rate.median / rows.few.rate.median,
       least: 0.9,
     },
@@ -211,7 +211,7 @@ await withDatabase(async (url) => {
   await writeFile(
     new URL(`../docs/benchmarks/${chart}`, import.meta.url),
     drawBars(
-      'Answers a second at 32 connections',
+      'Responses per second at 32 connections',
       Object.entries(all)
         .filter(([name]) => !/\b(1|256) connection/.test(name))
         .map(([label, { rate }]) => ({ label, value: rate.median, text: format(rate.median) })),
@@ -220,26 +220,28 @@ await withDatabase(async (url) => {
   const { stdout: commit } = await run('git', ['rev-parse', '--short', 'HEAD'])
   await report(
     'speed',
-    `# How fast Porthor is
+    `# Speed
 
-Made by \`npm run bench\` at commit ${commit.trim()}: ${ROUNDS} rounds of ${SECONDS} s for each case, in turn, after one that
-warms up. Server, load (autocannon), Redis and PostgreSQL share the machine, so that only the ratios of one run mean
-anything. The *echo* is a bare \`node:http\` server that sends the body back. *Reuse* is an \`internalToken\` mutation whose token is
-there already, on Redis with tracked copies; *creation* is one whose token is not. *Of the echo* is the rate divided by
-that of the echo at 32 connections.
+\`npm run bench\` measured this at commit ${commit.trim()}: ${ROUNDS} rounds of ${SECONDS} s for each case, in alternation, after a warm-up. Server, load
+(autocannon), Redis and PostgreSQL share the machine, so that only the ratios of one run are meaningful.
+
+- The *echo* is a bare \`node:http\` server that sends the body back.
+- *Reuse* is an \`internalToken\` mutation whose token exists, on Redis with the client-side cache. *Creation* is one whose token
+  does not exist.
+- *Of the echo* is the rate divided by that of the echo at 32 connections.
 
 ${await withClient(url, machineFacts)}
 
 ${formatTable([['budget', 'bound', 'measured', 'kept'], ...budgets.map(judge)])}
 
-![Answers a second at 32 connections](${chart})
+![Responses per second at 32 connections](${chart})
 
 ${formatTable(table)}
 
-- A cached token takes ${format(bytesPerEntry)} bytes of heap: its entry in the token cache and the tracked copy of it.
-- From the start of the process until it listens, in ms: ${starts}.
-- Reuse of 5,000 tokens in turn, 32 connections: ${rows.few.rate} a second with ${format(FEW_TOKENS)} tokens on record, ${rows.many.rate} with ${format(MANY_TOKENS)}.
-- pgbench runs simple statements on ${POSTGRES_CLIENTS} connections, as many as a server of Porthor has.
+- A cached token takes ${format(bytesPerEntry)} bytes of heap: its entry in the token cache, and its record in the client-side cache.
+- Time from the start of the process until it listens, in ms: ${starts}.
+- Reuse of 5,000 tokens, one after the other, 32 connections: ${rows.few.rate} per second with ${format(FEW_TOKENS)} tokens in the database, ${rows.many.rate} with ${format(MANY_TOKENS)}.
+- pgbench runs simple statements on ${POSTGRES_CLIENTS} connections, as many as a Porthor process has.
 `,
   )
 })

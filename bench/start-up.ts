@@ -24,7 +24,7 @@ export async function measureStarts(given: Environment): Promise<string> {
     const withServers = await several(() => start({ ...given, NODE_ENV: 'production', HOST: '127.0.0.1' }))
     const first = await several((time) => start({ DATA_DIR: join(home, String(time)) }))
     const later = await several(() => start({ DATA_DIR: join(home, '0') }))
-    return `${withServers} with servers that run, ${first} the first time with the embedded database, ${later} later`
+    return `${withServers} with running servers, ${first} the first time with the embedded database, ${later} later`
   } finally {
     await rm(home, { recursive: true, force: true })
   }
