@@ -1,5 +1,10 @@
 #!/usr/bin/env node
-import { run } from './cli/program.ts'
+import { register } from 'node:module'
+import { findDescriptorLimit, isTooLowToLoad } from './lib/descriptor-limit.ts'
+
+// Before anything else is loaded.
+if (isTooLowToLoad(findDescriptorLimit())) register('./lib/load-one-by-one.js', import.meta.url)
+const { run } = await import('./cli/program.ts')
 
 process.exitCode = await run(process.argv, process.env)
 

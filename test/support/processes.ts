@@ -13,6 +13,7 @@ const START_TIMEOUT_MS = 60_000
 /** A server in a process of its own, as in production. */
 export interface ServerProcess {
   readonly url: string
+  readonly pid: number
   /** Every line it has logged. */
   readonly logLines: readonly LogLine[]
   ask(query: string, options?: AskOptions): Promise<GraphQLAnswer>
@@ -28,9 +29,19 @@ export const serverSecrets = (): Record<'SESSION_SECRET' | 'BOOTSTRAP_TOKEN', st
   BOOTSTRAP_TOKEN: formatToken(generateToken()),
 })
 
+export interface ServerOptions {
+  /** The most files and sockets that it may have open at a time. */
+  readonly descriptors?: number
+}
+
 /** Starts `porthor serve` on a free port, with `env` and nothing else of the environment. */
-export async function startServer(env: Environment): Promise<ServerProcess> {
-  const child = spawn(process.execPath, [PORTHOR, 'serve'], {
+export async function startServer(
+  env: Environment,
+  { descriptors }: ServerOptions = {},
+): Promise<ServerProcess> {
+  const command = [process.execPath, PORTHOR, 'serve']
+  const limit = descriptors === undefined ? '' : `ulimit -n ${descriptors} && `
+  const child = spawn('/bin/sh', ['-c', `${limit}exec "$0" "$@"`, ...command], {
     cwd: PROJECT,
     env: { PATH: process.env.PATH, NODE_ENV: 'production', HOST: '127.0.0.1', PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -67,6 +78,7 @@ export async function startServer(env: Environment): Promise<ServerProcess> {
   }
   return {
     url,
+    pid: child.pid ?? 0,
     logLines,
     ask: (query, options) => askGraphQL(url, query, options),
     kill: async () => void (await end('SIGKILL')),
