@@ -71,8 +71,8 @@ class WatchedDatabase extends TokenDatabase {
       this.#steps.note('BEGIN', performance.now() - start)
       const answer = await work(
         this.#steps.watch(tx, {
-          lockForDelegation: 'hold the parent, lock the shape',
-          insert: 'look again, insert row, lineage and history',
+          lockForDelegation: 'lock the parent and the lock key',
+          insert: 'search again, insert row, lineage and history',
         }),
       )
       end = performance.now()
@@ -117,7 +117,7 @@ await withDatabase(async (url) => {
       get: 'Redis: read the parent again',
       put: 'Redis: write the child',
     })
-    const database = steps.watch(new WatchedDatabase(prisma, steps), { findChildren: 'look for a child' })
+    const database = steps.watch(new WatchedDatabase(prisma, steps), { findChildren: 'search for a child' })
     const cache = new TokenCacheService({
       tokens,
       database,

@@ -102,7 +102,7 @@ async function refuses(server: Server, query: string, token: string): Promise<bo
 const KINDS = [
   'revoked parent, until refused',
   'child of a revoked parent, until refused',
-  'revoked child, until another is handed out',
+  'revoked child, until another is returned',
 ] as const
 
 type Samples = Readonly<Record<(typeof KINDS)[number], Sample[]>>
@@ -124,7 +124,7 @@ async function measure(databaseUrl: string, redisUrl: string): Promise<Samples> 
     const samples: Samples = {
       'revoked parent, until refused': [],
       'child of a revoked parent, until refused': [],
-      'revoked child, until another is handed out': [],
+      'revoked child, until another is returned': [],
     }
     const note = async (kind: (typeof KINDS)[number], isRight: (server: Server) => Promise<boolean>) => {
       samples[kind].push(...(await Promise.all(others.map((server) => watch(() => isRight(server))))))
@@ -141,7 +141,7 @@ async function measure(databaseUrl: string, redisUrl: string): Promise<Samples> 
         } else {
           await revoke(child)
           await note(
-            'revoked child, until another is handed out',
+            'revoked child, until another is returned',
             async (server) => (await lend(server, parent)) !== child,
           )
         }
