@@ -202,8 +202,9 @@ export function toAnswer({ data, errors }: ExecutionResult, type: string): Plain
 
 /** What becomes of a response that only its JSON showed to be too large. */
 export function tooLargeAnswer(type: string): PlainAnswer {
-  const { code, message } = responseTooLarge()
-  return toAnswer({ errors: [new GraphQLError(message, { extensions: { code } })], data: null }, type)
+  const { code, message, facts } = responseTooLarge()
+  const error = new GraphQLError(message, { extensions: { ...facts, code } })
+  return toAnswer({ errors: [error], data: null }, type)
 }
 
 const headersOf = (type: string, length: number): Record<string, string> => ({

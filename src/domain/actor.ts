@@ -4,8 +4,8 @@ import { ADMIN_SCOPE, type Scopes, USER_SCOPE } from './scope.ts'
 import type { TokenData, TokenKey } from './token.ts'
 
 /**
- * Who is asking: the holder of a token; the holder of the bootstrap token, which is stored nowhere; or the
- * operator at the machine, by the command line. The last two are admins, and nobody's.
+ * Who makes a request: the holder of a token; the holder of the bootstrap token, which is stored nowhere; or the
+ * operator, by the command line. The last two are admins, and no users.
  */
 export type Actor =
   | { readonly kind: 'bootstrap' }
@@ -13,7 +13,7 @@ export type Actor =
   | {
       readonly kind: 'token'
       readonly data: TokenData
-      /** Whether the database says that another token made this one; `undefined` while it was not asked. */
+      /** Whether the database has a parent of this token; `undefined` until it is queried. */
       readonly hasParent?: boolean
     }
 
@@ -21,7 +21,7 @@ const ADMIN_SCOPES: Scopes = [ADMIN_SCOPE]
 
 const NAMES = { bootstrap: BOOTSTRAP_ACTOR, operator: INTERNAL_ACTOR } as const
 
-/** The username that history, logs and rules know the actor by. */
+/** Name of the actor in history, logs and rules. */
 export const actorName = (actor: Actor): string =>
   actor.kind === 'token' ? actor.data.username : NAMES[actor.kind]
 
@@ -33,7 +33,9 @@ export const isAdmin = (actor: Actor): boolean => actorScopes(actor).includes(AD
 /** @throws {PorthorError} `PERMISSION_DENIED` unless the actor is an admin. */
 export function requireAdmin(actor: Actor): void {
   if (isAdmin(actor)) return
-  throw new PorthorError('PERMISSION_DENIED', `This needs a token with the scope ${ADMIN_SCOPE}.`)
+  throw new PorthorError('PERMISSION_DENIED', `This requires a token with the scope ${ADMIN_SCOPE}.`, {
+    facts: { sufficientScopes: ADMIN_SCOPES },
+  })
 }
 
 /** @throws {PorthorError} `PERMISSION_DENIED` unless `username` is the actor's own, with `user:token`, or the actor is an admin. */
@@ -43,13 +45,14 @@ export function requireSelfOrAdmin(actor: Actor, username: string): void {
   if (actorScopes(actor).includes(USER_SCOPE)) return
   throw new PorthorError(
     'PERMISSION_DENIED',
-    `This needs a token with the scope ${USER_SCOPE} or ${ADMIN_SCOPE}.`,
+    `This requires a token with the scope ${USER_SCOPE} or ${ADMIN_SCOPE}.`,
+    { facts: { sufficientScopes: [USER_SCOPE, ADMIN_SCOPE] } },
   )
 }
 
 /**
- * Whether the actor is a token that another one delegated, or made where delegated tokens may: what it makes has to end
- * with it.
+ * Whether the actor is a delegated token, or a token that a delegated one created: the tokens that it creates must expire
+ * no later than it.
  */
 export const isDelegated = (actor: Actor): boolean =>
   actor.kind === 'token' &&
@@ -60,7 +63,7 @@ export function requireMayChangeTokens(actor: Actor, mayDelegatedTokensCreate: b
   if (mayDelegatedTokensCreate || !isDelegated(actor)) return
   throw new PorthorError(
     'PERMISSION_DENIED',
-    "A delegated token creates and modifies no tokens: use a token of the user's own.",
+    'A delegated token may not create or modify tokens: use a session or user token of the user.',
   )
 }
 
@@ -74,8 +77,8 @@ export function requireMayRevoke(actor: Actor, key: TokenKey): void {
   requireSelfOrAdmin(actor, actorName(actor))
 }
 
-/** @throws {PorthorError} `PERMISSION_DENIED` for the bootstrap token, which is no user's and has no record. */
+/** @throws {PorthorError} `PERMISSION_DENIED` for the bootstrap token, which has no user and no record. */
 export function requireTokenData(actor: Actor): TokenData {
   if (actor.kind === 'token') return actor.data
-  throw new PorthorError('PERMISSION_DENIED', "The bootstrap token is nobody's: use the token of a user.")
+  throw new PorthorError('PERMISSION_DENIED', 'The bootstrap token has no user: use a token of a user.')
 }

@@ -2,7 +2,7 @@ import { earlier } from './lifetime.ts'
 import { intersect, isSameScopes, type KnownScopes, type Scopes } from './scope.ts'
 import { isExpired, type TokenData, type TokenKey, type TokenType } from './token.ts'
 
-/** Every way in which the stores can disagree, or lineage be broken. */
+/** Kinds of disagreement between the stores, and of broken lineage. */
 export const FINDING_KINDS = [
   'malformed',
   'db-only',
@@ -16,17 +16,17 @@ export const FINDING_KINDS = [
 
 export type FindingKind = (typeof FINDING_KINDS)[number]
 
-/** One disagreement. `detail` is for people: what differs, which scope, what is damaged. Holds no secret. */
+/** One disagreement. `detail` is for people: what differs, which scope, what is unreadable. Holds no secret. */
 export interface Finding {
   readonly kind: FindingKind
-  /** `null` where it is about no token. */
+  /** `null` for a finding that is not about one token. */
   readonly key: TokenKey | null
-  /** `null` where a damaged record does not tell. */
+  /** `null` where the record is unreadable. */
   readonly username: string | null
   readonly detail: string
 }
 
-/** A row of the database with what its lineage says. */
+/** A row of the database, with its lineage. */
 export interface AuditedRow {
   readonly key: TokenKey
   readonly username: string
@@ -35,31 +35,28 @@ export interface AuditedRow {
   readonly scopes: Scopes
   readonly createdAt: Date
   readonly expiresAt: Date | null
-  /** Whether lineage is on record for it, be the parent there or gone. */
+  /** Whether it has a row of lineage; its parent may be deleted. */
   readonly isDelegated: boolean
   readonly parentKey: TokenKey | null
   readonly parentExpiresAt: Date | null
 }
 
-/** An entry of the token store as it is: readable, or damaged, and then how; never with its contents. */
+/** A record of the token store: readable, or unreadable with the reason; the reason never quotes the contents. */
 export type StoredEntry = { readonly data: TokenData } | DamagedEntry
 
 export interface DamagedEntry {
   readonly fault: string
-  /** When it was sealed, where all that is known to be wrong is that we have no key for it. */
+  /** Time of its encryption, where no encryption key decrypts it and nothing else is known to be wrong. */
   readonly sealedAt?: Date
 }
 
-/**
- * Redis counts the life of an entry in whole seconds from when it was written, and so may drop it up to
- * this early, in milliseconds.
- */
+/** Redis counts a TTL in whole seconds from the write, and so may drop a record up to this early, in milliseconds. */
 const EARLIEST_DROP_MS = 1_000
 
-/** What is wrong with a row and its entry, judged at `now`, a whole second. */
+/** Returns the findings about a row and its record at `now`, a whole second. */
 export function auditRow(
   row: AuditedRow,
-  entry: StoredEntry | undefined,
+  record: StoredEntry | undefined,
   known: KnownScopes,
   now: Date,
 ): Finding[] {
@@ -69,60 +66,61 @@ export function auditRow(
     username: row.username,
     detail,
   })
-  const isEnded = row.expiresAt !== null && row.expiresAt.getTime() - now.getTime() <= EARLIEST_DROP_MS
+  const isRowExpired = row.expiresAt !== null && row.expiresAt.getTime() - now.getTime() <= EARLIEST_DROP_MS
+  const data = record && 'data' in record ? record.data : undefined
   const findings: Finding[] = []
-  if (entry && 'fault' in entry) findings.push(found('malformed', entry.fault))
-  if (!(entry && 'data' in entry) && !isEnded) findings.push(found('db-only', 'not in the token store'))
-  if (entry && 'data' in entry) {
-    const differing = differences(row, entry.data)
+  if (record && 'fault' in record) findings.push(found('malformed', record.fault))
+  if (!data && !isRowExpired) findings.push(found('db-only', 'not in the token store'))
+  if (data) {
+    const differing = differences(row, data)
     if (differing.length > 0) findings.push(found('mismatch', differing.join(', ')))
-    findings.push(...unknownScopes(entry.data, known))
+    findings.push(...unknownScopes(data, known))
   }
   if (outlivesParent(row)) findings.push(found('outlives-parent', `parent ${row.parentKey}`))
-  // Of a tree whose life is over the parent may go first, such as when its name is given to another token.
-  const isOver = isEnded && !(entry && 'data' in entry && !isExpired(entry.data, now))
-  if (row.isDelegated && row.parentKey === null && !isOver)
-    findings.push(found('orphan', 'its parent is gone'))
+  // The row of an expired parent may be deleted before those of its children, as when its name is used again.
+  const isTokenExpired = isRowExpired && !(data && !isExpired(data, now))
+  if (row.isDelegated && row.parentKey === null && !isTokenExpired)
+    findings.push(found('orphan', 'its parent is not in the database'))
   return findings
 }
 
-/** What is wrong with an entry that has no row. */
-export function auditStray(key: TokenKey, entry: StoredEntry, known: KnownScopes): Finding[] {
-  if ('fault' in entry) return [{ kind: 'malformed', key, username: null, detail: entry.fault }]
-  const { username } = entry.data
+/** Returns the findings about a record that has no row. */
+export function auditStray(key: TokenKey, record: StoredEntry, known: KnownScopes): Finding[] {
+  if ('fault' in record) return [{ kind: 'malformed', key, username: null, detail: record.fault }]
+  const { username } = record.data
   return [
     { kind: 'redis-only', key, username, detail: 'not in the database' },
-    ...unknownScopes(entry.data, known),
+    ...unknownScopes(record.data, known),
   ]
 }
 
-/** Share of the numbers of history events after which the audit warns, so that there is time to act. */
+/** Share of the ids of history events from which the audit warns: months before the last one. */
 const WARN_AT_SHARE = 0.7
 
 /**
- * What is wrong where the numbers of history events come to their end: the column is an integer of 32 bits, and without
- * a number no token can be created, changed or revoked.
+ * Returns a finding where most ids of history events are used: the column is an integer of 32 bits, and without an
+ * id no token can be created, changed or revoked.
  */
 export function auditHistoryIds({ last, max }: HistoryIds): Finding[] {
   const share = last / max
   if (share <= WARN_AT_SHARE) return []
-  const detail = `${Math.floor(share * 100)} % of the numbers of history events are used up (${last} of ${max}): see docs/guides/operations.md`
+  const detail = `${Math.floor(share * 100)} % of the ids of history events are used (${last} of ${max}): see docs/guides/operations.md`
   return [{ kind: 'history-ids', key: null, username: null, detail }]
 }
 
-/** The number of the last history event, and the largest that there can be. */
+/** Number of the last history event, and the largest possible one. */
 export interface HistoryIds {
   readonly last: number
   readonly max: number
 }
 
-/** What both stores let a token do, and its parent's row: what any of them has taken from it stays taken. */
+/** Returns what the row, the record and the parent's row all allow: what was taken in one of them stays taken. */
 export const agreedReach = (row: AuditedRow, data: TokenData): Reach => ({
   scopes: intersect(row.scopes, data.scopes),
   expiresAt: earlier(earlier(row.expiresAt, data.expiresAt), row.parentExpiresAt),
 })
 
-/** What is left of a descendant once a token is left with `agreed`: scopes only where the sides differed in them. */
+/** Returns what a descendant keeps after the repair of a token: fewer scopes only where row and record differed in them. */
 export const reachBelow = (child: Reach, row: AuditedRow, data: TokenData): Reach => {
   const agreed = agreedReach(row, data)
   return {
@@ -131,7 +129,7 @@ export const reachBelow = (child: Reach, row: AuditedRow, data: TokenData): Reac
   }
 }
 
-/** Rights and lifetime of a token. */
+/** Scopes and expiry of a token. */
 export type Reach = Pick<AuditedRow, 'scopes' | 'expiresAt'>
 
 export const isSameReach = (left: Reach, right: Reach): boolean =>

@@ -12,24 +12,24 @@ import type { DelegatedTokenData, TokenData, TokenKey } from './token.ts'
 import { holdsBearerString, isExpired, serviceOf } from './token.ts'
 import { isUsername } from './user.ts'
 
-/** What a caller wants delegated: some scopes to a service, or all that can be delegated to a notebook. */
+/** A request for a delegated token: some scopes for a service, or all delegable scopes for a notebook. */
 export type DelegationRequest =
   | { readonly type: 'internal'; readonly service: string; readonly scopes: Scopes }
   | { readonly type: 'notebook'; readonly undelegable: UndelegableScopes }
 
-/** What the operator lets be delegated at the most. */
+/** Limits on delegation, as the operator configured them. */
 export interface DelegationLimits {
   readonly undelegableScopes: UndelegableScopes
-  /** Delegated tokens in a chain of delegations. */
+  /** Number of delegated tokens in a chain of delegations. */
   readonly maxDepth: number
-  /** Live children of one parent. */
+  /** Number of live children of one parent. */
   readonly maxChildren: number
 }
 
-/** A request as it is for one parent: what makes two children interchangeable. */
+/** What two requests have in common when they can share a child. */
 export interface DelegationShape {
   readonly parentKey: TokenKey
-  /** The parent's, and so the child's. */
+  /** Username of the parent, and so of the child. */
   readonly username: string
   readonly type: DelegationRequest['type']
   /** `null` for a notebook token. */
@@ -44,12 +44,13 @@ export function requireService(service: string): void {
   if (SERVICE_NAME.test(service) && !holdsBearerString(service)) return
   throw new PorthorError(
     'INVALID_SERVICE',
-    'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not hold a token.',
+    'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and must not contain a token.',
+    { facts: { pattern: SERVICE_NAME.source } },
   )
 }
 
 /**
- * No token is made for such a user here, so that another program must have made this one: it is not handed on.
+ * Porthor issues no token for an invalid username, so another program wrote this one: nothing is delegated from it.
  *
  * @throws {PorthorError} `PERMISSION_DENIED`
  */
@@ -57,43 +58,45 @@ export function requireParentUsername({ username }: TokenData): void {
   if (isUsername(username)) return
   throw new PorthorError(
     'PERMISSION_DENIED',
-    'The acting token is of a user whose name is not a valid username, and nothing can be lent from it: use the token of another user.',
+    'The username of the current token is not valid, so nothing can be delegated from it: use a token of another user.',
   )
 }
 
 /**
- * @param minimumSeconds What the caller asked for; `undefined` where it did not.
- * @throws {PorthorError} `INVALID_MINIMUM_LIFETIME`, when no token could promise it: a new child lives
- *   `delegatedLifetimeSeconds`, and is of no use if it must be replaced as soon as it is made.
+ * @param minimumSeconds `undefined` where the caller gave none.
+ * @throws {PorthorError} `INVALID_MINIMUM_LIFETIME`, when no token could meet it for long: a new child has
+ *   `delegatedLifetimeSeconds`, and must not need a replacement right after it is issued.
  */
 export function requireMinimumLifetime(
   minimumSeconds: number | undefined,
   delegatedLifetimeSeconds: number,
 ): void {
-  const longest = delegatedLifetimeSeconds - MINIMUM_LIFETIME_SECONDS
   if (minimumSeconds === undefined) return
-  if (minimumSeconds >= MINIMUM_LIFETIME_SECONDS && minimumSeconds <= longest) return
+  const [minimum, maximum] = [MINIMUM_LIFETIME_SECONDS, delegatedLifetimeSeconds - MINIMUM_LIFETIME_SECONDS]
+  if (minimumSeconds >= minimum && minimumSeconds <= maximum) return
   throw new PorthorError(
     'INVALID_MINIMUM_LIFETIME',
-    `minimumLifetime must be ${MINIMUM_LIFETIME_SECONDS} to ${longest} seconds.`,
+    `minimumLifetime must be ${minimum} to ${maximum} seconds.`,
+    { facts: { minimum, maximum } },
   )
 }
 
-/** @throws {PorthorError} `INSUFFICIENT_LIFETIME`, when the parent ends before any useful child could. */
+/** @throws {PorthorError} `INSUFFICIENT_LIFETIME`, when the parent expires too soon for a child of the lifetime asked for. */
 export function requireParentLifetime(
   parent: TokenData,
   minimumSeconds: number | undefined,
   now: Date,
 ): void {
-  const needed = minimumSeconds ?? MINIMUM_LIFETIME_SECONDS
-  if (secondsUntil(parent.expiresAt, now) >= needed) return
+  const minimum = minimumSeconds ?? MINIMUM_LIFETIME_SECONDS
+  if (secondsUntil(parent.expiresAt, now) >= minimum) return
   throw new PorthorError(
     'INSUFFICIENT_LIFETIME',
-    `The acting token ends in less than ${needed} s, and a delegated token cannot outlive it: log in again.`,
+    `The current token expires in less than ${minimum} s, and a delegated token cannot outlive it: log in again.`,
+    { facts: { minimum } },
   )
 }
 
-/** The scopes that the child carries: all that the parent can delegate in a notebook token, those asked for in an internal one. */
+/** Scopes of the child: all delegable scopes of the parent for a notebook token, the requested ones for an internal token. */
 export const childScopes = (parent: TokenData, request: DelegationRequest): Scopes =>
   request.type === 'notebook' ? withoutUndelegable(parent.scopes, request.undelegable) : request.scopes
 
@@ -106,17 +109,16 @@ export const shapeOf = (parent: TokenData, request: DelegationRequest): Delegati
 })
 
 /**
- * What the in-memory caches file a child under: parent, the parent's expiry and, for internal tokens,
- * the service and the scopes. The expiry is part of it because prolonging the parent makes longer
- * children possible. Holds identifiers only, and no secret.
+ * Key of a child in the in-memory caches: parent, the parent's expiry and, for internal tokens, the service and the
+ * scopes. The expiry is part of it because a parent that is extended can have longer children. Holds no secret.
  */
 export interface CacheKey {
   readonly parentKey: TokenKey
-  /** The parent's end, in milliseconds since 1970; `null` where it has none. */
+  /** The parent's expiry, in milliseconds since 1970; `null` where it never expires. */
   readonly parentEndMs: number | null
   /** Empty for a notebook token. */
   readonly service: string
-  /** None for a notebook token, which mirrors its parent. */
+  /** Empty for a notebook token, whose scopes follow its parent's. */
   readonly scopes: Scopes
 }
 
@@ -135,51 +137,50 @@ export const isSameCacheKey = (left: CacheKey, right: CacheKey): boolean =>
   left.service === right.service &&
   isSameScopes(left.scopes, right.scopes)
 
-/** A signed 64-bit number for PostgreSQL's advisory locks: equal for equal shapes, in every process. */
+/** Returns a signed 64-bit number for PostgreSQL's advisory locks: equal for equal shapes, in every process. */
 export function shapeLockId({ parentKey, type, service, scopes }: DelegationShape): bigint {
-  // A notebook mirrors its parent, whose scopes may change while one waits for the lock.
-  const asked = type === 'notebook' ? null : formatScopes(scopes)
-  return lockId(['porthor', parentKey, type, service, asked])
+  // The scopes of a notebook token follow its parent's, which may change while a request waits for the lock.
+  const requested = type === 'notebook' ? null : formatScopes(scopes)
+  return lockId(['porthor', parentKey, type, service, requested])
 }
 
-/** As `shapeLockId`, for all that is issued from one parent: equal in every process. */
+/** Returns the lock number for all tokens that are issued from one parent: equal in every process. */
 export const parentLockId = (parentKey: TokenKey): bigint => lockId(['porthor parent', parentKey])
 
 const lockId = (parts: readonly unknown[]): bigint =>
   createHash('sha256').update(JSON.stringify(parts)).digest().readBigInt64BE()
 
 /**
- * @param depth Delegated tokens in the chain so far, the parent included.
+ * @param depth Number of delegated tokens in the chain, the parent included.
  * @throws {PorthorError} `DELEGATION_TOO_DEEP`
  */
 export function requireDepth(depth: number, { maxDepth }: DelegationLimits): void {
   if (depth < maxDepth) return
   throw new PorthorError(
     'DELEGATION_TOO_DEEP',
-    `A chain of delegations has at most ${maxDepth} delegated tokens, and the current token is the last of ${depth}: delegate from a token that is nearer to the user's own.`,
+    `A chain of delegations may have at most ${maxDepth} delegated tokens, and the current token is the last of ${depth}: delegate from a token that is nearer to the user's session.`,
+    { facts: { maximum: maxDepth } },
   )
 }
 
 /**
- * @param children Live children of the parent.
+ * @param children Number of live children of the parent.
  * @throws {PorthorError} `TOO_MANY_TOKENS`
  */
 export function requireRoom(children: number, { maxChildren }: DelegationLimits): void {
   if (children < maxChildren) return
   throw new PorthorError(
     'TOO_MANY_TOKENS',
-    `A token has at most ${maxChildren} live delegated tokens, and the current token has as many: ask for fewer services and sets of scopes, or wait until some expire.`,
+    `A token may have at most ${maxChildren} live delegated tokens, and the current token has as many: ask for fewer services and sets of scopes, or wait until some expire.`,
+    { facts: { maximum: maxChildren } },
   )
 }
 
-/** When a new child ends: after the delegated lifetime, but never after its parent. */
+/** Expiry of a new child: after the delegated lifetime, but never after the parent's. */
 export const childExpiry = (parent: TokenData, delegatedLifetimeSeconds: number, now: Date): Date =>
   earlier(addSeconds(now, delegatedLifetimeSeconds), parent.expiresAt)
 
-/**
- * The earliest end that a child found in the database may have. Capped at the parent's end, since no
- * new child could do better.
- */
+/** Earliest expiry that a child from the database may have. Capped at the parent's, since a new child would be too. */
 export function minimumExpiry(
   parent: TokenData,
   minimumSeconds: number | undefined,
@@ -191,8 +192,8 @@ export function minimumExpiry(
 }
 
 /**
- * Whether a child from the cache is handed out again. `minimumSeconds` replaces the half-life rule;
- * a child that ends with its parent is kept past half-life, as no longer one could be made.
+ * Whether a child from the cache may be reused. `minimumSeconds` replaces the half-life rule; a child that expires with
+ * its parent is reused past half-life, since no longer one can be issued.
  */
 export function isReusable(
   child: TokenData,
@@ -202,7 +203,7 @@ export function isReusable(
   now: Date,
 ): child is DelegatedTokenData {
   if (child.type !== request.type || child.expiresAt === null || isExpired(child, now)) return false
-  // A child with fewer would leave the caller without what it asked for, and other processes issue a second one.
+  // A child with other scopes is not what the caller asked for, and other processes would issue a second one.
   const fits = isSameScopes(child.scopes, childScopes(parent, request))
   return fits && livesLongEnough(child, parent, minimumSeconds, now)
 }
@@ -219,13 +220,13 @@ function livesLongEnough(
   return endsWithParent || remaining >= secondsUntil(child.expiresAt, child.createdAt) / 2
 }
 
-/** What the database says of a child; the token store must agree before the child is handed out. */
+/** A child as the database has it; the token store must agree before the child is reused. */
 export interface ChildRecord extends DelegationShape {
   readonly key: TokenKey
   readonly expiresAt: Date
 }
 
-/** Whether a child would be valid after its parent has ended: Gafaelfawr may shorten a parent without it. */
+/** Whether a child expires after its parent: Gafaelfawr may shorten a parent without its children. */
 export const outlives = (child: Pick<ChildRecord, 'expiresAt'>, parent: TokenData): boolean =>
   parent.expiresAt !== null && child.expiresAt > parent.expiresAt
 

@@ -1,4 +1,4 @@
-/** Every expected failure, by the code that a client sees, with the HTTP status of an answer that fails so. */
+/** Code of every expected failure, and the HTTP status of a response that fails with it. */
 export const ERROR_STATUS = {
   UNAUTHENTICATED: 401,
   INSUFFICIENT_LIFETIME: 401,
@@ -26,22 +26,59 @@ export const ERROR_STATUS = {
 export type ErrorCode = keyof typeof ERROR_STATUS
 
 /**
- * An expected failure. `message` is fit for the client's eyes; what helps only us goes into `cause`.
- * Anything that is not one of these is a bug, and is masked before it reaches a client.
+ * Values that an error states, for programs: fields of its `extensions` in an API response. Clients see them, so they
+ * hold no secret. A list of what the client sent is cut to `MAX_LISTED`.
+ */
+export interface ErrorFacts {
+  /** Least and greatest accepted value: a number in the unit of the message, or a time in ISO 8601, UTC. */
+  readonly minimum?: number | string
+  readonly maximum?: number | string
+  readonly maximumBytes?: number
+  readonly maximumValues?: number
+  /** ECMAScript regular expression that the value must match. */
+  readonly pattern?: string
+  /** Paths of the input fields that are not valid. */
+  readonly fields?: readonly string[]
+  /** CIDR block that has no bits set after its prefix. */
+  readonly network?: string
+  readonly unknownScopes?: readonly string[]
+  readonly knownScopes?: readonly string[]
+  /** Requested scopes that the current token does not hold. */
+  readonly missingScopes?: readonly string[]
+  /** Scopes that the current token holds. */
+  readonly heldScopes?: readonly string[]
+  /** Requested scopes that are never delegated. */
+  readonly undelegableScopes?: readonly string[]
+  /** Scopes of which the current token must hold one. */
+  readonly sufficientScopes?: readonly string[]
+}
+
+/** Items of a list in `ErrorFacts` that a client could make any length. */
+export const MAX_LISTED = 20
+
+export interface PorthorErrorOptions extends ErrorOptions {
+  readonly facts?: ErrorFacts
+}
+
+/**
+ * An expected failure. Clients see `message` and `facts`; `cause` is for the log. Any other error is a bug, and its
+ * text is replaced before it reaches a client.
  */
 export class PorthorError extends Error {
   override readonly name = 'PorthorError'
   readonly code: ErrorCode
+  readonly facts: ErrorFacts
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, { facts = {}, ...options }: PorthorErrorOptions = {}) {
     super(message, options)
     this.code = code
+    this.facts = facts
   }
 }
 
-/** No, malformed, unknown, expired or revoked token. One message for all, so that it tells nothing apart. */
+/** A missing, malformed, unknown, expired or revoked token. The message does not say which, but for a missing one. */
 export class UnauthenticatedError extends PorthorError {
-  /** What was wrong, for the log only. */
+  /** Which of them it is, for the log only. */
   readonly reason: UnauthenticatedReason
 
   constructor(reason: UnauthenticatedReason) {
@@ -57,7 +94,7 @@ export class UnauthenticatedError extends PorthorError {
 
 export type UnauthenticatedReason = 'missing' | 'malformed' | 'unknown' | 'wrong secret' | 'desynchronised'
 
-/** A token is not valid, and too many others from the same address were not. */
+/** A token is not valid, after too many others from the same address were not valid either. */
 export class RateLimitedError extends PorthorError {
   readonly retryAfterSeconds: number
 
@@ -70,13 +107,16 @@ export class RateLimitedError extends PorthorError {
   }
 }
 
-/** There is no such token, or the actor may not see it: the answer is the same. */
+/** There is no such token, or the actor may not see it: the error does not say which. */
 export const notFound = (key: string): PorthorError =>
-  new PorthorError('NOT_FOUND', `There is no token ${JSON.stringify(key)}, or it is not yours to see.`)
+  new PorthorError(
+    'NOT_FOUND',
+    `There is no token with the key ${JSON.stringify(key)}, or you may not see it.`,
+  )
 
 /**
- * A store did not answer in time or cannot be reached: unknown is not invalid, and the call can be repeated. Whether
- * anything was done the message says only where that is known.
+ * A store did not respond in time or is unreachable: unknown is not invalid, and the request can be repeated. The
+ * message says whether anything was changed only where that is known.
  */
 export class UnavailableError extends PorthorError {
   readonly store: 'redis' | 'postgres'
@@ -87,12 +127,12 @@ export class UnavailableError extends PorthorError {
   }
 }
 
-const UNAVAILABLE = 'A storage service did not answer in time: please try again.'
+const UNAVAILABLE = 'A storage service did not respond in time: please try again.'
 
-/** What was decided holds, though a store is yet to follow: it is completed without another call. */
+/** A change that is recorded, and that is completed in the other store without another request. */
 export const decidedButPending = (what: string, { store, cause }: UnavailableError): UnavailableError =>
   new UnavailableError(
     store,
     cause,
-    `${what} is recorded and will be completed: a storage service did not answer in time. To know when it is, repeat the call.`,
+    `${what} is recorded and will be completed: a storage service did not respond in time. Repeat the request to learn whether it is complete.`,
   )

@@ -1,23 +1,23 @@
 import type { Scopes } from './scope.ts'
 import type { TokenKey, TokenType } from './token.ts'
 
-/** What can happen to a token, in the order of the database's enum type. */
+/** Kinds of history events, in the order of the database's enum type. */
 export const TOKEN_CHANGE_ACTIONS = ['create', 'revoke', 'expire', 'edit'] as const
 
 export type TokenChangeAction = (typeof TOKEN_CHANGE_ACTIONS)[number]
 
-/** Who did something: a username, or one of the two that are nobody's. */
+/** Actors that are no users; any other actor is a username. */
 export const BOOTSTRAP_ACTOR = '<bootstrap>'
 export const INTERNAL_ACTOR = '<internal>'
 
-/** Who changes a token, and from where. */
+/** Actor and client address of a change. */
 export interface Origin {
   readonly actor: string
-  /** `null` for changes that no request asked for. */
+  /** `null` for changes without an HTTP request. */
   readonly ipAddress: string | null
 }
 
-/** What the database has on record of a token. */
+/** A row of the table `token`, with its parent. */
 export interface TokenRecord {
   readonly key: TokenKey
   readonly username: string

@@ -1,9 +1,9 @@
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { normalizeAddress } from '../lib/normalize-address.ts'
-import { PorthorError } from './errors.ts'
+import { type ErrorFacts, PorthorError } from './errors.ts'
 
-/** An address to search for, or a block of them, in the text form that PostgreSQL's `inet` reads. */
+/** An address or block of addresses to search for, in the text form of PostgreSQL's `inet`. */
 export interface AddressFilter {
   readonly isBlock: boolean
   readonly text: string
@@ -12,8 +12,8 @@ export interface AddressFilter {
 const BLOCK = /^(.+)\/(0|[1-9]\d*)$/
 
 /**
- * Reads an IPv4 or IPv6 address, or a CIDR block (RFC 4632) with no bits set behind its prefix. IPv4 mapped into
- * IPv6 is read as IPv4, the form that addresses are stored in.
+ * Parses an IPv4 or IPv6 address, or a CIDR block (RFC 4632) without bits after its prefix. An IPv4 address mapped into
+ * IPv6 becomes IPv4, the form in which addresses are stored.
  *
  * @throws {PorthorError} `INVALID_IP_ADDRESS`
  */
@@ -29,11 +29,12 @@ export function parseAddressFilter(text: string): AddressFilter {
   if (address.toString() === network)
     return { isBlock: true, text: toIPv4Block(base, Number(prefix)) ?? text }
   throw invalid(
-    `The block ${network}/${prefix} has no bits set behind its prefix: that is what it should be.`,
+    `ipAddress must not have bits set after the prefix of its CIDR block: use ${network}/${prefix}.`,
+    { network: `${network}/${prefix}` },
   )
 }
 
-/** Bits of the prefix that all mapped IPv4 addresses share. */
+/** Length of the prefix that all mapped IPv4 addresses share, in bits. */
 const MAPPED_BITS = 96
 
 function toIPv4Block(base: string, prefix: number): string | undefined {
@@ -43,7 +44,8 @@ function toIPv4Block(base: string, prefix: number): string | undefined {
     : undefined
 }
 
-// Zones are not for `inet`. ipaddr.js is not asked: it takes octal and hexadecimal digits, which `inet` does not.
+// `inet` takes no zones. ipaddr.js is not used here: unlike `inet`, it takes octal and hexadecimal digits.
 const isAddress = (text: string): boolean => isIP(text) !== 0 && !text.includes('%')
 
-const invalid = (message: string): PorthorError => new PorthorError('INVALID_IP_ADDRESS', message)
+const invalid = (message: string, facts: ErrorFacts = {}): PorthorError =>
+  new PorthorError('INVALID_IP_ADDRESS', message, { facts })

@@ -1,6 +1,6 @@
 import { PorthorError } from './errors.ts'
 
-/** The arguments of a connection, as in the Relay specification. */
+/** Arguments of a connection, as in the Relay specification. */
 export interface PageArguments {
   readonly first?: number | null | undefined
   readonly after?: string | null | undefined
@@ -8,14 +8,14 @@ export interface PageArguments {
   readonly before?: string | null | undefined
 }
 
-/** Where a row stands in a list that is ordered by time and then by a tie-breaker, newest first. */
+/** Position of a row in a list that is ordered by time and then by a tie-breaker, newest first. */
 export interface Position {
   readonly at: Date
-  /** A token's key, or the number of a history entry. */
+  /** Key of a token, or number of a history event. */
   readonly tie: string
 }
 
-/** A page to fetch: at most `size` rows behind `after` and before `before`, from one of the two ends. */
+/** A page to fetch: at most `size` rows after `after` and before `before`, from one of the two ends. */
 export interface PageRequest {
   readonly size: number
   readonly from: 'start' | 'end'
@@ -23,7 +23,7 @@ export interface PageRequest {
   readonly before: Position | null
 }
 
-/** Rows in list order, and whether the list goes on at either side. */
+/** Rows in list order, and whether there are more on either side. */
 export interface Page<Row> {
   readonly rows: readonly Row[]
   readonly hasNextPage: boolean
@@ -33,19 +33,19 @@ export interface Page<Row> {
 const DEFAULT_SIZE = 50
 const LARGEST_SIZE = 500
 
-/** Which list a cursor belongs to; a cursor of one is not taken for one of the other. */
+/** List that a cursor belongs to; a cursor of one list is not valid in the other. */
 export type ListKind = 'token' | 'change'
 
-/** An opaque cursor for a position. It outlives its row: the page begins where the row was. */
+/** Returns an opaque cursor for a position. It stays valid without its row: the page begins where the row was. */
 export const formatCursor = (kind: ListKind, { at, tie }: Position): string =>
   Buffer.from(`${kind}/${at.getTime()}/${tie}`).toString('base64url')
 
 const TIES: Readonly<Record<ListKind, RegExp>> = { token: /^[^\0]{1,64}$/, change: /^\d{1,10}$/ }
 
-/** Largest value of the 32-bit numbers of history entries. */
+/** Largest number of a history event, an integer of 32 bits. */
 const LARGEST_ID = 2 ** 31 - 1
 
-/** Last moment whose year has four digits: no cursor of ours is later, and PostgreSQL reads no longer year. */
+/** Last time whose year has four digits: Porthor writes no later cursor, and PostgreSQL would not read it. */
 const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 
 /** @throws {PorthorError} `INVALID_CURSOR` */
@@ -55,24 +55,23 @@ export function parseCursor(kind: ListKind, cursor: string): Position {
   const at = new Date(/^\d{1,15}$/.test(milliseconds) ? Number(milliseconds) : Number.NaN)
   const isValid = found === kind && at.getTime() <= LATEST && TIES[kind].test(tie)
   if (isValid && !(kind === 'change' && Number(tie) > LARGEST_ID)) return { at, tie }
-  throw new PorthorError(
-    'INVALID_CURSOR',
-    'after and before take a cursor that an earlier page of the same list gave.',
-  )
+  throw new PorthorError('INVALID_CURSOR', 'after and before must be cursors from a page of the same list.')
 }
 
 /**
- * Reads the arguments of a connection. `before` alone asks for the page that ends there.
+ * Parses the arguments of a connection. `before` alone selects the page that ends there.
  *
  * @throws {PorthorError} `INVALID_PAGE_SIZE`, `INVALID_CURSOR`
  */
 export function parsePage(kind: ListKind, { first, after, last, before }: PageArguments): PageRequest {
   if (first != null && last != null) {
-    throw new PorthorError('INVALID_PAGE_SIZE', 'Give first or last, not both.')
+    throw new PorthorError('INVALID_PAGE_SIZE', 'first and last must not be given together: use one of them.')
   }
   const size = first ?? last ?? DEFAULT_SIZE
   if (size < 1 || size > LARGEST_SIZE) {
-    throw new PorthorError('INVALID_PAGE_SIZE', `first and last must be 1 to ${LARGEST_SIZE}.`)
+    throw new PorthorError('INVALID_PAGE_SIZE', `first and last must be 1 to ${LARGEST_SIZE}.`, {
+      facts: { minimum: 1, maximum: LARGEST_SIZE },
+    })
   }
   const isFromEnd = last != null || (first == null && before != null && after == null)
   return {
@@ -84,8 +83,8 @@ export function parsePage(kind: ListKind, { first, after, last, before }: PageAr
 }
 
 /**
- * Makes the page of up to `size + 1` rows that were fetched from the page's own end, the surplus one
- * telling that the list goes on. On the side it came from, a page reached by a cursor has a neighbour.
+ * Returns the page of up to `size + 1` rows, fetched from the end that the request names: one row more than `size` means
+ * that there are more. A page that a cursor begins or ends has a neighbour on the cursor's side.
  */
 export function toPage<Row>(fetched: readonly Row[], { size, from, after, before }: PageRequest): Page<Row> {
   const hasMore = fetched.length > size

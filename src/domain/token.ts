@@ -4,7 +4,7 @@ import type { Scopes } from './scope.ts'
 
 declare const brand: unique symbol
 
-/** Public half of a token, 22 characters. Names it in logs, history and queries; never enough to authenticate. */
+/** Public half of a token, 22 characters. Identifies it in logs, history and queries; never enough to authenticate. */
 export type TokenKey = string & { readonly [brand]: 'TokenKey' }
 
 /** Private half of a token, 22 characters. Never logged; compared in constant time. */
@@ -15,13 +15,13 @@ export interface Token {
   readonly secret: TokenSecret
 }
 
-/** Every kind of token, in the order of the database's enum type. */
+/** Types of token, in the order of the database's enum type. */
 export const TOKEN_TYPES = ['session', 'user', 'notebook', 'internal', 'service', 'oidc'] as const
 
 export type TokenType = (typeof TOKEN_TYPES)[number]
 
 /**
- * Number of a user or of a group. A `bigint` only beyond `Number.MAX_SAFE_INTEGER`, where a number is not exact:
+ * Numeric identifier of a user or group. A `bigint` only beyond `Number.MAX_SAFE_INTEGER`, where a number is not exact:
  * Gafaelfawr keeps integers of any size.
  */
 export type NumericId = number | bigint
@@ -31,7 +31,7 @@ export interface Group {
   readonly id: NumericId
 }
 
-/** What a token says about its user. `null` means not recorded: a consumer looks it up elsewhere. */
+/** User information that a token records. `null` means not recorded: a service looks it up elsewhere. */
 export interface UserInfo {
   readonly name: string | null
   readonly email: string | null
@@ -49,14 +49,14 @@ interface TokenDataBase {
   readonly scopes: Scopes
   /** Whole seconds. */
   readonly createdAt: Date
-  /** Whole seconds; `null` for a token that never ends. */
+  /** Whole seconds; `null` for a token that never expires. */
   readonly expiresAt: Date | null
 }
 
 /** Data of an internal token. Only this type is tied to a service. */
 export interface InternalTokenData extends TokenDataBase {
   readonly type: 'internal'
-  /** The service that the user's rights are lent to. */
+  /** Service that the token is delegated to. */
   readonly service: string
 }
 
@@ -64,33 +64,33 @@ export interface NotebookTokenData extends TokenDataBase {
   readonly type: 'notebook'
 }
 
-/** Data of a token that nobody delegated, or that Gafaelfawr made for an OpenID Connect client. */
+/** Data of a token that is not delegated, or that Gafaelfawr issued to an OpenID Connect client. */
 export interface RootTokenData extends TokenDataBase {
   readonly type: Exclude<TokenType, 'internal' | 'notebook'>
 }
 
-/** A child as Porthor hands it out: it always ends. */
+/** Data of a delegated token as Porthor issues it: it always expires. */
 export type DelegatedTokenData = (InternalTokenData | NotebookTokenData) & { readonly expiresAt: Date }
 
-/** What the token store holds about one token: all that deciding its validity and use takes. */
+/** Contents of a record of the token store: all that decides whether a token is valid and what it may do. */
 export type TokenData = InternalTokenData | NotebookTokenData | RootTokenData
 
 const HALF_BYTES = 16
 const HALF_LENGTH = 22
 const PREFIX = 'gt-'
 
-/** A new token: 128 random bits in each half, base64url without padding. */
+/** Returns a new token: 128 random bits in each half, base64url without padding. */
 export const generateToken = (): Token => ({
   key: randomBytes(HALF_BYTES).toString('base64url') as TokenKey,
   secret: randomBytes(HALF_BYTES).toString('base64url') as TokenSecret,
 })
 
-/** The bearer string `gt-<key>.<secret>`, for the holder's eyes only. */
+/** Returns the bearer string `gt-<key>.<secret>`: a secret of its holder. */
 export const formatToken = ({ key, secret }: Token): string => `${PREFIX}${key}.${secret}`
 
 /**
- * Reads `gt-<key>.<secret>`, split at the first dot. The alphabet of the halves is not checked, as in
- * Gafaelfawr: whatever has the right shape is looked up, and not found.
+ * Parses `gt-<key>.<secret>`, split at the first dot. The alphabet of the halves is not checked, as in Gafaelfawr: a
+ * token with other characters is looked up, and not found.
  *
  * @throws {UnauthenticatedError} `malformed`, for any other text.
  */
@@ -106,18 +106,18 @@ export function parseToken(text: string): Token {
 
 const BEARER_STRING = /gt-[\w-]{22}\.[\w-]{22}/g
 
-/** `text` without the bearer strings in it: clients put them where they do not belong. */
+/** Returns `text` without its bearer strings: clients send them in fields that do not take tokens. */
 export const redact = (text: string): string => text.replace(BEARER_STRING, 'gt-…')
 
-/** Whether there is a bearer string in `text`. Where it would be kept, whoever reads the history could use it. */
+/** Whether `text` contains a bearer string. If it were stored, a reader of the history could use it. */
 export const holdsBearerString = (text: string): boolean => text.includes(PREFIX) && redact(text) !== text
 
-/** Takes `text` as the key of a token on record, without a look at its form. */
+/** Takes `text` as the key of a stored token, without a check of its form. */
 export const toTokenKey = (text: string): TokenKey => text as TokenKey
 
-/** The service a token is tied to, or `null` for every type but internal. */
+/** Returns the service of an internal token, `null` for all other types. */
 export const serviceOf = (data: TokenData): string | null => (data.type === 'internal' ? data.service : null)
 
-/** Whether the token's life is over. It ends at `expiresAt` itself: a token is not valid in that second. */
+/** Whether the token is expired. It is not valid at `expiresAt` itself. */
 export const isExpired = ({ expiresAt }: Pick<TokenData, 'expiresAt'>, now: Date): boolean =>
   expiresAt !== null && expiresAt.getTime() <= now.getTime()

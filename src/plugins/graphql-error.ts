@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import {
   ERROR_STATUS,
   type ErrorCode,
+  type ErrorFacts,
   PorthorError,
   RateLimitedError,
   UnauthenticatedError,
@@ -11,15 +12,15 @@ import {
 import { redact } from '../domain/token.ts'
 import { EqualLines } from '../lib/equal-lines.ts'
 
-/** The code of every failure that is not on our list of expected ones. */
+/** Code of every failure that is not an expected one. */
 const UNEXPECTED = 'INTERNAL_SERVER_ERROR'
 
-/** Codes that graphql-js and Yoga do not set themselves, for faults in the query. */
+/** Code of errors in a query to which graphql-js and Yoga give none. */
 const BAD_INPUT = 'BAD_USER_INPUT'
 
 /**
- * The one translator of our errors to GraphQL errors: an expected failure by its code and message,
- * anything else masked and logged under the request's id.
+ * Returns the GraphQL error for a failure: an expected one with its code, message and facts; any other with a general
+ * message, and logged under the request's id.
  */
 export function toGraphQLError(error: unknown, requestId: string, log: Logger): GraphQLError {
   const wrapper = error instanceof GraphQLError ? error : undefined
@@ -27,6 +28,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   if (cause instanceof PorthorError) {
     logCause(cause, requestId, log)
     return located(wrapper, cause.message, {
+      ...fitFacts(cause.facts),
       code: cause.code,
       ...(cause.code === 'UNAVAILABLE' && { retryable: true }),
       ...(cause instanceof RateLimitedError && { retryAfter: cause.retryAfterSeconds }),
@@ -46,7 +48,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
 }
 
 function located(wrapper: GraphQLError | undefined, message: string, extensions: object): GraphQLError {
-  // A syntax error tells its place by position, any other by the nodes of the query.
+  // A syntax error has its location as positions, any other error as nodes of the query.
   const { nodes = null, source = null, positions = null, path = null } = wrapper ?? {}
   return new GraphQLError(fitMessage(message), {
     nodes,
@@ -57,14 +59,23 @@ function located(wrapper: GraphQLError | undefined, message: string, extensions:
   })
 }
 
-/** `message` as a client may see it: without bearer strings, and not too long. */
+/** Returns `message` as a client may see it: without bearer strings, and not too long. */
 // Redacted first: a cut could leave half of a bearer string.
 export const fitMessage = (message: string): string => shorten(redact(message))
+
+/** Returns `facts` as a client may see them: names of scopes come from clients too. */
+const fitFacts = (facts: ErrorFacts): object =>
+  Object.fromEntries(
+    Object.entries(facts).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.map((item) => fitMessage(String(item))) : value,
+    ]),
+  )
 
 /** Errors of one response: a list may have one for each of its rows. */
 const MAX_ERRORS = 100
 
-/** As many of `errors` as a response may hold, the gravest of them in any case. */
+/** Returns as many of `errors` as a response may hold, those with the highest statuses first. */
 export function mostGrave(errors: readonly GraphQLError[]): readonly GraphQLError[] {
   if (errors.length <= MAX_ERRORS) return errors
   return [...errors].sort((a, b) => gravity(b) - gravity(a)).slice(0, MAX_ERRORS)
@@ -76,18 +87,18 @@ function gravity(error: GraphQLError): number {
   return cause instanceof GraphQLError ? 200 : 500
 }
 
-/** Longest message, in characters: graphql-js quotes variables in full. */
+/** Length of a message, in characters: graphql-js quotes variables in full. */
 const LONGEST_MESSAGE = 1_000
 
-/** Without its middle: what is wrong stands at the end. */
+/** Cuts out the middle: the end of a message says what is wrong. */
 const shorten = (message: string): string =>
   message.length > LONGEST_MESSAGE
     ? `${message.slice(0, LONGEST_MESSAGE / 2)} … ${message.slice(-LONGEST_MESSAGE / 2)}`
     : message
 
 /**
- * Yoga hangs the error of its JSON parser on its own, and that quotes the body. It also takes from there that
- * the status holds for `application/json` too, which otherwise `spec` would make a 200.
+ * Removes the original error that Yoga attaches when it cannot parse JSON: it quotes the body. Yoga also derives from it
+ * that the status holds for `application/json` too; without it, `spec: false` says so.
  */
 function withoutInternals({ originalError, ...extensions }: GraphQLErrorExtensions): GraphQLErrorExtensions {
   if (originalError === undefined) return extensions
@@ -95,12 +106,12 @@ function withoutInternals({ originalError, ...extensions }: GraphQLErrorExtensio
   return { ...extensions, ...(typeof http === 'object' && { http: { ...http, spec: false } }) }
 }
 
-/** What was thrown first, under the errors that graphql-js wrapped around it. */
+/** Returns the error that was thrown first, below those that graphql-js wrapped around it. */
 function rootCause(error: unknown): unknown {
   return error instanceof GraphQLError && error.originalError ? rootCause(error.originalError) : error
 }
 
-/** Errors that were logged already: one failure may be that of every row of a list. */
+/** Errors that are logged already: every row of a list may fail with the same one. */
 const logged = new WeakSet<object>()
 
 function isNew(cause: unknown): boolean {
@@ -126,18 +137,18 @@ function logCause(error: PorthorError, requestId: string, log: Logger): void {
   }
 }
 
-/** RFC 6750 section 3: what a client is told about the credentials that it should have sent. */
+/** Challenges of RFC 6750 section 3, by error code. */
 const CHALLENGES: Partial<Record<ErrorCode, string>> = {
   UNAUTHENTICATED:
     'Bearer realm="porthor", error="invalid_token", error_description="The token is malformed, unknown, expired or revoked"',
   INSUFFICIENT_LIFETIME:
-    'Bearer realm="porthor", error="invalid_token", error_description="The token ends too soon to delegate from"',
+    'Bearer realm="porthor", error="invalid_token", error_description="The token expires too soon to delegate from"',
   PERMISSION_DENIED: 'Bearer realm="porthor", error="insufficient_scope"',
 }
 
 function headersOf(error: PorthorError): Record<string, string> {
   if (error instanceof RateLimitedError) return { 'Retry-After': String(error.retryAfterSeconds) }
-  // RFC 6750 3.1: a request without credentials is told no error.
+  // RFC 6750 3.1: the challenge to a request without credentials has no error code.
   if (error instanceof UnauthenticatedError && error.reason === 'missing') {
     return { 'WWW-Authenticate': 'Bearer realm="porthor"' }
   }

@@ -11,19 +11,19 @@ import { PorthorError } from '../domain/errors.ts'
 /** Largest response, in bytes. */
 export const MAX_RESPONSE_BYTES = 8_000_000
 
-/** Values of a response: a small one costs time as a large one does, and a response of `[1,1,1,…` has millions. */
+/** Values of a response: a small value costs as much time as a large one, and a response of `[1,1,1,…` has millions. */
 const MAX_RESPONSE_VALUES = 200_000
 
-/** Bytes that a field takes besides its name and its value: `"":,`. */
+/** Bytes of a field besides its name and its value: `"":,`. */
 const FIELD_BYTES = 4
 
-/** Bytes of a value that is no text: braces, a number, a time less what its text would take. */
+/** Bytes that each value takes at least, besides the characters of a string. */
 const VALUE_BYTES = 2
 
 // biome-ignore lint/suspicious/noExplicitAny: graphql-js types the source and the context of a field so
 type Resolver = GraphQLFieldResolver<any, any>
 
-/** What the response of one request holds so far, at the least: JSON escapes may add to it. */
+/** Lower bound of the response of one request so far: JSON escapes may add to it. */
 interface Size {
   bytes: number
   values: number
@@ -31,28 +31,29 @@ interface Size {
 
 const sizes = new WeakMap<object, Size>()
 
-/** Resolvers as they were, by those that count. */
+/** Original resolvers, by the resolvers that count. */
 const uncounted = new WeakMap<Resolver, Resolver>()
 
-/** The resolver below one that counts, for what counts by itself. */
+/** Returns the original of a resolver that counts, for callers whose responses are too small to be counted. */
 export const withoutCounting = (resolver: Resolver): Resolver => uncounted.get(resolver) ?? resolver
 
 export const responseTooLarge = (): PorthorError =>
   new PorthorError(
     'RESPONSE_TOO_LARGE',
-    `The response would be larger than ${MAX_RESPONSE_BYTES} bytes or ${MAX_RESPONSE_VALUES} values: ask for fewer fields or smaller pages.`,
+    `The response would be larger than ${MAX_RESPONSE_BYTES} bytes or ${MAX_RESPONSE_VALUES} values: select fewer fields or smaller pages.`,
+    { facts: { maximumBytes: MAX_RESPONSE_BYTES, maximumValues: MAX_RESPONSE_VALUES } },
   )
 
-/** Whether the response of the request with this context was refused while it was made. */
+/** Whether the response to the request with this context became too large during execution. */
 export const isResponseTooLarge = (context: object): boolean => isOver(sizes.get(context))
 
 const isOver = (size: Size | undefined): boolean =>
   size !== undefined && (size.bytes > MAX_RESPONSE_BYTES || size.values > MAX_RESPONSE_VALUES)
 
 /**
- * Has every field of the schema count what it adds to the response, and resolve no more once that is too much.
- * graphql-js has no other place to do so: it makes the whole of a response before anybody sees it. The fields of
- * introspection are those of graphql-js itself, and shared by all schemas: a request without a context is not counted.
+ * Wraps every resolver of the schema to count what it adds to the response, and to throw once that is too much.
+ * graphql-js has no other place for it: it returns a response only when it is complete. The introspection fields belong to
+ * graphql-js and all its schemas, so a request without a context is not counted.
  */
 export function countResponses(schema: GraphQLSchema): GraphQLSchema {
   const fields = Object.values(schema.getTypeMap()).flatMap((type) =>

@@ -12,7 +12,9 @@ const MOST_KEYS = 10_000
 
 function requireKeyCount(first: number): void {
   if (first >= 0 && first <= MOST_KEYS) return
-  throw new PorthorError('INVALID_PAGE_SIZE', `first must be 0 to ${MOST_KEYS}.`)
+  throw new PorthorError('INVALID_PAGE_SIZE', `first must be 0 to ${MOST_KEYS}.`, {
+    facts: { minimum: 0, maximum: MOST_KEYS },
+  })
 }
 
 const RevokeTokenPayload = builder

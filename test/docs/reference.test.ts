@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ERROR_STATUS } from '../../src/domain/errors.ts'
 import { Metrics } from '../../src/plugins/metrics.ts'
 import { runHere } from '../support/command.ts'
-import { findErrorCodes, findLogMessages, findSettings, readSources } from './source.ts'
+import { findErrorCodes, findLogMessages, findMembers, findSettings, readSources } from './source.ts'
 import { nameOf, quotedIn, readRows } from './tables.ts'
 
 const sorted = (names: Iterable<string>): string[] => [...new Set(names)].sort()
@@ -25,6 +25,14 @@ describe('docs/reference', () => {
     expect(sorted(names)).toEqual(sorted([...Object.keys(ERROR_STATUS), ...inSource, ...CODES_OF_YOGA]))
     const statuses = rows.map((row) => [nameOf(row), Number(row.HTTP)] as const)
     expect(Object.fromEntries(statuses.filter(([name]) => name in ERROR_STATUS))).toEqual(ERROR_STATUS)
+  })
+
+  it('errors.md has every fact that an error can have, with codes that there are, and no other', async () => {
+    const rows = await readRows('errors.md', 'field')
+    const members = (await readSources()).flatMap((source) => findMembers(source, 'ErrorFacts'))
+    expect(sorted(rows.flatMap(({ field }) => quotedIn(field)))).toEqual(sorted(members))
+    const codes = sorted(rows.flatMap((row) => quotedIn(row.with)))
+    expect(codes).toEqual(codes.filter((code) => code in ERROR_STATUS))
   })
 
   it('log-messages.md has every message that is logged, with its level, once, and no other', async () => {

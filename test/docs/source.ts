@@ -115,3 +115,18 @@ export function findSettings({ path, program }: SourceFile): readonly string[] {
   }).visit(program)
   return found.filter((name) => SETTING.test(name))
 }
+
+/** The members of the interface `name`, wherever it is declared. */
+export function findMembers({ program }: SourceFile, name: string): readonly string[] {
+  const found: string[] = []
+  new Visitor({
+    TSInterfaceDeclaration: ({ id, body }) => {
+      if (id.name !== name) return
+      for (const member of body.body) {
+        if (member.type === 'TSPropertySignature' && member.key.type === 'Identifier')
+          found.push(member.key.name)
+      }
+    },
+  }).visit(program)
+  return found
+}

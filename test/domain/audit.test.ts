@@ -92,7 +92,7 @@ describe('of a row and its entry', () => {
   })
 
   it('an orphan is found, and not a token that nobody delegated', () => {
-    expect(audit({ isDelegated: true })).toEqual(['orphan: its parent is gone'])
+    expect(audit({ isDelegated: true })).toEqual(['orphan: its parent is not in the database'])
     expect(audit({ isDelegated: false })).toEqual([])
   })
 
@@ -100,7 +100,7 @@ describe('of a row and its entry', () => {
     const row = { isDelegated: true, expiresAt: NOW }
     expect(audit(row, { data: aSession({ expiresAt: NOW }) })).toEqual([])
     expect(auditRow({ ...ROW, ...row }, undefined, KNOWN, NOW)).toEqual([])
-    expect(audit(row)).toEqual(['mismatch: expires', 'orphan: its parent is gone'])
+    expect(audit(row)).toEqual(['mismatch: expires', 'orphan: its parent is not in the database'])
   })
 })
 

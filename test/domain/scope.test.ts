@@ -94,18 +94,20 @@ describe('scopes that are asked for', () => {
   it('are refused where the configuration does not know them, each by name, with those it knows', () => {
     expect(() => requireKnown(['nope:a', 'read:all', 'nope:b'], KNOWN)).toThrow(
       failure('INVALID_SCOPES', {
-        message: 'Unknown scopes: "nope:a", "nope:b". Known are: admin:token, read:all.',
+        message: 'Unknown scopes: "nope:a", "nope:b". Known scopes: admin:token, read:all.',
+        facts: { unknownScopes: ['nope:a', 'nope:b'], knownScopes: ['admin:token', 'read:all'] },
       }),
     )
   })
 
-  it('are refused where the acting token does not hold them, admins included', () => {
+  it('are refused where the current token does not hold them, admins included', () => {
     expect(() => requireHeld(['read:all', 'read:tap'], ['admin:token', 'read:all'])).toThrow(
       failure('INVALID_SCOPES', {
-        message: 'The acting token does not hold: "read:tap". It can hand on: admin:token, read:all.',
+        message: 'The current token does not hold these scopes: "read:tap". It holds: admin:token, read:all.',
+        facts: { missingScopes: ['read:tap'], heldScopes: ['admin:token', 'read:all'] },
       }),
     )
-    expect(() => requireHeld(['read:tap'], [])).toThrow(/It can hand on: none/)
+    expect(() => requireHeld(['read:tap'], [])).toThrow(/It holds: no scopes/)
   })
 })
 
@@ -115,7 +117,10 @@ describe('scopes that are never delegated', () => {
   it('are refused by name where they are asked for', () => {
     expect(() => requireDelegable(['read:all'], undelegable)).not.toThrow()
     expect(() => requireDelegable(['admin:token', 'read:all'], undelegable)).toThrow(
-      failure('INVALID_SCOPES', { message: expect.stringMatching(/^Never delegated: "admin:token"\. /) }),
+      failure('INVALID_SCOPES', {
+        message: expect.stringMatching(/^These scopes are never delegated: "admin:token"\. /),
+        facts: { undelegableScopes: ['admin:token'] },
+      }),
     )
   })
 

@@ -23,7 +23,10 @@ describe.each(['', '?by=yoga'])('a response, to a request to /graphql%s', (searc
   const refused = {
     data: null,
     errors: [
-      { message: expect.stringContaining('would be larger'), extensions: { code: 'RESPONSE_TOO_LARGE' } },
+      {
+        message: expect.stringContaining('would be larger'),
+        extensions: { code: 'RESPONSE_TOO_LARGE', maximumBytes: 8_000_000, maximumValues: 200_000 },
+      },
     ],
   }
   /** So many rows of history as long as any can be. */

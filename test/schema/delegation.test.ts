@@ -54,7 +54,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     expect(key).not.toBe(parseToken(session).key)
   })
 
-  it('notebookToken answers with every field, and all scopes of the acting token', async () => {
+  it('notebookToken answers with every field, and all scopes of the current token', async () => {
     const answer = await ask(await api.h.session(), NOTEBOOK)
     const { token } = notebookOf(answer)
     expect(answer.status).toBe(200)
@@ -141,7 +141,7 @@ describe('delegation', () => {
     const answer = await ask(await api.h.session(), INTERNAL, { service })
     expect(answer).toMatchObject({ code: 'INVALID_SERVICE', status: 200, data: null })
     expect(answer.errors[0]?.message).toBe(
-      'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not hold a token.',
+      'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and must not contain a token.',
     )
   })
 
@@ -170,7 +170,7 @@ describe('delegation', () => {
     expect(answer.errors[0]?.message).toContain(named)
   })
 
-  it('gives an admin no scope that the acting token does not hold', async () => {
+  it('gives an admin no scope that the current token does not hold', async () => {
     const admin = await api.h.session('ada', ['admin:token'])
     const answer = await ask(admin, INTERNAL, { service: 'tap', scopes: ['read:all'] })
     expect(answer).toMatchObject({ code: 'INVALID_SCOPES', status: 200 })

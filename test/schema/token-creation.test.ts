@@ -209,7 +209,7 @@ describe('who may create what', () => {
     expect(answer).toMatchObject({ code: 'INVALID_USERNAME', status: 200, data: null })
   })
 
-  it("a user's own token holds only scopes of the acting token", async () => {
+  it("a user's own token holds only scopes of the current token", async () => {
     const own = (scopes: string[]) => ask('the user, with user:token', USER, { tokenName: aName(), scopes })
     expect(createdBy(await own(['read:all'])).info.scopes).toEqual(['read:all'])
     const answer = await own(['read:all', 'read:tap', 'admin:token'])
@@ -237,7 +237,7 @@ describe('user information', () => {
     api.h.ask(mutation(name), { token, variables: { input } })
   const userOf = async (created: Created) => (await api.h.ask(VIEWER, { token: created.token })).data?.viewer
 
-  it("one's own token inherits it from the acting token", async () => {
+  it("one's own token inherits it from the current token", async () => {
     const session = createdBy(
       await create(api.h.bootstrapToken, SESSION, {
         username: 'wren',

@@ -26,7 +26,7 @@ describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
   const api = useApi(store)
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
 
-  it('is the acting token and its user', async () => {
+  it('is the current token and its user', async () => {
     const token = await api.h.session('wren', ['user:token', 'read:all'])
     const { data, status } = await api.h.ask(VIEWER, { token })
     expect(status).toBe(200)

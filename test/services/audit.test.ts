@@ -170,7 +170,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     {
       name: 'orphan: it ends, and what hangs on it',
       break: ({ child }) => t.h.sql('UPDATE subtoken SET parent = NULL WHERE child = $1', [keyOf(child)]),
-      found: ({ child }) => [`orphan ${keyOf(child)} its parent is gone`],
+      found: ({ child }) => [`orphan ${keyOf(child)} its parent is not in the database`],
       rows: ['root', 'notebook'],
       stored: ['root', 'notebook'],
     },
@@ -327,7 +327,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     })
   })
 
-  it('warns long before the numbers of history events are used up', async () => {
+  it('warns long before all numbers of history events are used', async () => {
     const last = Math.floor((2 ** 31 - 1) * 0.7)
     const setLast = (value: number) => t.h.sql("SELECT setval('token_change_history_id_seq', $1)", [value])
     onTestFinished(async () => void (await setLast(1_000)))
