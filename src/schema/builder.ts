@@ -5,7 +5,7 @@ import type PrismaTypes from '../generated/pothos.ts'
 import { getDatamodel } from '../generated/pothos.ts'
 import type { RequestContext } from './context.ts'
 
-/** The one schema builder. Knows types and plugins; defines nothing of the schema itself. */
+/** The schema builder, with its types and plugins. Other files define the schema with it. */
 export const builder = new SchemaBuilder<{
   Context: RequestContext
   DefaultFieldNullability: false
@@ -21,5 +21,5 @@ export const builder = new SchemaBuilder<{
   prisma: { client: ({ prisma }) => prisma, dmmf: getDatamodel(), onUnusedQuery: 'error' },
 })
 
-builder.queryType({ description: 'What can be asked. Every field needs a valid token.' })
-builder.mutationType({ description: 'What can be changed. Every field needs a valid token.' })
+builder.queryType({ description: 'Read operations. Every field requires a valid token.' })
+builder.mutationType({ description: 'Write operations. Every field requires a valid token.' })

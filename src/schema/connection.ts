@@ -2,12 +2,9 @@ import type { ObjectRef } from '@pothos/core'
 import { formatCursor, type ListKind, type Page, type Position } from '../domain/page.ts'
 import { builder } from './builder.ts'
 
-/**
- * Connections as the Relay specification has them, with a `totalCount` that costs something only when
- * it is selected.
- */
+/** Connections of the Relay specification, with a `totalCount` that is queried only when it is selected. */
 
-/** A page, and a way to count the whole list that it is from. */
+/** A page, and a function that counts the whole list. */
 export interface Connection<Row> {
   readonly page: Page<Row>
   readonly count: () => Promise<number>
@@ -26,82 +23,95 @@ const PageInfo = builder
     readonly endCursor: string | null
   }>('PageInfo')
   .implement({
-    description: 'Where a page stands in its list.',
+    description: 'Position of a page in its list.',
     fields: (t) => ({
       hasNextPage: t.exposeBoolean('hasNextPage', {
-        description: 'Whether the list goes on after this page.',
+        description: 'Whether the list has items after this page.',
       }),
       hasPreviousPage: t.exposeBoolean('hasPreviousPage', {
-        description: 'Whether the list begins before this page.',
+        description: 'Whether the list has items before this page.',
       }),
       startCursor: t.exposeString('startCursor', {
         nullable: true,
-        description: 'Cursor of the first edge.',
+        description: 'Cursor of the first edge; null if the page is empty.',
       }),
-      endCursor: t.exposeString('endCursor', { nullable: true, description: 'Cursor of the last edge.' }),
+      endCursor: t.exposeString('endCursor', {
+        nullable: true,
+        description: 'Cursor of the last edge; null if the page is empty.',
+      }),
     }),
   })
 
 export interface ConnectionOptions<Row> {
-  /** What the connection type is called, less `Connection`. */
+  /** Name of the connection type, without `Connection`. */
   readonly name: string
   readonly kind: ListKind
   // biome-ignore lint/suspicious/noExplicitAny: the type parameters of the builder do not matter here.
   readonly node: ObjectRef<any, Row, Row>
-  /** What the nodes are, in the plural. */
+  /** Word for one node, for descriptions, and for many. */
   readonly noun: string
+  readonly plural: string
   readonly positionOf: (row: Row) => Position
 }
 
 /** Defines `<name>Connection` and `<name>Edge`. */
-export function defineConnection<Row>({ name, kind, node, noun, positionOf }: ConnectionOptions<Row>) {
+export function defineConnection<Row>({
+  name,
+  kind,
+  node,
+  noun,
+  plural,
+  positionOf,
+}: ConnectionOptions<Row>) {
   const toEdge = (row: Row): Edge<Row> => ({ cursor: formatCursor(kind, positionOf(row)), node: row })
 
   const edge = builder.objectRef<Edge<Row>>(`${name}Edge`).implement({
-    description: `One of the ${noun}, and where it stands.`,
+    description: `A ${noun} and its cursor.`,
     fields: (t) => ({
-      cursor: t.exposeString('cursor', { description: 'For after and before; opaque.' }),
+      cursor: t.exposeString('cursor', { description: 'Opaque cursor, for the arguments after and before.' }),
       node: t.field({
         type: node,
-        description: `One of the ${noun}.`,
+        description: `The ${noun}.`,
         resolve: (parent) => parent.node as never,
       }),
     }),
   })
 
   return builder.objectRef<Connection<Row>>(`${name}Connection`).implement({
-    description: `A page of ${noun}, newest first.`,
+    description: `A page of ${plural}, newest first.`,
     fields: (t) => ({
       edges: t.field({
         type: [edge],
-        description: 'The page.',
+        description: `The ${plural} of the page, each with its cursor.`,
         resolve: ({ page }) => page.rows.map(toEdge),
       }),
       nodes: t.field({
         type: [node],
-        description: 'The page, without the cursors.',
+        description: `The ${plural} of the page, without cursors.`,
         resolve: ({ page }) => [...page.rows] as never,
       }),
       pageInfo: t.field({
         type: PageInfo,
-        description: 'Where the page stands in the list.',
+        description: 'Position of the page in the list.',
         resolve: ({ page: { rows, ...info } }) => {
           const edges = rows.map(toEdge)
           return { ...info, startCursor: edges[0]?.cursor ?? null, endCursor: edges.at(-1)?.cursor ?? null }
         },
       }),
       totalCount: t.int({
-        description: `How many ${noun} the whole list holds. Counted only when selected.`,
+        description: `Number of ${plural} in the whole list. Counted only when selected.`,
         resolve: ({ count }) => count(),
       }),
     }),
   })
 }
 
-/** The arguments of every connection. */
+/** Arguments of every connection. */
 export const pageArguments = builder.args((t) => ({
-  first: t.int({ description: 'Page size, counted from the start: 1 to 500. Default: 50.' }),
-  after: t.string({ description: 'A cursor: the page begins behind it.' }),
-  last: t.int({ description: 'Page size, counted from the end: 1 to 500. Not together with first.' }),
-  before: t.string({ description: 'A cursor: the page ends before it.' }),
+  first: t.int({ description: 'Page size, from the start of the list: 1 to 500. Default: 50.' }),
+  after: t.string({ description: 'Cursor that the page begins after.' }),
+  last: t.int({
+    description: 'Page size, from the end of the list: 1 to 500. Must not be given together with first.',
+  }),
+  before: t.string({ description: 'Cursor that the page ends before.' }),
 }))

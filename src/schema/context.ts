@@ -5,37 +5,37 @@ import type { DelegationSource } from '../services/token-cache-service.ts'
 import type { Caller } from '../services/token-service.ts'
 import type { TokenView } from '../services/token-view.ts'
 
-/** What is found out about a request on its way, for its line in the log. */
+/** Facts of a request that are collected during its execution, for its log line. */
 export interface RequestTrace {
   readonly requestId: string
-  /** The acting token's key, or `<bootstrap>`. */
+  /** Key of the current token, or `<bootstrap>`. */
   tokenKey?: string
   username?: string
   source?: DelegationSource
 }
 
-/** What a resolver sees. Made for every request. */
+/** Context of the resolvers of one request. */
 export interface RequestContext {
   readonly prisma: PrismaClient
   readonly services: Services
-  /** The client's address; `null` when it is not known. */
+  /** Address of the client; `null` when it is unknown. */
   readonly ipAddress: string | null
   readonly trace: RequestTrace
   /**
-   * Who is asking. Authenticates once per request, when first called.
+   * Returns who makes the request. The first call authenticates; later calls return the same promise.
    *
    * @throws {UnauthenticatedError | UnavailableError}
    */
   readonly actor: () => Promise<Actor>
   /**
-   * What the actor may see of tokens and their history.
+   * Returns the tokens and history events that the actor may see.
    *
    * @throws {PorthorError} `PERMISSION_DENIED` without `user:token` or `admin:token`.
    */
   readonly view: () => Promise<TokenView>
 }
 
-/** Who asks, as the services take it. */
+/** Returns the actor and address that the services take. */
 export const callerOf = async ({ actor, ipAddress }: RequestContext): Promise<Caller> => ({
   actor: await actor(),
   ipAddress,

@@ -7,67 +7,83 @@ import { DateTime } from './scalars.ts'
 import { TokenType } from './token-type.ts'
 
 const DelegationSource = builder.enumType('DelegationSource', {
-  description: 'Where a delegated token came from.',
+  description: 'Source of a delegated token.',
   values: {
-    CACHE: { value: 'cache', description: "This process's memory; the token store has confirmed it." },
-    DATABASE: { value: 'database', description: 'A live token that was found on record.' },
-    NEW: { value: 'new', description: 'It was made for this request.' },
+    CACHE: {
+      value: 'cache',
+      description: 'Reused from the memory of the process; the token store confirmed it.',
+    },
+    DATABASE: { value: 'database', description: 'Reused: a live token was found in the database.' },
+    NEW: { value: 'new', description: 'Issued for this request.' },
   } as const,
 })
 
 const DelegatedToken = builder.objectRef<Delegated>('DelegatedToken').implement({
-  description: 'A token lent by the acting token, ending no later than it and revoked with it.',
+  description:
+    'A token that was issued from the current token, on behalf of its user. It expires no later than its parent and is revoked with it.',
   fields: (t) => ({
     token: t.string({
-      description: 'The bearer string, for the service or notebook it was asked for.',
+      description: 'Bearer string of the token, for the service or notebook only.',
       resolve: ({ data }) => formatToken(data.token),
     }),
-    key: t.id({ description: 'Public half of the token.', resolve: ({ data }) => data.token.key }),
+    key: t.id({
+      description: 'Token key: the public half of the token.',
+      resolve: ({ data }) => data.token.key,
+    }),
     type: t.field({
       type: TokenType,
-      description: 'INTERNAL or NOTEBOOK.',
+      description: 'Type of the token: INTERNAL or NOTEBOOK.',
       resolve: ({ data }) => data.type,
     }),
-    username: t.string({ description: 'Whose rights it carries.', resolve: ({ data }) => data.username }),
+    username: t.string({
+      description: 'Username of the user on whose behalf the token acts.',
+      resolve: ({ data }) => data.username,
+    }),
     service: t.string({
       nullable: true,
-      description: 'The service it is lent to; null for a notebook token.',
+      description: 'Service that the token is for; null for a notebook token.',
       resolve: ({ data }) => serviceOf(data),
     }),
-    scopes: t.stringList({ description: 'What it allows, sorted.', resolve: ({ data }) => [...data.scopes] }),
+    scopes: t.stringList({
+      description: 'Scopes of the token, sorted.',
+      resolve: ({ data }) => [...data.scopes],
+    }),
     createdAt: t.field({
       type: DateTime,
-      description: 'When it was made.',
+      description: 'Time at which the token was issued.',
       resolve: ({ data }) => data.createdAt,
     }),
     expiresAt: t.field({
       type: DateTime,
-      description: 'When it ends.',
+      description: 'Time at which the token expires.',
       resolve: ({ data }) => data.expiresAt,
     }),
     source: t.field({
       type: DelegationSource,
-      description: 'Where the answer came from.',
+      description: 'Whether the token was reused from memory, found in the database, or issued.',
       resolve: ({ source }) => source,
     }),
   }),
 })
 
 const MINIMUM_LIFETIME =
-  'Least remaining life that is accepted, in seconds: 300 to the delegated lifetime less 300. Without it, half of the whole life of the token.'
+  'Shortest remaining lifetime that is accepted, in seconds: 300 to the delegated lifetime minus 300. Default: half of the lifetime of the token.'
 
 builder.mutationField('internalToken', (t) =>
   t.field({
     type: DelegatedToken,
     description:
-      'A token for one service, made from the acting token: the live one where there is one, else a new one.',
+      'Delegates the current token to one service. Returns the live internal token if there is one, else issues a new one.',
     args: {
-      service: t.arg.string({ required: true, description: 'The service: 1 to 64 of A-Z a-z 0-9 . _ -' }),
+      service: t.arg.string({
+        required: true,
+        description: 'Name of the service: 1 to 64 of A-Z a-z 0-9 . _ -',
+      }),
       scopes: t.arg.stringList({
         required: true,
         defaultValue: [],
         description:
-          'Scopes of the token: known ones that the current token holds, and that may be delegated.',
+          'Scopes of the token: known scopes that the current token holds and that may be delegated.',
       }),
       minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }),
     },
@@ -86,7 +102,7 @@ builder.mutationField('notebookToken', (t) =>
   t.field({
     type: DelegatedToken,
     description:
-      "A token for the user's notebook, with all scopes of the current token that may be delegated.",
+      "Delegates the current token to the user's notebook, with all scopes that may be delegated. Returns the live notebook token if there is one, else issues a new one.",
     args: { minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }) },
     resolve: async (_root, { minimumLifetime }, ctx) => {
       const parent = requireTokenData(await ctx.actor())
@@ -96,8 +112,8 @@ builder.mutationField('notebookToken', (t) =>
   }),
 )
 
-/** Notes for the request's log line where the answer came from. */
-function traced({ trace }: RequestContext, answer: Delegated): Delegated {
-  trace.source = answer.source
-  return answer
+/** Records the source of the token for the request's log line. */
+function traced({ trace }: RequestContext, token: Delegated): Delegated {
+  trace.source = token.source
+  return token
 }

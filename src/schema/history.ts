@@ -8,17 +8,17 @@ import { TokenChangeConnection } from './token-change.ts'
 import { TokenType } from './token-type.ts'
 
 const TokenChangeFilter = builder.inputType('TokenChangeFilter', {
-  description: 'Which entries to list. All that is given must match.',
+  description: 'Criteria of history events; all given ones must match.',
   fields: (t) => ({
-    username: t.string({ description: 'Whose tokens.' }),
-    actor: t.string({ description: 'Who did it: a username, <bootstrap> or <internal>.' }),
-    key: t.id({ description: 'Key of a token: its entries and those of its children.' }),
-    token: t.id({ description: 'Key of a token: its entries alone.' }),
-    type: t.field({ type: TokenType, description: 'What kind of token.' }),
-    since: t.field({ type: DateTime, description: 'Not before this time.' }),
-    until: t.field({ type: DateTime, description: 'Not after this time.' }),
+    username: t.string({ description: 'Username of the user of the token.' }),
+    actor: t.string({ description: 'Actor of the change: a username, <bootstrap> or <internal>.' }),
+    key: t.id({ description: 'Token key: matches events of this token and of its children.' }),
+    token: t.id({ description: 'Token key: matches events of this token only.' }),
+    type: t.field({ type: TokenType, description: 'Type of the token.' }),
+    since: t.field({ type: DateTime, description: 'Earliest time of the event, inclusive.' }),
+    until: t.field({ type: DateTime, description: 'Latest time of the event, inclusive.' }),
     ipAddress: t.string({
-      description: 'Client address, or a CIDR block of them such as 192.0.2.0/24; IPv4 or IPv6.',
+      description: 'IPv4 or IPv6 address of the client, or a CIDR block such as 192.0.2.0/24.',
     }),
   }),
 })
@@ -40,9 +40,9 @@ builder.queryField('tokenChanges', (t) =>
   t.field({
     type: TokenChangeConnection,
     description:
-      'History of token changes, newest first: of all users for admins, else of the own user, with user:token.',
+      "History events of tokens, newest first. With admin:token: of all users. With user:token: of the current token's user.",
     args: {
-      filter: t.arg({ type: TokenChangeFilter, description: 'Which entries to list. Default: all.' }),
+      filter: t.arg({ type: TokenChangeFilter, description: 'Criteria of the events. Default: all events.' }),
       ...pageArguments,
     },
     resolve: async (_root, { filter: input, ...args }, ctx) => {

@@ -10,5 +10,5 @@ import './token-revocation.ts'
 import './token.ts'
 import './viewer.ts'
 
-/** The executable schema. `schema.graphql` is its printed form. */
+/** Executable schema; `npm run codegen` prints it to `schema.graphql`. */
 export const schema = builder.toSchema({ sortSchema: false })

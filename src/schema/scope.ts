@@ -1,17 +1,17 @@
 import { builder } from './builder.ts'
 
 const Scope = builder.objectRef<{ readonly name: string; readonly description: string }>('Scope').implement({
-  description: 'A right that a token may carry.',
+  description: 'A right that a token may have.',
   fields: (t) => ({
-    name: t.exposeString('name', { description: 'What it is called in a token.' }),
-    description: t.exposeString('description', { description: 'What it allows.' }),
+    name: t.exposeString('name', { description: 'Name of the scope, as in the scopes of a token.' }),
+    description: t.exposeString('description', { description: 'Description of what the scope allows.' }),
   }),
 })
 
 builder.queryField('scopes', (t) =>
   t.field({
     type: [Scope],
-    description: 'The scopes that this installation knows, by name.',
+    description: 'Known scopes: those that are configured, sorted by name. Any valid token may read them.',
     resolve: async (_root, _args, { actor, services }) => {
       await actor()
       return [...services.knownScopes]

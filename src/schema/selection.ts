@@ -9,8 +9,8 @@ import {
 } from 'graphql'
 
 /**
- * The arguments of every selection of `name` right below the field that is being resolved: for what must be
- * known before that field does anything.
+ * Returns the arguments of every selection of `name` right below the field that is being resolved. A mutation checks with
+ * it what its result fields would refuse too late.
  */
 export function argumentsBelow(info: GraphQLResolveInfo, name: string): Record<string, unknown>[] {
   const type = getNamedType(info.returnType)
@@ -22,7 +22,7 @@ export function argumentsBelow(info: GraphQLResolveInfo, name: string): Record<s
     .map((node) => getArgumentValues(field, node, info.variableValues))
 }
 
-/** @param seen Fragments that were looked into already: each may be spread any number of times in each other. */
+/** @param seen Names of fragments already visited: fragments may spread each other any number of times. */
 function* fieldsOf(
   set: SelectionSetNode | undefined,
   info: GraphQLResolveInfo,

@@ -6,14 +6,14 @@ import { DateTime } from './scalars.ts'
 import { TokenType } from './token-type.ts'
 
 const DESCRIPTIONS: Readonly<Record<ActionName, string>> = {
-  create: 'It was made.',
-  revoke: 'It was ended before its time, by itself or with a token above it.',
-  expire: 'Its time was over, and upkeep removed it.',
-  edit: 'Its name, scopes or expiry were changed.',
+  create: 'The token was issued.',
+  revoke: 'The token was revoked, by itself or together with an ancestor.',
+  expire: 'The token was expired, and maintenance deleted its row.',
+  edit: 'The name, scopes or expiry of the token were changed.',
 }
 
 const TokenChangeAction = builder.enumType('TokenChangeAction', {
-  description: 'What can happen to a token.',
+  description: 'Kind of a history event.',
   values: Object.fromEntries(
     TOKEN_CHANGE_ACTIONS.map((action) => [
       action.toUpperCase(),
@@ -23,53 +23,64 @@ const TokenChangeAction = builder.enumType('TokenChangeAction', {
 })
 
 export const TokenChange = builder.prismaObject('TokenChange', {
-  description: 'An entry of the history. It outlives its token, and says how the token was after the change.',
+  description:
+    'A history event of a token. Its fields are those of the token after the change. The event stays when the token is revoked or expires.',
   fields: (t) => ({
-    token: t.exposeID('token', { description: 'Key of the token.' }),
-    username: t.exposeString('username', { description: 'Whose token it is.' }),
-    type: t.expose('type', { type: TokenType, description: 'What kind of token it is.' }),
-    action: t.expose('action', { type: TokenChangeAction, description: 'What happened.' }),
+    token: t.exposeID('token', { description: 'Token key.' }),
+    username: t.exposeString('username', { description: 'Username of the user of the token.' }),
+    type: t.expose('type', { type: TokenType, description: 'Type of the token.' }),
+    action: t.expose('action', { type: TokenChangeAction, description: 'Kind of the event.' }),
     actor: t.exposeString('actor', {
       nullable: true,
-      description: 'Who did it: a username, <bootstrap>, or <internal> for Porthor itself.',
+      description:
+        'Actor of the change: a username, <bootstrap>, or <internal> for Porthor and its operator.',
     }),
-    tokenName: t.exposeString('tokenName', { nullable: true, description: 'Name of the token.' }),
-    parent: t.exposeID('parent', { nullable: true, description: 'Key of the token it was delegated from.' }),
-    service: t.exposeString('service', { nullable: true, description: 'The service it is lent to.' }),
+    tokenName: t.exposeString('tokenName', {
+      nullable: true,
+      description: 'Name of the token; null for all but user tokens.',
+    }),
+    parent: t.exposeID('parent', {
+      nullable: true,
+      description: 'Token key of the parent; null for a token that is not delegated.',
+    }),
+    service: t.exposeString('service', {
+      nullable: true,
+      description: 'Service that the token is for; null for all but internal tokens.',
+    }),
     scopes: t.stringList({
-      description: 'What it allows, sorted.',
+      description: 'Scopes of the token, sorted.',
       resolve: ({ scopes }) => [...parseScopes(scopes)],
     }),
     expiresAt: t.expose('expiresAt', {
       type: DateTime,
       nullable: true,
-      description: 'When it ends; null for a token without end.',
+      description: 'Time at which the token expires; null if it never expires.',
     }),
     oldTokenName: t.exposeString('oldTokenName', {
       nullable: true,
-      description: 'Its name before an edit; null where the edit was not about it.',
+      description: 'Name before an edit; null if the edit did not change it.',
     }),
     oldScopes: t.stringList({
       nullable: true,
-      description: 'Its scopes before an edit; null where the edit was not about them.',
+      description: 'Scopes before an edit; null if the edit did not change them.',
       resolve: ({ oldScopes }) => (oldScopes === null ? null : [...parseScopes(oldScopes)]),
     }),
     oldExpiresAt: t.expose('oldExpiresAt', {
       type: DateTime,
       nullable: true,
       description:
-        'When it would have ended before an edit; null where that was never, or the edit was not about it.',
+        'Expiry before an edit; null if the edit did not change it, or if the token did not expire before: see expiresChanged.',
     }),
     expiresChanged: t.boolean({
       description:
-        'Whether an edit gave it another end. Tells the two meanings of a null oldExpiresAt apart.',
+        'Whether an edit changed the expiry. It distinguishes the two meanings of a null oldExpiresAt.',
       resolve: async (change, _args, { view }) => (await view()).changedExpiry(change),
     }),
     ipAddress: t.exposeString('ipAddress', {
       nullable: true,
-      description: 'Address of the client that asked for it; null where none did.',
+      description: 'Address of the client that made the change; null if it is unknown or no client did.',
     }),
-    eventTime: t.expose('eventTime', { type: DateTime, description: 'When it happened.' }),
+    eventTime: t.expose('eventTime', { type: DateTime, description: 'Time of the event.' }),
   }),
 })
 
@@ -77,6 +88,7 @@ export const TokenChangeConnection = defineConnection({
   name: 'TokenChange',
   kind: 'change',
   node: TokenChange,
-  noun: 'history entries',
+  noun: 'history event',
+  plural: 'history events',
   positionOf: ({ eventTime, id }) => ({ at: eventTime, tie: String(id) }),
 })

@@ -11,16 +11,16 @@ interface Created {
 }
 
 const CreatedToken = builder.objectRef<Created>('CreatedToken').implement({
-  description: 'A token that was just made.',
+  description: 'A token that was just issued.',
   fields: (t) => ({
     token: t.string({
-      description: 'The bearer string. Shown this once: nobody can ask for it again.',
+      description: 'Bearer string of the token. It is returned only here, and cannot be retrieved later.',
       resolve: ({ data }) => formatToken(data.token),
     }),
     info: t.prismaField({
       type: 'Token',
-      description: 'What is on record about it.',
-      // Not asked for: the database may be gone by now, and the string with it.
+      description: 'Metadata of the token.',
+      // Without a query: if the database became unavailable now, the bearer string would be lost.
       resolve: (_query, { data, tokenName }) => ({
         key: data.token.key,
         username: data.username,
@@ -37,47 +37,53 @@ const CreatedToken = builder.objectRef<Created>('CreatedToken').implement({
 })
 
 const USERNAME =
-  '2 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter.'
-const SCOPES = 'What it shall allow: known scopes.'
-const EXPIRES_AT = 'When it ends, at least 300 s ahead; without it, never.'
+  '2 to 64 lower-case letters, digits and single inner hyphens, with a letter right after another letter or digit.'
+const SCOPES = 'Scopes of the token: known scopes.'
+const EXPIRES_AT = 'Time at which the token expires, at least 300 s ahead. Default: it never expires.'
 
 const CreateSessionTokenInput = builder.inputType('CreateSessionTokenInput', {
-  description: 'The session to make.',
+  description: 'The session to create.',
   fields: (t) => ({
-    username: t.string({ required: true, description: USERNAME }),
+    username: t.string({ required: true, description: `Username of the user: ${USERNAME}` }),
     scopes: t.stringList({ required: true, defaultValue: [], description: SCOPES }),
-    userInfo: t.field({ type: UserInfoInput, description: 'What it says about the user.' }),
+    userInfo: t.field({ type: UserInfoInput, description: 'User information that the token records.' }),
   }),
 })
 
 const CreateServiceTokenInput = builder.inputType('CreateServiceTokenInput', {
-  description: 'The service token to make.',
+  description: 'The service token to create.',
   fields: (t) => ({
-    username: t.string({ required: true, description: 'Of a bot: begins with "bot-".' }),
+    username: t.string({ required: true, description: 'Username of the bot: begins with "bot-".' }),
     scopes: t.stringList({ required: true, defaultValue: [], description: SCOPES }),
     expiresAt: t.field({ type: DateTime, description: EXPIRES_AT }),
-    userInfo: t.field({ type: UserInfoInput, description: 'What it says about the bot.' }),
+    userInfo: t.field({
+      type: UserInfoInput,
+      description: 'User information about the bot that the token records.',
+    }),
   }),
 })
 
 const CreateUserTokenInput = builder.inputType('CreateUserTokenInput', {
-  description: 'The user token to make.',
+  description: 'The user token to create.',
   fields: (t) => ({
-    username: t.string({ description: `Whose it will be; one's own without it. ${USERNAME}` }),
+    username: t.string({
+      description: `Username of the user of the token: ${USERNAME} Default: the current token's user.`,
+    }),
     tokenName: t.string({
       required: true,
-      description: "1 to 64 characters, unlike any other of the user's tokens.",
+      description: "Name of the token, unique among the user's tokens: 1 to 64 characters.",
     }),
     scopes: t.stringList({
       required: true,
       defaultValue: [],
       description:
-        'What it shall allow: known scopes, and unless an admin asks, scopes that the acting token holds.',
+        'Scopes of the token: known scopes. Without admin:token, only scopes that the current token holds.',
     }),
     expiresAt: t.field({ type: DateTime, description: EXPIRES_AT }),
     userInfo: t.field({
       type: UserInfoInput,
-      description: "For admins who create it for someone else; one's own token inherits one's own.",
+      description:
+        "User information that the token records. Only for another user's token: one's own token inherits it from the current token.",
     }),
   }),
 })
@@ -85,8 +91,11 @@ const CreateUserTokenInput = builder.inputType('CreateUserTokenInput', {
 builder.mutationFields((t) => ({
   createSessionToken: t.field({
     type: CreatedToken,
-    description: 'Makes a session, as after a log-in; it lives for the token lifetime. Needs admin:token.',
-    args: { input: t.arg({ type: CreateSessionTokenInput, required: true, description: 'What to make.' }) },
+    description:
+      'Creates a session for a user, as a log-in does. It expires after the token lifetime. Requires admin:token.',
+    args: {
+      input: t.arg({ type: CreateSessionTokenInput, required: true, description: 'The session to create.' }),
+    },
     resolve: async (_root, { input }, ctx) => ({
       data: await ctx.services.tokens.createSession(await callerOf(ctx), {
         ...input,
@@ -97,8 +106,14 @@ builder.mutationFields((t) => ({
   }),
   createServiceToken: t.field({
     type: CreatedToken,
-    description: 'Makes a token for a bot. Needs admin:token.',
-    args: { input: t.arg({ type: CreateServiceTokenInput, required: true, description: 'What to make.' }) },
+    description: 'Creates a service token for a bot. Requires admin:token.',
+    args: {
+      input: t.arg({
+        type: CreateServiceTokenInput,
+        required: true,
+        description: 'The service token to create.',
+      }),
+    },
     resolve: async (_root, { input }, ctx) => ({
       data: await ctx.services.tokens.createService(await callerOf(ctx), {
         ...input,
@@ -111,8 +126,10 @@ builder.mutationFields((t) => ({
   createUserToken: t.field({
     type: CreatedToken,
     description:
-      'Makes a token for a user to carry about. Needs user:token for oneself, admin:token for others.',
-    args: { input: t.arg({ type: CreateUserTokenInput, required: true, description: 'What to make.' }) },
+      'Creates a user token (personal access token). Requires user:token for oneself, and admin:token for others.',
+    args: {
+      input: t.arg({ type: CreateUserTokenInput, required: true, description: 'The user token to create.' }),
+    },
     resolve: async (_root, { input }, ctx) => ({
       data: await ctx.services.tokens.createUser(await callerOf(ctx), {
         ...input,

@@ -5,12 +5,19 @@ import { callerOf } from './context.ts'
 import { DateTime } from './scalars.ts'
 
 const ModifyTokenInput = builder.inputType('ModifyTokenInput', {
-  description: 'What to change. What is left out, or null, stays as it is.',
+  description: 'Changes to a user token. A field that is left out or null stays as it is.',
   fields: (t) => ({
-    tokenName: t.string({ description: "A new name, unlike any other of the user's tokens." }),
-    scopes: t.stringList({ description: 'Replaces all scopes; an empty list means none.' }),
-    expiresAt: t.field({ type: DateTime, description: 'A new end, at least 300 s ahead.' }),
-    noExpire: t.boolean({ description: 'true: it shall never end. Not together with expiresAt.' }),
+    tokenName: t.string({ description: "New name, unique among the user's tokens." }),
+    scopes: t.stringList({
+      description: 'New scopes, in place of all present ones; an empty list means no scopes.',
+    }),
+    expiresAt: t.field({
+      type: DateTime,
+      description: 'New time at which the token expires, at least 300 s ahead.',
+    }),
+    noExpire: t.boolean({
+      description: 'If true, the token never expires. Must not be given together with expiresAt.',
+    }),
   }),
 })
 
@@ -18,15 +25,18 @@ builder.mutationField('modifyToken', (t) =>
   t.prismaField({
     type: 'Token',
     description:
-      'Changes a user token. A shorter life or fewer scopes reach every token delegated from it. Needs admin:token.',
+      'Modifies a user token. An earlier expiry and fewer scopes also apply to all tokens delegated from it. Requires admin:token.',
     args: {
-      key: t.arg.id({ required: true, description: 'Public half of the token.' }),
-      input: t.arg({ type: ModifyTokenInput, required: true, description: 'What to change.' }),
+      key: t.arg.id({ required: true, description: 'Token key.' }),
+      input: t.arg({ type: ModifyTokenInput, required: true, description: 'The changes.' }),
     },
     resolve: async (query, _root, { key, input }, ctx) => {
       const { tokenName, scopes, expiresAt, noExpire } = input
       if (noExpire && expiresAt) {
-        throw new PorthorError('INVALID_EXPIRES', 'Give expiresAt or noExpire, not both.')
+        throw new PorthorError(
+          'INVALID_EXPIRES',
+          'expiresAt and noExpire must not be given together: use one of them.',
+        )
       }
       await ctx.services.modification.modify(await callerOf(ctx), toTokenKey(key), {
         tokenName: tokenName ?? undefined,

@@ -7,7 +7,7 @@ import { DateTime } from './scalars.ts'
 import { argumentsBelow } from './selection.ts'
 import { TokenType } from './token-type.ts'
 
-/** Keys that one answer may hold. */
+/** Number of keys that one response may have. */
 const MOST_KEYS = 10_000
 
 function requireKeyCount(first: number): void {
@@ -20,23 +20,29 @@ function requireKeyCount(first: number): void {
 const RevokeTokenPayload = builder
   .objectRef<{ readonly keys: readonly TokenKey[] }>('RevokeTokenPayload')
   .implement({
-    description: 'What a revocation ended.',
+    description: 'Result of a revocation.',
     fields: (t) => ({
       keys: t.idList({
-        description: 'Keys of all tokens that died, deepest first, the named one last.',
+        description: 'Token keys of all revoked tokens: the deepest first, the named token last.',
         resolve: ({ keys }) => [...keys],
       }),
     }),
   })
 
 const RevokeTokensPayload = builder.objectRef<Revoked>('RevokeTokensPayload').implement({
-  description: 'What a revocation of many ended, or in a dry run would end.',
+  description: 'Result of a bulk revocation, or of its dry run.',
   fields: (t) => ({
-    count: t.exposeInt('count', { description: 'How many tokens: those that match, and their descendants.' }),
+    count: t.exposeInt('count', {
+      description: 'Number of revoked tokens: those that match, and their descendants.',
+    }),
     keys: t.idList({
-      description: 'The first of their keys.',
+      description: 'Token keys of the first revoked tokens.',
       args: {
-        first: t.arg.int({ required: true, defaultValue: 100, description: `How many: 0 to ${MOST_KEYS}.` }),
+        first: t.arg.int({
+          required: true,
+          defaultValue: 100,
+          description: `Number of keys to return: 0 to ${MOST_KEYS}.`,
+        }),
       },
       resolve: ({ keys }, { first }) => keys.slice(0, first),
     }),
@@ -44,13 +50,18 @@ const RevokeTokensPayload = builder.objectRef<Revoked>('RevokeTokensPayload').im
 })
 
 const RevokeTokensFilter = builder.inputType('RevokeTokensFilter', {
-  description: 'Which tokens to revoke. All that is given must match, and something must be given.',
+  description: 'Criteria of tokens to revoke; all given ones must match, and at least one must be given.',
   fields: (t) => ({
-    username: t.string({ description: 'Whose tokens.' }),
-    service: t.string({ description: 'Those lent to this service.' }),
-    type: t.field({ type: TokenType, description: 'What kind of token.' }),
-    ancestor: t.id({ description: 'Those below this token; itself it is spared.' }),
-    createdBefore: t.field({ type: DateTime, description: 'Those made before this time.' }),
+    username: t.string({ description: 'Username of the user of the token.' }),
+    service: t.string({ description: 'Service that the token is for.' }),
+    type: t.field({ type: TokenType, description: 'Type of the token.' }),
+    ancestor: t.id({
+      description: 'Token key: matches all descendants of this token, but not the token itself.',
+    }),
+    createdBefore: t.field({
+      type: DateTime,
+      description: 'Matches tokens that were issued before this time.',
+    }),
   }),
 })
 
@@ -58,21 +69,21 @@ builder.mutationFields((t) => ({
   revokeToken: t.field({
     type: RevokeTokenPayload,
     description:
-      "Ends a token and all that were delegated from it, at once. One's own with user:token, any with admin:token.",
-    args: { key: t.arg.id({ required: true, description: 'Public half of the token.' }) },
+      "Revokes a token and all tokens delegated from it, at once. The current token: no scope required. Other tokens of one's own: user:token. Any token: admin:token.",
+    args: { key: t.arg.id({ required: true, description: 'Token key.' }) },
     resolve: async (_root, { key }, ctx) => ({
       keys: await ctx.services.revocation.revoke(await callerOf(ctx), toTokenKey(key)),
     }),
   }),
   revokeTokens: t.field({
     type: RevokeTokensPayload,
-    description: 'Ends all tokens that match, and their descendants. Needs admin:token.',
+    description: 'Revokes all tokens that match the filter, and their descendants. Requires admin:token.',
     args: {
-      filter: t.arg({ type: RevokeTokensFilter, required: true, description: 'Which tokens.' }),
+      filter: t.arg({ type: RevokeTokensFilter, required: true, description: 'Criteria of the tokens.' }),
       dryRun: t.arg.boolean({
         required: true,
         defaultValue: false,
-        description: 'Only counts what would be revoked.',
+        description: 'If true, revokes nothing, and returns what would be revoked.',
       }),
     },
     resolve: async (_root, { filter, dryRun }, ctx, info) => {
@@ -85,7 +96,7 @@ builder.mutationFields((t) => ({
         createdBefore: filter.createdBefore ?? undefined,
       }
       const caller = await callerOf(ctx)
-      // Before anything is revoked: the field itself would refuse it too late.
+      // Checked before anything is revoked: the field itself would be resolved too late.
       for (const { first } of argumentsBelow(info, 'keys')) requireKeyCount(Number(first))
       return dryRun
         ? revocation.findMatching(caller, criteria, MOST_KEYS)

@@ -7,33 +7,37 @@ import { TokenChangeConnection } from './token-change.ts'
 import { TokenType } from './token-type.ts'
 
 export const Token = builder.prismaObject('Token', {
-  description: 'What is on record about one token. Never holds the secret half.',
+  description: 'Metadata of a token. Never has the secret.',
   fields: (t) => ({
-    key: t.exposeID('key', { description: 'Public half of the token: names it, and does not authenticate.' }),
-    username: t.exposeString('username', { description: 'Whose token it is.' }),
-    type: t.expose('type', { type: TokenType, description: 'What kind of token it is.' }),
+    key: t.exposeID('key', {
+      description:
+        'Token key: the public half of the token. It identifies the token, and does not authenticate.',
+    }),
+    username: t.exposeString('username', { description: 'Username of the user of the token.' }),
+    type: t.expose('type', { type: TokenType, description: 'Type of the token.' }),
     tokenName: t.exposeString('tokenName', {
       nullable: true,
-      description: 'The name its user gave it. User tokens only.',
+      description: 'Name of the token; null for all but user tokens.',
     }),
     service: t.exposeString('service', {
       nullable: true,
-      description: 'The service it is lent to. Internal tokens only.',
+      description: 'Service that the token is for; null for all but internal tokens.',
     }),
     scopes: t.stringList({
-      description: 'What it allows, sorted.',
+      description: 'Scopes of the token, sorted.',
       resolve: ({ scopes }) => [...parseScopes(scopes)],
     }),
-    createdAt: t.expose('createdAt', { type: DateTime, description: 'When it was made.' }),
+    createdAt: t.expose('createdAt', { type: DateTime, description: 'Time at which the token was issued.' }),
     expiresAt: t.expose('expiresAt', {
       type: DateTime,
       nullable: true,
-      description: 'When it ends; null for a token without end.',
+      description: 'Time at which the token expires; null if it never expires.',
     }),
     lastUsedAt: t.expose('lastUsedAt', {
       type: DateTime,
       nullable: true,
-      description: 'When it was last used, to the minute; null while it was not.',
+      description:
+        'Time at which the token was last used, updated at most once a minute; null if it was never used.',
     }),
   }),
 })
@@ -42,7 +46,8 @@ export const TokenConnection = defineConnection({
   name: 'Token',
   kind: 'token',
   node: Token,
-  noun: 'tokens',
+  noun: 'token',
+  plural: 'tokens',
   positionOf: ({ createdAt, key }) => ({ at: createdAt, tie: key }),
 })
 
@@ -50,12 +55,13 @@ builder.prismaObjectFields(Token, (t) => ({
   parent: t.field({
     type: Token,
     nullable: true,
-    description: 'The token it was delegated from; null where there is none or it is gone.',
+    description:
+      'Parent: the token that this one was delegated from; null if it has no parent, or the parent was deleted.',
     resolve: async ({ key }, _args, { view }) => (await view()).parentOf(key),
   }),
   children: t.field({
     type: TokenConnection,
-    description: 'The tokens delegated from it, newest first.',
+    description: 'Children: the tokens delegated from this one, newest first.',
     args: pageArguments,
     resolve: async ({ key }, args, ctx) => {
       const [view, page] = [await ctx.view(), parsePage('token', args)]
@@ -64,7 +70,7 @@ builder.prismaObjectFields(Token, (t) => ({
   }),
   changes: t.field({
     type: TokenChangeConnection,
-    description: 'Its history, newest first.',
+    description: 'History events of this token, newest first.',
     args: pageArguments,
     resolve: async ({ key }, args, ctx) => {
       const [view, page] = [await ctx.view(), parsePage('change', args)]
@@ -78,16 +84,17 @@ builder.queryFields((t) => ({
     type: 'Token',
     nullable: true,
     description:
-      'One token: an admin any, others their own, with user:token. NOT_FOUND where there is none to see.',
-    args: { key: t.arg.id({ required: true, description: 'Public half of the token.' }) },
+      "Token with this key; NOT_FOUND if there is none. With admin:token: any token. With user:token: tokens of the current token's user.",
+    args: { key: t.arg.id({ required: true, description: 'Token key.' }) },
     resolve: async (query, _root, { key }, { view }) => (await view()).get(key, query),
   }),
   tokens: t.field({
     type: TokenConnection,
-    description: 'Tokens, newest first: of all users for admins, else of the own user, with user:token.',
+    description:
+      "Tokens, newest first. With admin:token: of all users. With user:token: of the current token's user.",
     args: {
-      username: t.arg.string({ description: 'Only those of this user.' }),
-      type: t.arg({ type: TokenType, description: 'Only those of this type.' }),
+      username: t.arg.string({ description: 'Username of the user of the tokens. Default: all users.' }),
+      type: t.arg({ type: TokenType, description: 'Type of the tokens. Default: all types.' }),
       ...pageArguments,
     },
     resolve: async (_root, { username, type, ...args }, ctx) => {

@@ -4,16 +4,16 @@ import { builder } from './builder.ts'
 import { UserInfo } from './user-info.ts'
 
 const Viewer = builder.objectRef<TokenData>('Viewer').implement({
-  description: 'The acting token and its user.',
+  description: 'The current token and its user.',
   fields: (t) => ({
     token: t.prismaField({
       type: 'Token',
-      description: 'The token that this request was made with.',
+      description: 'The current token: the one that authenticates this request.',
       resolve: (query, data, _args, { services }) => services.directory.getOwn(data.token.key, query),
     }),
     user: t.field({
       type: UserInfo,
-      description: 'The user it belongs to.',
+      description: 'The user of the current token.',
       resolve: ({ username, userInfo }) => ({ username, ...userInfo }),
     }),
   }),
@@ -22,7 +22,8 @@ const Viewer = builder.objectRef<TokenData>('Viewer').implement({
 builder.queryField('viewer', (t) =>
   t.field({
     type: Viewer,
-    description: 'Who is asking. The bootstrap token is nobody and gets PERMISSION_DENIED.',
+    description:
+      'The current token and its user. PERMISSION_DENIED for the bootstrap token, which has no user.',
     resolve: async (_root, _args, { actor }) => requireTokenData(await actor()),
   }),
 )

@@ -4,156 +4,156 @@
 type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
-/** The kinds of token. */
+/** Type of a token. */
 export type TokenType =
-  /** Made when a user logs in; lives for the token lifetime. */
+  /** Session of a user who has logged in. Expires after the token lifetime. */
   | 'SESSION'
-  /** Made by a user, or an admin, to carry about; has a name. */
+  /** User token (personal access token), with a name. */
   | 'USER'
-  /** Delegated to the user's notebook, with all the parent's scopes. */
+  /** Token delegated to the user's notebook, with all scopes of its parent that may be delegated. */
   | 'NOTEBOOK'
-  /** Delegated to one service, with some of the parent's scopes. */
+  /** Token delegated to one service, with some of the scopes of its parent. */
   | 'INTERNAL'
-  /** Made by an admin for a bot. */
+  /** Token of a bot, created by an admin. */
   | 'SERVICE'
-  /** Made by Gafaelfawr for an OpenID Connect client. Shown here, but it cannot act. */
+  /** Token that Gafaelfawr issued to an OpenID Connect client. Porthor lists and revokes it, but does not accept it. */
   | 'OIDC';
 
-/** Where a delegated token came from. */
+/** Source of a delegated token. */
 export type DelegationSource =
-  /** This process's memory; the token store has confirmed it. */
+  /** Reused from the memory of the process; the token store confirmed it. */
   | 'CACHE'
-  /** A live token that was found on record. */
+  /** Reused: a live token was found in the database. */
   | 'DATABASE'
-  /** It was made for this request. */
+  /** Issued for this request. */
   | 'NEW';
 
-/** What can happen to a token. */
+/** Kind of a history event. */
 export type TokenChangeAction =
-  /** It was made. */
+  /** The token was issued. */
   | 'CREATE'
-  /** It was ended before its time, by itself or with a token above it. */
+  /** The token was revoked, by itself or together with an ancestor. */
   | 'REVOKE'
-  /** Its time was over, and upkeep removed it. */
+  /** The token was expired, and maintenance deleted its row. */
   | 'EXPIRE'
-  /** Its name, scopes or expiry were changed. */
+  /** The name, scopes or expiry of the token were changed. */
   | 'EDIT';
 
-/** Which entries to list. All that is given must match. */
+/** Criteria of history events; all given ones must match. */
 export type TokenChangeFilter = {
-  /** Whose tokens. */
+  /** Username of the user of the token. */
   readonly username?: string | null | undefined;
-  /** Who did it: a username, <bootstrap> or <internal>. */
+  /** Actor of the change: a username, <bootstrap> or <internal>. */
   readonly actor?: string | null | undefined;
-  /** Key of a token: its entries and those of its children. */
+  /** Token key: matches events of this token and of its children. */
   readonly key?: string | number | null | undefined;
-  /** Key of a token: its entries alone. */
+  /** Token key: matches events of this token only. */
   readonly token?: string | number | null | undefined;
-  /** What kind of token. */
+  /** Type of the token. */
   readonly type?: TokenType | null | undefined;
-  /** Not before this time. */
+  /** Earliest time of the event, inclusive. */
   readonly since?: string | null | undefined;
-  /** Not after this time. */
+  /** Latest time of the event, inclusive. */
   readonly until?: string | null | undefined;
-  /** Client address, or a CIDR block of them such as 192.0.2.0/24; IPv4 or IPv6. */
+  /** IPv4 or IPv6 address of the client, or a CIDR block such as 192.0.2.0/24. */
   readonly ipAddress?: string | null | undefined;
 };
 
 /** A group that a user belongs to, with a numeric identifier (GID) within 32 bits. */
 export type GroupInput = {
-  /** Begins with a letter or digit, holds only A-Z a-z 0-9 . _ - and at least one letter. */
+  /** Name of the group: begins with a letter or digit, and has only A-Z a-z 0-9 . _ - and at least one letter. */
   readonly name: string;
-  /** Numeric identifier (GID). */
+  /** Numeric identifier of the group (GID). */
   readonly id: number;
 };
 
 /** A group that a user belongs to, with a numeric identifier (GID) of up to 64 bits. */
 export type PosixGroupInput = {
-  /** Begins with a letter or digit, holds only A-Z a-z 0-9 . _ - and at least one letter. */
+  /** Name of the group: begins with a letter or digit, and has only A-Z a-z 0-9 . _ - and at least one letter. */
   readonly name: string;
-  /** Numeric identifier (GID). */
+  /** Numeric identifier of the group (GID). */
   readonly gidNumber: number | string;
 };
 
-/** What the token records about its user. What is left out is not recorded: whoever needs it looks it up elsewhere. */
+/** User information that the token records. A field that is left out is not recorded: a service looks it up elsewhere. */
 export type UserInfoInput = {
-  /** The name people know the user by; not empty. */
+  /** Full name of the user; not empty. */
   readonly name?: string | null | undefined;
-  /** Electronic mail address; not empty. */
+  /** Email address of the user; not empty. */
   readonly email?: string | null | undefined;
   /** Numeric user identifier (UID), at least 1. */
   readonly uid?: number | null | undefined;
   /** Numeric identifier of the primary group (GID), at least 1. */
   readonly gid?: number | null | undefined;
-  /** The groups of the user, in their order; an empty list records that there are none. */
+  /** Groups of the user, in their order; an empty list records that the user has no groups. */
   readonly groups?: ReadonlyArray<GroupInput> | null | undefined;
-  /** In place of uid where that takes more than 32 bits. If both are given they must be equal. */
+  /** Numeric user identifier (UID), for one that exceeds 32 bits. If uid is also given, both must be equal. */
   readonly uidNumber?: number | string | null | undefined;
-  /** In place of gid where that takes more than 32 bits. If both are given they must be equal. */
+  /** Numeric identifier of the primary group (GID), for one that exceeds 32 bits. If gid is also given, both must be equal. */
   readonly gidNumber?: number | string | null | undefined;
-  /** In place of groups where an identifier takes more than 32 bits. If both are given, groups must be those of allGroups within 32 bits, in the same order. */
+  /** Groups of the user, for identifiers that exceed 32 bits. If groups is also given, it must have those of allGroups within 32 bits, in the same order. */
   readonly allGroups?: ReadonlyArray<PosixGroupInput> | null | undefined;
 };
 
-/** The session to make. */
+/** The session to create. */
 export type CreateSessionTokenInput = {
-  /** 2 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter. */
+  /** Username of the user: 2 to 64 lower-case letters, digits and single inner hyphens, with a letter right after another letter or digit. */
   readonly username: string;
-  /** What it shall allow: known scopes. */
+  /** Scopes of the token: known scopes. */
   readonly scopes?: ReadonlyArray<string>;
-  /** What it says about the user. */
+  /** User information that the token records. */
   readonly userInfo?: UserInfoInput | null | undefined;
 };
 
-/** The service token to make. */
+/** The service token to create. */
 export type CreateServiceTokenInput = {
-  /** Of a bot: begins with "bot-". */
+  /** Username of the bot: begins with "bot-". */
   readonly username: string;
-  /** What it shall allow: known scopes. */
+  /** Scopes of the token: known scopes. */
   readonly scopes?: ReadonlyArray<string>;
-  /** When it ends, at least 300 s ahead; without it, never. */
+  /** Time at which the token expires, at least 300 s ahead. Default: it never expires. */
   readonly expiresAt?: string | null | undefined;
-  /** What it says about the bot. */
+  /** User information about the bot that the token records. */
   readonly userInfo?: UserInfoInput | null | undefined;
 };
 
-/** The user token to make. */
+/** The user token to create. */
 export type CreateUserTokenInput = {
-  /** Whose it will be; one's own without it. 2 to 64 lower-case letters, digits and single inner hyphens, with two characters in a row of which the second is a letter. */
+  /** Username of the user of the token: 2 to 64 lower-case letters, digits and single inner hyphens, with a letter right after another letter or digit. Default: the current token's user. */
   readonly username?: string | null | undefined;
-  /** 1 to 64 characters, unlike any other of the user's tokens. */
+  /** Name of the token, unique among the user's tokens: 1 to 64 characters. */
   readonly tokenName: string;
-  /** What it shall allow: known scopes, and unless an admin asks, scopes that the acting token holds. */
+  /** Scopes of the token: known scopes. Without admin:token, only scopes that the current token holds. */
   readonly scopes?: ReadonlyArray<string>;
-  /** When it ends, at least 300 s ahead; without it, never. */
+  /** Time at which the token expires, at least 300 s ahead. Default: it never expires. */
   readonly expiresAt?: string | null | undefined;
-  /** For admins who create it for someone else; one's own token inherits one's own. */
+  /** User information that the token records. Only for another user's token: one's own token inherits it from the current token. */
   readonly userInfo?: UserInfoInput | null | undefined;
 };
 
-/** What to change. What is left out, or null, stays as it is. */
+/** Changes to a user token. A field that is left out or null stays as it is. */
 export type ModifyTokenInput = {
-  /** A new name, unlike any other of the user's tokens. */
+  /** New name, unique among the user's tokens. */
   readonly tokenName?: string | null | undefined;
-  /** Replaces all scopes; an empty list means none. */
+  /** New scopes, in place of all present ones; an empty list means no scopes. */
   readonly scopes?: ReadonlyArray<string> | null | undefined;
-  /** A new end, at least 300 s ahead. */
+  /** New time at which the token expires, at least 300 s ahead. */
   readonly expiresAt?: string | null | undefined;
-  /** true: it shall never end. Not together with expiresAt. */
+  /** If true, the token never expires. Must not be given together with expiresAt. */
   readonly noExpire?: boolean | null | undefined;
 };
 
-/** Which tokens to revoke. All that is given must match, and something must be given. */
+/** Criteria of tokens to revoke; all given ones must match, and at least one must be given. */
 export type RevokeTokensFilter = {
-  /** Whose tokens. */
+  /** Username of the user of the token. */
   readonly username?: string | null | undefined;
-  /** Those lent to this service. */
+  /** Service that the token is for. */
   readonly service?: string | null | undefined;
-  /** What kind of token. */
+  /** Type of the token. */
   readonly type?: TokenType | null | undefined;
-  /** Those below this token; itself it is spared. */
+  /** Token key: matches all descendants of this token, but not the token itself. */
   readonly ancestor?: string | number | null | undefined;
-  /** Those made before this time. */
+  /** Matches tokens that were issued before this time. */
   readonly createdBefore?: string | null | undefined;
 };
 
@@ -412,35 +412,35 @@ export type ViewerQuery = {
 
 /** A method for each operation, named after the one field that it asks for, which is its answer. */
 export interface Operations {
-  /** A token for one service, made from the acting token: the live one where there is one, else a new one. */
+  /** Delegates the current token to one service. Returns the live internal token if there is one, else issues a new one. */
   internalToken(variables: InternalTokenMutationVariables): Promise<InternalTokenMutation['internalToken']>
-  /** A token for the user's notebook, with all scopes of the current token that may be delegated. */
+  /** Delegates the current token to the user's notebook, with all scopes that may be delegated. Returns the live notebook token if there is one, else issues a new one. */
   notebookToken(variables?: NotebookTokenMutationVariables): Promise<NotebookTokenMutation['notebookToken']>
-  /** The scopes that this installation knows, by name. */
+  /** Known scopes: those that are configured, sorted by name. Any valid token may read them. */
   scopes(): Promise<ScopesQuery['scopes']>
-  /** Changes a user token. A shorter life or fewer scopes reach every token delegated from it. Needs admin:token. */
+  /** Modifies a user token. An earlier expiry and fewer scopes also apply to all tokens delegated from it. Requires admin:token. */
   modifyToken(variables: ModifyTokenMutationVariables): Promise<ModifyTokenMutation['modifyToken']>
-  /** Ends a token and all that were delegated from it, at once. One's own with user:token, any with admin:token. */
+  /** Revokes a token and all tokens delegated from it, at once. The current token: no scope required. Other tokens of one's own: user:token. Any token: admin:token. */
   revokeToken(variables: RevokeTokenMutationVariables): Promise<RevokeTokenMutation['revokeToken']>
-  /** Ends all tokens that match, and their descendants. Needs admin:token. */
+  /** Revokes all tokens that match the filter, and their descendants. Requires admin:token. */
   revokeTokens(variables: RevokeTokensMutationVariables): Promise<RevokeTokensMutation['revokeTokens']>
-  /** Empties the in-memory caches of every process. Revokes nothing: the tokens are found again in the database. Needs admin:token. */
+  /** Empties the in-memory token caches of every process. Revokes no token: all are found again in the database. Requires admin:token. */
   clearTokenCache(): Promise<ClearTokenCacheMutation['clearTokenCache']>
-  /** History of token changes, newest first: of all users for admins, else of the own user, with user:token. */
+  /** History events of tokens, newest first. With admin:token: of all users. With user:token: of the current token's user. */
   tokenChanges(variables?: TokenChangesQueryVariables): Promise<TokenChangesQuery['tokenChanges']>
-  /** Makes a session, as after a log-in; it lives for the token lifetime. Needs admin:token. */
+  /** Creates a session for a user, as a log-in does. It expires after the token lifetime. Requires admin:token. */
   createSessionToken(variables: CreateSessionTokenMutationVariables): Promise<CreateSessionTokenMutation['createSessionToken']>
-  /** Makes a token for a bot. Needs admin:token. */
+  /** Creates a service token for a bot. Requires admin:token. */
   createServiceToken(variables: CreateServiceTokenMutationVariables): Promise<CreateServiceTokenMutation['createServiceToken']>
-  /** Makes a token for a user to carry about. Needs user:token for oneself, admin:token for others. */
+  /** Creates a user token (personal access token). Requires user:token for oneself, and admin:token for others. */
   createUserToken(variables: CreateUserTokenMutationVariables): Promise<CreateUserTokenMutation['createUserToken']>
-  /** One token: an admin any, others their own, with user:token. NOT_FOUND where there is none to see. */
+  /** Token with this key; NOT_FOUND if there is none. With admin:token: any token. With user:token: tokens of the current token's user. */
   token(variables: TokenQueryVariables): Promise<TokenQuery['token']>
-  /** Tokens, newest first: of all users for admins, else of the own user, with user:token. */
+  /** Tokens, newest first. With admin:token: of all users. With user:token: of the current token's user. */
   tokens(variables?: TokensQueryVariables): Promise<TokensQuery['tokens']>
-  /** Tokens, newest first: of all users for admins, else of the own user, with user:token. */
+  /** Tokens, newest first. With admin:token: of all users. With user:token: of the current token's user. */
   tokenCount(variables?: TokenCountQueryVariables): Promise<TokenCountQuery['tokenCount']>
-  /** Who is asking. The bootstrap token is nobody and gets PERMISSION_DENIED. */
+  /** The current token and its user. PERMISSION_DENIED for the bootstrap token, which has no user. */
   viewer(): Promise<ViewerQuery['viewer']>
 }
 
