@@ -1,10 +1,8 @@
-import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-
-const PROJECT = new URL('../../', import.meta.url)
+import { listPages, PROJECT } from './pages.ts'
 
 const LINK = /\]\(([^)\s]+)\)/g
 const OTHER_SITE = /^[a-z]+:/
@@ -29,9 +27,7 @@ async function findFault(page: URL, link: string): Promise<string | undefined> {
   return anchors.includes(target.hash.slice(1)) ? undefined : `${link}: there is no such heading`
 }
 
-const pages = execFileSync('git', ['ls-files', '*.md'], { cwd: PROJECT, encoding: 'utf8' }).trim().split('\n')
-
-it.each(pages)(
+it.each(listPages())(
   'each link of %s within the repository leads to a file, and to a heading of it',
   async (path) => {
     const page = new URL(path, PROJECT)

@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { ERROR_STATUS } from '../../src/domain/errors.ts'
 import { Metrics } from '../../src/plugins/metrics.ts'
 import { runHere } from '../support/command.ts'
+import { PROJECT } from './pages.ts'
 import { findErrorCodes, findLogMessages, findMembers, findSettings, readSources } from './source.ts'
 import { nameOf, quotedIn, readRows } from './tables.ts'
 
@@ -57,6 +60,19 @@ describe('docs/reference', () => {
     expect(documented.sort(byName)).toEqual(ours.sort(byName))
   })
 
+  it('rules.md names files that exist, and has every rule that tests cite', async () => {
+    const rows = await readRows('rules.md', 'id')
+    const files = rows.flatMap(({ code, tests }) => [
+      ...quotedIn(code).map((name) => (name.includes('/') ? `src/${name}` : undefined)),
+      ...quotedIn(tests).map((name) => `test/${name}.test.ts`),
+    ])
+    const missing = files.filter((path) => path !== undefined && !existsSync(new URL(path, PROJECT)))
+    expect(missing).toEqual([])
+    const ids = rows.map(({ id }) => id)
+    const cited = await citedRules()
+    expect(cited.filter((id) => !ids.includes(id))).toEqual([])
+  })
+
   it('commands.md has every command with its options, and no other', async () => {
     const documented = (await readRows('commands.md', 'command')).map((row) => [
       nameOf(row),
@@ -65,6 +81,14 @@ describe('docs/reference', () => {
     expect(Object.fromEntries(documented)).toEqual(await listCommands([]))
   })
 })
+
+/** The ids of the rules that titles of tests begin with. */
+async function citedRules(): Promise<readonly string[]> {
+  const paths = await readdir(new URL('test/', PROJECT), { recursive: true })
+  const files = paths.filter((path) => path.endsWith('.test.ts'))
+  const texts = await Promise.all(files.map((path) => readFile(new URL(`test/${path}`, PROJECT), 'utf8')))
+  return texts.flatMap((text) => [...text.matchAll(/'rule (\d+)\b/g)].map(([, id = '']) => id))
+}
 
 interface RegisteredMetric {
   readonly name: string
