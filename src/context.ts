@@ -1,11 +1,10 @@
-import { Cluster } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
-import type { TokenKey } from './domain/token.ts'
 import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { Fernet } from './lib/fernet.ts'
 import { RecentCheck } from './lib/recent-check.ts'
+import { openTokenStore } from './open-token-store.ts'
 import { AuditService } from './services/audit-service.ts'
 import { AuthenticationGuard } from './services/authentication-guard.ts'
 import { Authenticator } from './services/authenticator.ts'
@@ -26,26 +25,16 @@ import { TokenService } from './services/token-service.ts'
 import { UpkeepService } from './services/upkeep-service.ts'
 import { UsageRecorder } from './services/usage-recorder.ts'
 import { AuditDatabase } from './stores/audit-database.ts'
-import { type Broadcast, openPostgresBroadcast } from './stores/broadcast.ts'
 import { HistoryListing } from './stores/history-listing.ts'
 import { OrphanDatabase } from './stores/orphan-database.ts'
 import { PendingChangeDatabase } from './stores/pending-change-database.ts'
-import { PostgresTokenStore } from './stores/postgres-token-store.ts'
-import { openPool, openPrisma } from './stores/prisma.ts'
+import { openPrisma } from './stores/prisma.ts'
 import { openRedis } from './stores/redis.ts'
-import { openRedisBroadcast } from './stores/redis-broadcast.ts'
-import type { RedisClient } from './stores/redis-commands.ts'
-import { RedisReplay } from './stores/redis-replay.ts'
-import { RedisRunDatabase } from './stores/redis-run-database.ts'
 import { assertRedisUsable } from './stores/redis-setup.ts'
-import { RedisTokenStore, tokenKeyOf } from './stores/redis-token-store.ts'
-import { RedisTracking } from './stores/redis-tracking.ts'
-import { RedisWrites } from './stores/redis-writes.ts'
+import { RedisTokenStore } from './stores/redis-token-store.ts'
 import { SealedRecords } from './stores/sealed-record.ts'
 import { TokenDatabase } from './stores/token-database.ts'
 import { TokenListing } from './stores/token-listing.ts'
-import type { TokenStore } from './stores/token-store.ts'
-import { TrackedTokenStore } from './stores/tracked-token-store.ts'
 import { UpkeepDatabase } from './stores/upkeep-database.ts'
 
 /** What the process takes from the world around it. */
@@ -64,8 +53,6 @@ export interface ProcessContext extends Outside {
   /** Closes every connection. Requests under way must have ended. */
   readonly close: () => Promise<void>
 }
-
-const CLEAR_CACHE_CHANNEL = 'porthor_clear_token_cache'
 
 /** The composition root: the one place that knows which store serves which service. */
 export function openProcess(config: Config, outside: Outside): ProcessContext {
@@ -243,82 +230,4 @@ function openProbe(config: Config, { clock, log }: Outside): Probe {
       await prisma.$disconnect()
     },
   }
-}
-
-interface OpenTokenStore {
-  readonly tokens: TokenStore
-  readonly openBroadcast: (onMessage: () => void) => Broadcast
-  readonly close: () => Promise<void>
-}
-
-function openTokenStore(
-  config: Config,
-  prisma: PrismaClient,
-  outside: Outside,
-  onChange: (keys: readonly TokenKey[] | null) => void,
-): OpenTokenStore {
-  const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, trackedCopies } = config
-  const { clock, log } = outside
-  const records = new SealedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
-  const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
-  if (tokenStore === 'redis' && redisUrl) {
-    const windowSeconds = config.redisReplayWindow
-    const guard = new RedisReplay({
-      database: new RedisRunDatabase(prisma),
-      records,
-      clock,
-      log,
-      windowSeconds,
-    })
-    const redis = openRedis(redisUrl.reveal(), log, guard)
-    const replicas = config.redisWaitReplicas
-    const writer = replicas > 0 ? openRedis(redisUrl.reveal(), log, guard) : redis
-    const store = new RedisTokenStore({ redis, writes: new RedisWrites(writer, replicas), records, clock })
-    const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside, onChange) : undefined
-    return {
-      tokens: tracked?.tokens ?? store,
-      openBroadcast: (onMessage) =>
-        openRedisBroadcast(redis, { ...broadcast, onMessage, onMissed: onMessage }),
-      close: async () => {
-        tracked?.close()
-        writer.disconnect()
-        redis.disconnect()
-      },
-    }
-  }
-  const pool = openPool(databaseUrl.reveal(), log)
-  return {
-    tokens: new PostgresTokenStore({ pool, records, clock }),
-    openBroadcast: (onMessage) =>
-      openPostgresBroadcast(pool, databaseUrl.reveal(), { ...broadcast, onMessage, onMissed: onMessage }),
-    close: () => pool.end(),
-  }
-}
-
-/** Copies for each entry of a token cache: the children of both caches, and as many parents. */
-const COPIES_PER_ENTRY = 4
-
-function track(
-  store: TokenStore,
-  redis: RedisClient,
-  cacheSize: number,
-  { clock, log }: Outside,
-  onChange: (keys: readonly TokenKey[] | null) => void,
-): { readonly tokens: TokenStore; readonly close: () => void } | undefined {
-  if (redis instanceof Cluster) {
-    log.info('keeping no copies of records: in a Redis Cluster each node tells of its own changes only')
-    return undefined
-  }
-  const tokens = new TrackedTokenStore({
-    store,
-    clock,
-    size: COPIES_PER_ENTRY * cacheSize,
-    isLive: () => tracking.isLive,
-  })
-  const forget = (redisKeys: readonly string[] | null) => {
-    tokens.onChange(redisKeys)
-    onChange(redisKeys?.map(tokenKeyOf) ?? null)
-  }
-  const tracking = new RedisTracking({ redis, clock, onChange: forget, log })
-  return { tokens, close: () => tracking.close() }
 }
