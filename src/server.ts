@@ -29,6 +29,7 @@ const DEFAULT_LIMITS: Omit<ServerLimits, 'maxConnections'> = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   stallTimeoutMs: 30_000,
+  minBytesPerSecond: 10 * 1024,
 }
 
 /** How often it is looked for requests that take too long to arrive, in milliseconds. */

@@ -11,6 +11,9 @@ import { send } from './support/http.ts'
 import { openRaw, type RawConnection, sendRaw, statusesIn } from './support/raw-http.ts'
 
 const LIVEZ = 'GET /livez HTTP/1.1\r\nHost: porthor\r\n\r\n'
+/** Long enough on a busy machine; nothing is decided by it. */
+const PATIENT = { timeout: 20_000 }
+
 const TYPENAME = '{"query":"{ __typename }"}'
 
 describe('a server on the stores of another', () => {
@@ -97,10 +100,10 @@ describe('a server on the stores of another', () => {
     const count = 500
     const paths = Array.from({ length: count }, (_, index) => (index % 5 === 0 ? '/nothing' : '/livez'))
     connection.socket.write(paths.map((path) => LIVEZ.replace('/livez', path)).join(''))
-    await expect.poll(() => statusesIn(connection.received()).length).toBe(count)
+    await expect.poll(() => statusesIn(connection.received()).length, PATIENT).toBe(count)
     expect(statusesIn(connection.received())).toEqual(paths.map((path) => (path === '/livez' ? 200 : 404)))
     connection.socket.write(LIVEZ)
-    await expect.poll(() => statusesIn(connection.received()).length).toBe(count + 1)
+    await expect.poll(() => statusesIn(connection.received()).length, PATIENT).toBe(count + 1)
   })
 
   it('answers others while one connection has sent thousands of requests ahead', async () => {
@@ -146,6 +149,38 @@ describe('a server on the stores of another', () => {
     await expect.poll(countConnections).toBe(1)
     await expect.poll(countConnections, { timeout: 20_000 }).toBe(0)
     expect(await livez(url)).toBe(200)
+  })
+
+  it('closes a connection that reads a little at a time, and so never comes to an end', async () => {
+    const { url, countConnections } = await openServer({ stallTimeoutMs: 1_000, minBytesPerSecond: 2 ** 30 })
+    const count = 5_000
+    const slow = await connectTo(url)
+    slow.socket.pause()
+    slow.socket.write('GET /metrics HTTP/1.1\r\nHost: porthor\r\n\r\n'.repeat(count))
+    slow.socket.on('data', () => slow.socket.pause())
+    const reading = setInterval(() => slow.socket.resume(), 20)
+    onTestFinished(() => clearInterval(reading))
+    await expect.poll(countConnections).toBe(1)
+    await expect.poll(countConnections, { timeout: 20_000 }).toBe(0)
+    expect(statusesIn(slow.received()).length).toBeLessThan(count)
+    expect(await livez(url)).toBe(200)
+  })
+
+  it('closes a connection that sends a byte at a time, when the head or the whole has taken too long', async () => {
+    const url = await open({ headersTimeoutMs: 500, requestTimeoutMs: 1_000 })
+    const head = 'POST /graphql HTTP/1.1\r\nHost: porthor\r\n'
+    for (const [beginning, rest] of [
+      [head, 'X-Filler: '.padEnd(10_000, 'x')],
+      [`${head}Content-Length: 10000\r\n\r\n`, ' '.repeat(10_000)],
+    ] as const) {
+      const connection = await connectTo(url)
+      connection.socket.write(beginning)
+      let sent = 0
+      const sending = setInterval(() => connection.socket.write(rest.charAt(sent++)), 10)
+      expect(statusesIn(await connection.closed)).toEqual([408])
+      clearInterval(sending)
+      expect(sent).toBeLessThan(rest.length)
+    }
   })
 
   it('waits for a response that takes longer to make than one may be left unread', async () => {

@@ -1,17 +1,16 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { type ReadingLimits, SlowReaders } from './slow-readers.ts'
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
 
-export interface ConnectionLimits {
+export interface ConnectionLimits extends ReadingLimits {
   /** Connections at a time; for another one the one that has been idle for longest is closed. */
   readonly maxConnections: number
   /** Requests under way per connection. Others that a client sends ahead (pipelining) wait for their turn. */
   readonly maxUnderWay: number
   /** Requests that wait so over all connections. The connection that would exceed it is closed. */
   readonly maxWaiting: number
-  /** How long a client may leave a response unread, in milliseconds. */
-  readonly stallTimeoutMs: number
 }
 
 /** What is going on in one connection. */
@@ -19,6 +18,9 @@ interface Line {
   underWay: number
   readonly waiting: [IncomingMessage, ServerResponse][]
 }
+
+/** How often it is looked for clients that read too slowly, in milliseconds, where they may stall for longer. */
+const LOOK_MS = 5_000
 
 /** How long requests that waited are started in one turn of the event loop, in milliseconds. */
 const TURN_MS = 5
@@ -50,6 +52,12 @@ export class Connections {
     server.on('connection', (socket: Socket) => this.#add(socket))
     server.on('timeout', (socket: Socket) => this.#judgeStalled(socket))
     server.on('request', (request, response) => this.#take(request, response))
+    const slowReaders = new SlowReaders(this.#limits)
+    const look = setInterval(
+      () => slowReaders.close(this.#lines.keys()),
+      Math.min(LOOK_MS, this.#limits.stallTimeoutMs),
+    ).unref()
+    server.once('close', () => clearInterval(look))
   }
 
   /** Requests that wait for their turn. */
