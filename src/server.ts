@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer as createHttpServer, type Server, type ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { ProcessContext } from './context.ts'
+import { UnavailableError } from './domain/errors.ts'
 import { createGraphQLHandler, ENDPOINT } from './graphql.ts'
 import { type ConnectionLimits, Connections } from './lib/connections.ts'
 import { findDescriptorLimit, maxConnectionsUnder } from './lib/descriptor-limit.ts'
@@ -10,6 +11,7 @@ import { findHeadFault } from './lib/request-head.ts'
 import { writeAnswer } from './plain-post.ts'
 import { Metrics } from './plugins/metrics.ts'
 import { toBadRequest } from './refusals.ts'
+import { NotWritableError } from './stores/writable.ts'
 import { answerUnreadable } from './unreadable.ts'
 
 /** What a server bears of its clients. Times are in milliseconds. */
@@ -128,7 +130,7 @@ async function answerOther(
     case '/readyz':
       return process.ping().then(
         () => answer(200, 'ready'),
-        () => answer(503, 'a storage service does not answer'),
+        (error: unknown) => answer(503, describeOutage(error)),
       )
     case '/metrics':
       return answer(200, await registry.metrics(), registry.contentType)
@@ -139,3 +141,8 @@ async function answerOther(
       return answer(404, `Nothing here. The API is at ${ENDPOINT}`)
   }
 }
+
+const describeOutage = (error: unknown): string =>
+  error instanceof UnavailableError && error.cause instanceof NotWritableError
+    ? error.cause.summary
+    : 'a storage service does not answer'

@@ -7,7 +7,7 @@ import { UnavailableError } from '../domain/errors.ts'
 import { systemClock } from '../lib/clock.ts'
 import { createLogger } from '../lib/logger.ts'
 import { closeServer, createServer } from '../server.ts'
-import { assertMigrated, migrate } from '../stores/migrations.ts'
+import { checkMigrated, migrate } from '../stores/migrations.ts'
 import {
   bootstrapTokenFile,
   dataDirOf,
@@ -29,7 +29,10 @@ export async function serve(env: Environment): Promise<void> {
   stop.forced.addEventListener('abort', database.endAtOnce)
   try {
     const config = loadConfig({ ...(await withSecrets(env)), DATABASE_URL: database.url })
-    await (database.isEmbedded ? migrate(database.url, { log }) : assertMigrated(database.url))
+    if (database.isEmbedded) await migrate(database.url, { log })
+    const obstacle = await checkMigrated(database.url)
+    // A restart during a failover: not ready until PostgreSQL takes writes, which nobody has to wait for.
+    if (obstacle) log.warn({ reason: obstacle }, 'not ready')
     await assertStoreUsable(config, { isEvictionRefused: isProduction(env) })
     const process = openProcess(config, { clock: systemClock, log })
     // Before anybody can ask: out of file descriptors it could not be loaded, then or ever after.

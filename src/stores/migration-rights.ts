@@ -2,6 +2,7 @@ import type pg from 'pg'
 import { hasSharedTables } from './gafaelfawr-tables.ts'
 import { indexOf } from './index-migrations.ts'
 import { type Migration, MigrationError } from './migration-history.ts'
+import { TAKES_NO_WRITES } from './writable.ts'
 
 /** What the role of DATABASE_URL is in this database. */
 interface Standing {
@@ -38,10 +39,7 @@ export async function requireMigrationRights(
   if (!standing) return
   const { role, path, schema, isReadOnly } = standing
   if (isReadOnly) {
-    throw new MigrationError(
-      'PostgreSQL takes no writes on this connection (a standby, or default_transaction_read_only): name the primary ' +
-        'in DATABASE_URL, and a role that may write.',
-    )
+    throw new MigrationError(TAKES_NO_WRITES)
   }
   if (schema === null) {
     throw new MigrationError(

@@ -23,7 +23,7 @@ import { requireMigrationRights } from './migration-rights.ts'
 import { createClient } from './postgres-client.ts'
 import { ENGINE_LOCK, openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
 import { areSessionsShared } from './session-check.ts'
-import { describeObstacles, OBSTACLES, type Obstacle } from './writable.ts'
+import { describeMissingRights, isReadOnly, OBSTACLES, type Obstacle, TAKES_NO_WRITES } from './writable.ts'
 
 export { MigrationError } from './migration-history.ts'
 
@@ -93,13 +93,14 @@ export async function migrate(databaseUrl: string, options: MigrateOptions): Pro
 }
 
 /**
- * Insists that the database has the structure that this program needs.
+ * Insists that the database has the structure that this program needs, and gives the role its rights.
  *
+ * @returns What it lacks for now: a PostgreSQL that takes no writes may be promoted at any time.
  * @throws {MigrationError} It has not, or cannot be reached.
  */
-export async function assertMigrated(databaseUrl: string): Promise<void> {
+export async function checkMigrated(databaseUrl: string): Promise<string | undefined> {
   const migrations = await readMigrations(MIGRATIONS_DIR)
-  await withConnection(databaseUrl, async (client) => {
+  return withConnection(databaseUrl, async (client) => {
     const history = await readHistory(client)
     const unfinished = findUnfinished(history)
     if (unfinished && (await isEngineAtWork(client))) {
@@ -108,16 +109,23 @@ export async function assertMigrated(databaseUrl: string): Promise<void> {
     if (unfinished && isResumable(migrations, unfinished.name)) throw notCompleted(unfinished)
     if (unfinished) throw failedBefore(unfinished)
     const unapplied = findUnapplied(migrations, history)
-    if (unapplied.length === 0) return requireRights(client)
+    if (unapplied.length === 0) return checkRights(client)
     throw new MigrationError(`The database lacks ${unapplied.join(', ')}: run \`porthor migrate\`.`)
   })
 }
 
-/** @throws {MigrationError} The role, or the server, cannot do what a server of Porthor needs. */
-async function requireRights(client: pg.Client): Promise<void> {
+/** As `checkMigrated`. @throws {MigrationError} PostgreSQL takes no writes, too. */
+export async function assertMigrated(databaseUrl: string): Promise<void> {
+  const obstacle = await checkMigrated(databaseUrl)
+  if (obstacle) throw new MigrationError(obstacle)
+}
+
+/** @throws {MigrationError} The role lacks rights. */
+async function checkRights(client: pg.Client): Promise<string | undefined> {
   const { rows } = await client.query<Obstacle>(OBSTACLES)
-  const reason = describeObstacles(rows)
-  if (reason) throw new MigrationError(reason)
+  const missing = describeMissingRights(rows)
+  if (missing) throw new MigrationError(missing)
+  return isReadOnly(rows) ? TAKES_NO_WRITES : undefined
 }
 
 /** Waits until no other Porthor migrates this database. The lock goes with the connection. */

@@ -22,26 +22,44 @@ export const OBSTACLES = `
   SELECT 'token_change_history_id_seq', 'USAGE'
   WHERE NOT has_sequence_privilege(to_regclass('token_change_history_id_seq'), 'USAGE')`
 
-/** What is in the way and what would be right; `undefined` where nothing is. */
-export function describeObstacles(obstacles: readonly Obstacle[]): string | undefined {
-  if (obstacles.length === 0) return undefined
-  if (obstacles.some(({ table }) => table === null)) {
-    return (
-      'PostgreSQL takes no writes on this connection (a standby, or default_transaction_read_only): name the primary ' +
-      'in DATABASE_URL, and a role that may write.'
-    )
-  }
-  const tables = [...new Set(obstacles.map(({ table }) => table))]
+/** Whether PostgreSQL takes no writes for now: a standby that may be promoted, or a setting that may be taken back. */
+export const isReadOnly = (obstacles: readonly Obstacle[]): boolean =>
+  obstacles.some(({ table }) => table === null)
+
+export const TAKES_NO_WRITES =
+  'PostgreSQL takes no writes on this connection (a standby, or default_transaction_read_only): name the primary ' +
+  'in DATABASE_URL, and a role that may write.'
+
+/** Each right that is missing, and the statement that gives it; `undefined` where none is. */
+export function describeMissingRights(obstacles: readonly Obstacle[]): string | undefined {
+  const missing = obstacles.filter(({ table }) => table !== null)
+  if (missing.length === 0) return undefined
+  const tables = [...new Set(missing.map(({ table }) => table))]
   const grants = tables.map((name) => {
-    const rights = obstacles.filter(({ table }) => table === name).map(({ right }) => right)
+    const rights = missing.filter(({ table }) => table === name).map(({ right }) => right)
     return `GRANT ${rights.join(', ')} ON ${rights.includes('USAGE') ? 'SEQUENCE' : 'TABLE'} ${name} TO <role>`
   })
   return `The role of DATABASE_URL lacks rights. Run as the owner of the tables: ${grants.join('; ')}.`
 }
 
-/** @throws {Error} with the code 25006, "read-only transaction", where the session cannot write all that it has to. */
+/** PostgreSQL answers, and does not do what Porthor needs. */
+export class NotWritableError extends Error {
+  override readonly name = 'NotWritableError'
+  /** Read-only transaction. */
+  readonly code = '25006'
+  /** The same in a few words that name nothing of the database. */
+  readonly summary: string
+
+  constructor(message: string, summary: string) {
+    super(message)
+    this.summary = summary
+  }
+}
+
+/** @throws {NotWritableError} The session cannot write all that it has to. */
 export async function requireWritable(db: Pick<PrismaClient, '$queryRaw'>): Promise<void> {
   const obstacles = await db.$queryRaw<Obstacle[]>(Prisma.raw(OBSTACLES))
-  const reason = describeObstacles(obstacles)
-  if (reason) throw Object.assign(new Error(reason), { code: '25006' })
+  if (isReadOnly(obstacles)) throw new NotWritableError(TAKES_NO_WRITES, 'PostgreSQL takes no writes')
+  const missing = describeMissingRights(obstacles)
+  if (missing) throw new NotWritableError(missing, 'the role of DATABASE_URL lacks rights')
 }

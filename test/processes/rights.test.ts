@@ -34,8 +34,8 @@ beforeEach(async () => {
   }
 })
 
-/** What is taken from the role, what the start says of it, and what gives it back. */
-const TAKEN = [
+/** What is taken from the role, what the start says of it, what gives it back, and what readiness says. */
+const RIGHTS = [
   {
     what: 'a right on a table',
     take: () => `REVOKE INSERT ON token_change_history FROM ${role}`,
@@ -48,24 +48,47 @@ const TAKEN = [
     give: () => `GRANT USAGE ON SEQUENCE token_change_history_id_seq TO ${role}`,
     said: /GRANT USAGE ON SEQUENCE token_change_history_id_seq TO/,
   },
-  {
-    what: 'a database that takes writes',
-    take: () => `ALTER DATABASE ${database} SET default_transaction_read_only = on`,
-    give: () => `ALTER DATABASE ${database} RESET default_transaction_read_only`,
-    said: /PostgreSQL takes no writes on this connection/,
-  },
 ]
+
+/** What may come back by itself: the end of a failover. */
+const WRITES = {
+  what: 'a database that takes writes',
+  take: () => `ALTER DATABASE ${database} SET default_transaction_read_only = on`,
+  give: () => `ALTER DATABASE ${database} RESET default_transaction_read_only`,
+}
 
 const dropSessions = () =>
   client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [role])
 
 describe('a server whose role in PostgreSQL lacks', { timeout: 60_000 }, () => {
-  it.each(TAKEN)('$what does not start, and says what is missing', async ({ take, said }) => {
+  it.each(RIGHTS)('$what does not start, and says what is missing', async ({ take, said }) => {
     await client.query(take())
     await expect(start()).rejects.toThrow(said)
   })
 
-  it.each(TAKEN)(
+  it(`${WRITES.what} starts, is not ready and says why, and works as soon as it has one`, async () => {
+    await client.query(WRITES.take())
+    const { server, admin } = await start()
+    const readiness = async () => {
+      const response = await fetch(new URL('/readyz', server.url))
+      return { status: response.status, reason: (await response.text()).trim() }
+    }
+    expect(await readiness()).toEqual({ status: 503, reason: 'PostgreSQL takes no writes' })
+    expect(server.logLines.map(({ msg, reason }) => ({ msg, reason }))).toContainEqual({
+      msg: 'not ready',
+      reason: expect.stringContaining('name the primary in DATABASE_URL'),
+    })
+    expect(await server.ask(SESSION, { token: admin })).toMatchObject({ status: 503, code: 'UNAVAILABLE' })
+    await client.query(WRITES.give())
+    await dropSessions()
+    await vi.waitFor(async () => expect(await readiness()).toMatchObject({ status: 200 }), PATIENT)
+    await vi.waitFor(
+      async () => expect(await server.ask(SESSION, { token: admin })).toMatchObject({ errors: [] }),
+      PATIENT,
+    )
+  })
+
+  it.each([...RIGHTS, WRITES])(
     '$what, taken later, is not ready and decides nothing, until it is given back',
     async ({ take, give }) => {
       const { server, admin } = await start()
