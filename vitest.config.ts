@@ -32,6 +32,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'stores',
+          // The files of a worker share what they import, which takes seconds to load; their stores are their own.
+          isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: UNIT_TESTS.map((pattern) => pattern.replace('*.test.ts', '!(embedded-postgres*).test.ts')),
           globalSetup: ['test/support/global-setup.ts'],

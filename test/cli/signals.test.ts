@@ -7,6 +7,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type CliProcess, isAlive, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { PORTHOR } from '../support/program.ts'
 import { openRaw } from '../support/raw-http.ts'
+import { copyUsedDataDir } from '../support/stores.ts'
 
 // Each starts a PostgreSQL of its own, which takes its time on a busy machine.
 vi.setConfig({ testTimeout: 240_000 })
@@ -16,7 +17,8 @@ const postmasterOf = async (dataDir: string): Promise<number> =>
 
 /** A server in development that listens, and the process of its embedded PostgreSQL. */
 async function openServer() {
-  const dataDir = join(await temporaryDirectory(), 'data')
+  const dataDir = await temporaryDirectory()
+  await copyUsedDataDir(dataDir)
   const server = startPorthor(['serve'], { PORT: '0', DATA_DIR: dataDir })
   const [, url = ''] = await server.prints(/Porthor is listening: +(\S+)/)
   return { server, url, dataDir, postmaster: await postmasterOf(dataDir) }
@@ -66,7 +68,8 @@ describe('the embedded PostgreSQL ends with the server', () => {
   })
 
   it('whose npm was ended by a signal that it does not pass on', async () => {
-    const dataDir = join(await temporaryDirectory(), 'data')
+    const dataDir = await temporaryDirectory()
+    await copyUsedDataDir(dataDir)
     const env = { PATH: process.env.PATH, DATA_DIR: dataDir, PORT: '0', npm_lifecycle_event: 'start' }
     const parent = spawn('bash', ['-c', '"$0" "$1" serve & wait', process.execPath, PORTHOR], {
       env,

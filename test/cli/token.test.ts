@@ -8,6 +8,7 @@ import { runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { type CommandResult, faultsIn, runHere } from '../support/command.ts'
 import { askGraphQL } from '../support/harness.ts'
 import { PORTHOR } from '../support/program.ts'
+import { copyUsedDataDir } from '../support/stores.ts'
 import { historyOf, keyOf, keysOf, makeRoot, makeTree, rowsOf, storedOf } from '../support/trees.ts'
 
 // A command in a process of its own takes its time on a busy machine.
@@ -301,6 +302,7 @@ describe('porthor token', () => {
 
 it('token and migrate work beside a server with the embedded database, and leave it running', async () => {
   const env = { DATA_DIR: await temporaryDirectory(), PORT: '0' }
+  await copyUsedDataDir(env.DATA_DIR)
   const server = startPorthor(['serve'], env)
   const [, url = ''] = await server.prints(/Porthor is listening: +(\S+)/)
   const created = await runPorthor(['token', 'create', 'session', 'wren', '--scope', 'user:token'], env)

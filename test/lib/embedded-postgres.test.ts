@@ -8,10 +8,11 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type EmbeddedPostgres, openEmbeddedPostgres } from '../../src/lib/embedded-postgres.ts'
 import { findClosedDirectory } from '../../src/lib/postgres-os-user.ts'
 import { loadPostgresPassword } from '../../src/lib/postgres-password.ts'
+import { copyUsedDataDir } from '../support/stores.ts'
 
 const run = promisify(execFile)
 const SCRIPT = fileURLToPath(new URL('../support/embedded-postgres-process.ts', import.meta.url))
@@ -21,21 +22,12 @@ const log = { info: () => undefined, warn: (_facts: object, message: string) => 
 
 let dataDir: string
 
-/** A data directory that was used once. Making one takes a second, copying it does not. */
-let used: string
-
 /** What a test began, to be ended after it and before its directory goes. */
 const begun: (() => Promise<unknown>)[] = []
 
-beforeAll(async () => {
-  used = await mkdtemp(join(tmpdir(), 'porthor-embedded-used-'))
-  await (await open(used)).close()
-})
-afterAll(() => rm(used, { recursive: true }))
-
 beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'porthor-embedded-'))
-  await run('cp', ['-a', `${used}/.`, dataDir])
+  await copyUsedDataDir(dataDir)
 })
 afterEach(async () => {
   for (const end of begun.splice(0)) await end()

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import pg from 'pg'
 import type { TestProject } from 'vitest/node'
 import { openEmbeddedPostgres } from '../../src/lib/embedded-postgres.ts'
 import { migrate } from '../../src/stores/migrations.ts'
+import { copyDataDir } from './data-dir.ts'
 import { buildProgram } from './program.ts'
 import { startRedis } from './redis.ts'
 
@@ -15,12 +15,12 @@ declare module 'vitest' {
     postgresUrl: string
     /** Name of the database that those of the tests are copies of. Nobody may be connected to it. */
     templateDatabase: string
+    /** A data directory that Porthor has used once, with all migrations applied; nothing runs in it. */
+    usedDataDir: string
     /** One Redis, or logical database of one, for each worker. Tests flush it. */
     redisUrls: string[]
   }
 }
-
-const TEMPLATE_DATABASE = 'porthor_template'
 
 const log = {
   info: () => undefined,
@@ -30,19 +30,31 @@ const log = {
 /** Builds the program, and starts real stores for the whole run. Nothing of these outlives it. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   await buildProgram()
-  const dataDir = await mkdtemp(join(tmpdir(), 'porthor-test-'))
-  const undo: (() => Promise<unknown>)[] = [() => rm(dataDir, { recursive: true, force: true })]
+  const undo: (() => Promise<unknown>)[] = []
+  const makeDataDir = async (name: string): Promise<string> => {
+    const directory = await mkdtemp(join(tmpdir(), name))
+    undo.push(() => rm(directory, { recursive: true, force: true }))
+    return directory
+  }
   const teardown = async () => {
     for (const step of undo.toReversed()) await step()
   }
   try {
     const unsafeButFast = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
     const postgresFlags = unsafeButFast.flatMap((setting) => ['-c', setting])
+    const usedDataDir = await makeDataDir('porthor-used-')
+    const first = await openEmbeddedPostgres({ dataDir: usedDataDir, log, postgresFlags })
+    await migrate(first.url, { log }).finally(() => first.close())
+    project.provide('usedDataDir', usedDataDir)
+
+    const dataDir = await makeDataDir('porthor-test-')
+    await copyDataDir(usedDataDir, dataDir)
     const postgres = await openEmbeddedPostgres({ dataDir, log, postgresFlags })
     undo.push(() => postgres.close())
-    await createTemplate(postgres.url)
-    project.provide('postgresUrl', postgres.url)
-    project.provide('templateDatabase', TEMPLATE_DATABASE)
+    const url = new URL(postgres.url)
+    project.provide('templateDatabase', url.pathname.slice(1))
+    url.pathname = '/postgres'
+    project.provide('postgresUrl', url.href)
 
     const { maxWorkers } = project.config
     const { REDIS_URL: redisUrl } = process.env
@@ -54,16 +66,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await teardown()
     throw error
   }
-}
-
-async function createTemplate(postgresUrl: string): Promise<void> {
-  const client = new pg.Client(postgresUrl)
-  await client.connect()
-  await client.query(`CREATE DATABASE ${TEMPLATE_DATABASE}`)
-  await client.end()
-  const url = new URL(postgresUrl)
-  url.pathname = `/${TEMPLATE_DATABASE}`
-  await migrate(url.href, { log })
 }
 
 interface RedisForAll {

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { openEmbeddedPostgres } from '../../src/lib/embedded-postgres.ts'
 import { BAD_CERTIFICATES, type Certificate, makeCertificates } from './certificates.ts'
+import { copyUsedDataDir } from './stores.ts'
 
 /** A PostgreSQL that speaks TLS, and shows a certificate that can be changed while it runs. */
 export interface TlsPostgres {
-  /** With `sslmode=verify-full` and the authority that the right certificate is from. */
+  /** Of an empty database, with `sslmode=verify-full` and the authority that the right certificate is from. */
   readonly url: string
   /** Shows `certificate` from now on, and closes all connections that speak TLS. */
   show(certificate: Certificate): Promise<void>
@@ -22,6 +23,7 @@ const log = { info: () => undefined, warn: () => undefined }
 export async function startTlsPostgres(): Promise<TlsPostgres> {
   const certificates = await makeCertificates()
   const dataDir = await mkdtemp(join(tmpdir(), 'porthor-tls-postgres-'))
+  await copyUsedDataDir(dataDir)
   const postgres = await openEmbeddedPostgres({ dataDir, log, postgresFlags: ['-c', 'fsync=off'] })
   const ask = async (sql: string, values: readonly string[] = []): Promise<pg.QueryResult> => {
     const client = new pg.Client(postgres.url)
@@ -59,8 +61,10 @@ export async function startTlsPostgres(): Promise<TlsPostgres> {
     }
     await ask('SELECT pg_terminate_backend(pid) FROM pg_stat_ssl WHERE ssl')
   }
+  await ask('CREATE DATABASE empty')
   await show('right')
   const url = new URL(postgres.url)
+  url.pathname = '/empty'
   url.hostname = 'localhost'
   url.searchParams.set('sslmode', 'verify-full')
   url.searchParams.set('sslrootcert', certificates.authority)
