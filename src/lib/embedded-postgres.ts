@@ -171,11 +171,13 @@ async function own(
     })
     if (ownership) return { server, ownership }
     const lastWords = await spawned?.lastWords
-    if (lastWords !== undefined && !TRY_AGAIN.test(lastWords)) {
-      throw new EmbeddedPostgresError(`PostgreSQL ended while starting; its last words: ${lastWords}`)
+    if (lastWords !== undefined && !TRY_AGAIN.test(lastWords.own)) {
+      throw new EmbeddedPostgresError(`PostgreSQL ended while starting; its last words: ${lastWords.all}`)
     }
     if (Date.now() > deadline) {
-      throw new EmbeddedPostgresError(`PostgreSQL could not be started in ${place.dataDir}: ${lastWords}`)
+      throw new EmbeddedPostgresError(
+        `PostgreSQL could not be started in ${place.dataDir}: ${lastWords?.all}`,
+      )
     }
     await delay(50)
   }

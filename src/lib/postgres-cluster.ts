@@ -126,8 +126,15 @@ export interface Spawned {
   hasEnded(): boolean
   /** Leaves it running when this process ends: it is another's. Until then it ends with this process. */
   letGo(): void
-  /** Resolves when the server has ended, to its last log lines since this start. Never rejects. */
-  readonly lastWords: Promise<string>
+  /** Resolves when the server has ended. Never rejects. */
+  readonly lastWords: Promise<LastWords>
+}
+
+/** The last lines of the log when a server has ended. Several that are started at once share one log. */
+export interface LastWords {
+  /** Of the server itself, and not of its children, nor of another server. */
+  readonly own: string
+  readonly all: string
 }
 
 /**
@@ -156,13 +163,16 @@ export async function spawnServer(place: ClusterPlace, flags: readonly string[])
     // Immediately: it replays its log at the next start.
     const letGo = endWithProcess(() => child.kill('SIGQUIT'))
     child.once('exit', letGo)
-    const ended = once(child, 'exit').then(
-      () => readLog(place.logFile, start),
-      (error: unknown) => String(error),
+    const { pid } = child
+    const lastWords = once(child, 'exit').then(
+      async () => lastWordsOf(await readLog(place.logFile, start), pid),
+      (error: unknown) => ({ own: String(error), all: String(error) }),
     )
-    if (child.pid === undefined) throw new EmbeddedPostgresError(`PostgreSQL did not start: ${await ended}`)
+    if (pid === undefined) {
+      throw new EmbeddedPostgresError(`PostgreSQL did not start: ${(await lastWords).all}`)
+    }
     const hasEnded = () => child.exitCode !== null || child.signalCode !== null
-    return { pid: child.pid, port, hasEnded, letGo, lastWords: ended }
+    return { pid, port, hasEnded, letGo, lastWords }
   } finally {
     await log.close()
   }
@@ -179,7 +189,13 @@ async function openLog(path: string) {
 
 async function readLog(path: string, from: number): Promise<string> {
   const bytes = await readFile(path).catch(() => Buffer.alloc(0))
-  return lastLines(bytes.subarray(from).toString('utf8'))
+  return bytes.subarray(from).toString('utf8')
+}
+
+/** What the server with this process id says in `text`, a part of the log: PostgreSQL names the writer of each line. */
+export function lastWordsOf(text: string, pid: number | undefined): LastWords {
+  const own = text.split('\n').filter((line) => line.includes(`[${pid}]`))
+  return { own: lastLines(own.length > 0 ? own.join('\n') : text), all: lastLines(text) }
 }
 
 const lastLines = (text: string): string => text.trim().split('\n').slice(-5).join(' | ')
