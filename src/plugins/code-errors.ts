@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { mostGrave, toGraphQLError } from './graphql-error.ts'
 import type { Finisher } from './operation.ts'
 
-/** Gives every error of an execution its code, and masks what is not ours to tell. */
+/** Gives every error of an execution its code, and replaces the text of unexpected errors. */
 export const codeErrors =
   (log: Logger): Finisher =>
   ({ context }, result) =>

@@ -10,25 +10,25 @@ import {
 } from 'graphql'
 
 /**
- * Bounds on a document that hold before it is validated: to validate and to execute cost more than the length of the
- * document where its fragments hold each other.
+ * Limits on a document that are checked before its validation. Where fragments contain each other, validation and
+ * execution cost far more than the length of the document suggests.
  */
 
-/** Deep enough for a token's children's children and their histories, page fields included. */
+/** Deep enough for the grandchildren of a token with their history, page fields included. */
 const MAX_DEPTH = 20
 
-/** Aliases multiply the work that one operation may ask for. */
+/** Aliases multiply the work of one operation. */
 const MAX_ALIASES = 30
 
-/** Selections of one set, with those of its fragments and of the equal fields that it is merged with. */
+/** Selections of one set, including those of its fragments and of the equal fields that it is merged with. */
 const MAX_SELECTIONS_PER_SET = 300
 
-/** Selections of a document with every fragment written out: no more than could be written out without them. */
+/** Selections of a document with every fragment expanded: no more than a document without fragments could have. */
 const MAX_SELECTIONS = 1_000
 
 type Executable = OperationDefinitionNode | FragmentDefinitionNode
 
-/** The fragments of a document, by name. */
+/** Fragments of a document, by name. */
 export type Fragments = ReadonlyMap<string, FragmentDefinitionNode>
 
 export const fragmentsOf = ({ definitions }: DocumentNode): Fragments =>
@@ -38,7 +38,7 @@ export const fragmentsOf = ({ definitions }: DocumentNode): Fragments =>
     ),
   )
 
-/** The selection set of a fragment, whether it is named or in place; `undefined` where there is none of that name. */
+/** Returns the selection set of a named or inline fragment; `undefined` if there is no fragment of that name. */
 export const setOf = (
   fragment: Exclude<SelectionNode, { kind: Kind.FIELD }>,
   fragments: Fragments,
@@ -47,11 +47,11 @@ export const setOf = (
     ? fragment.selectionSet
     : fragments.get(fragment.name.value)?.selectionSet
 
-/** What is wrong with a document by itself, whatever the schema; `undefined` where it may be validated. */
+/** Returns the limit that a document exceeds, whatever the schema; `undefined` if it may be validated. */
 export function findExcess(document: DocumentNode): GraphQLError | undefined {
   const { definitions } = document
   if (!definitions.every(isExecutable)) {
-    return new GraphQLError('A document may hold operations and fragments only.')
+    return new GraphQLError('A document may contain only operations and fragments.')
   }
   const fragments = fragmentsOf(document)
   try {
@@ -68,12 +68,13 @@ const isExecutable = (definition: DefinitionNode): definition is Executable =>
   definition.kind === Kind.OPERATION_DEFINITION || definition.kind === Kind.FRAGMENT_DEFINITION
 
 /**
- * The operations, and the fragments that none of them holds: what they hold is all of the document.
+ * Returns the operations, and the fragments that no operation uses: together they contain the whole document. Visits each
+ * fragment once.
  *
- * @throws {GraphQLError} Written out they are too long, or without an end. Each fragment is looked into once.
+ * @throws {GraphQLError} Expanded, the document is too long or infinite.
  */
 function rootsWithin(definitions: readonly Executable[], fragments: Fragments): Executable[] {
-  const counts = new Map<FragmentDefinitionNode, number | 'under way'>()
+  const counts = new Map<FragmentDefinitionNode, number | 'in progress'>()
   const countSet = ({ selections }: SelectionSetNode): number =>
     selections.reduce((count, selection) => count + 1 + countBelow(selection), 0)
   const countBelow = (selection: SelectionNode): number => {
@@ -85,11 +86,11 @@ function rootsWithin(definitions: readonly Executable[], fragments: Fragments): 
   }
   const countFragment = (fragment: FragmentDefinitionNode): number => {
     const known = counts.get(fragment)
-    if (known === 'under way') {
-      throw new GraphQLError(`Fragment "${fragment.name.value}" holds itself.`, { nodes: fragment })
+    if (known === 'in progress') {
+      throw new GraphQLError(`Fragment "${fragment.name.value}" contains itself.`, { nodes: fragment })
     }
     if (known !== undefined) return known
-    counts.set(fragment, 'under way')
+    counts.set(fragment, 'in progress')
     const count = countSet(fragment.selectionSet)
     counts.set(fragment, count)
     return count
@@ -104,13 +105,13 @@ function rootsWithin(definitions: readonly Executable[], fragments: Fragments): 
   }
   if (total > MAX_SELECTIONS) {
     throw new GraphQLError(
-      `The document has more than ${MAX_SELECTIONS} selections, with each fragment counted wherever it is spread.`,
+      `The document has more than ${MAX_SELECTIONS} selections, where a fragment counts each time that it is spread.`,
     )
   }
   return roots
 }
 
-/** Goes through all that an operation selects, as it is executed: fragments in place, equal fields as one. */
+/** Visits the selections of an operation as its execution does: fragments expanded, equal fields merged. */
 class Walk {
   readonly #fragments: Fragments
   #aliases = 0
@@ -121,7 +122,7 @@ class Walk {
 
   /**
    * @param sets Selection sets of equal fields.
-   * @throws {GraphQLError} There is too much in them.
+   * @throws {GraphQLError} A limit is exceeded.
    */
   enter(sets: readonly SelectionSetNode[], depth: number): void {
     if (depth > MAX_DEPTH) throw new GraphQLError(`The document is more than ${MAX_DEPTH} fields deep.`)
@@ -136,7 +137,7 @@ class Walk {
     for (const each of below.values()) this.enter(each, depth + 1)
   }
 
-  /** Files the sets below the fields of `set` by the names of these; returns how many selections it has. */
+  /** Adds the sets below the fields of `set` to `below`, by response name; returns the number of selections. */
   #collect({ selections }: SelectionSetNode, below: Map<string, SelectionSetNode[]>): number {
     let count = selections.length
     for (const selection of selections) {

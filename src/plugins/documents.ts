@@ -13,25 +13,25 @@ import { findExcess } from './document-limits.ts'
 import { parseDocument } from './parse-document.ts'
 import { findSecondToken, tokenIssuingFields } from './token-issuing.ts'
 
-/** Errors of one document that are reported; graphql-js adds one more, which says that there are others. */
+/** Validation errors of one document that are reported; graphql-js adds one more about the others. */
 const MAX_VALIDATION_ERRORS = 20
 
 export interface DocumentsOptions {
   readonly schema: GraphQLSchema
-  /** Whether a document may ask for the schema at all. */
+  /** Whether a document may read the schema. */
   readonly introspection: boolean
-  /** Whether an error names what could have been meant. To look for that costs more than to validate. */
+  /** Whether an error suggests similar names. The search for them costs more than the validation. */
   readonly suggestions: boolean
 }
 
-/** A document that was read: it may be executed if it has no errors. */
+/** A document that was parsed and validated: it may be executed if it has no errors. */
 export interface PreparedDocument {
-  /** `undefined` where it could not be parsed. */
+  /** `undefined` if it could not be parsed. */
   readonly document: DocumentNode | undefined
   readonly errors: readonly GraphQLError[]
 }
 
-/** Parses and validates documents, each once: within bounds on what that may cost. */
+/** Parses and validates documents, each once, within limits on the cost. */
 export class Documents {
   readonly #options: DocumentsOptions
   readonly #issuing: ReadonlySet<string>
@@ -55,7 +55,7 @@ export class Documents {
 
   #refusal(document: DocumentNode): GraphQLError | undefined {
     if (!this.#options.introspection && introspects(document)) {
-      return new GraphQLError('Introspection is off here: the schema is in schema.graphql of the package.')
+      return new GraphQLError('Introspection is off: read the schema in schema.graphql of the package.')
     }
     return findSecondToken(document, this.#issuing)
   }
@@ -69,7 +69,7 @@ export class Documents {
   }
 }
 
-/** Whether a document asks for the schema. `__typename` does not. */
+/** Whether a document reads the schema. `__typename` does not. */
 export function introspects(document: DocumentNode): boolean {
   let found = false
   visit(document, {
@@ -81,26 +81,26 @@ export function introspects(document: DocumentNode): boolean {
   return found
 }
 
-/** What Yoga is given with a request. */
+/** Server context that Yoga gets with a request. */
 export interface WithPrepared {
-  /** The document of the request, where it has been prepared already. */
+  /** Document of the request, if the fast path has prepared it. */
   readonly prepared?: PreparedDocument | undefined
 }
 
-/** Has Yoga parse and validate by `documents`, and not again what was prepared before. */
+/** Makes Yoga parse and validate with `documents`, and use a document that is prepared already. */
 export function useDocuments(documents: Documents): Plugin<WithPrepared> {
-  const read = new WeakMap<DocumentNode, PreparedDocument>()
+  const preparedByDocument = new WeakMap<DocumentNode, PreparedDocument>()
   return {
     onParse: ({ context, params: { source }, setParseFn }) => {
       setParseFn(() => {
         const prepared = context.prepared ?? documents.prepare(String(source))
         if (!prepared.document) throw prepared.errors[0]
-        read.set(prepared.document, prepared)
+        preparedByDocument.set(prepared.document, prepared)
         return prepared.document
       })
     },
     onValidate: ({ params: { documentAST }, setResult }) => {
-      const errors = read.get(documentAST as DocumentNode)?.errors
+      const errors = preparedByDocument.get(documentAST as DocumentNode)?.errors
       if (errors) setResult([...errors])
     },
   }

@@ -7,11 +7,12 @@ const WELCOME = `# Porthor issues, caches and reuses delegated
 # tokens.
 #
 # 1. Paste a token into "Headers" below: first the
-#    bootstrap token; the server printed its place.
-# 2. Make a session with it, and put the session's
-#    token into "Headers" of the other tabs.
-# 3. Run them. Ask twice for an internal token: the
-#    second answer's source is CACHE.
+#    bootstrap token, from the file that the server
+#    names at start.
+# 2. Run this tab: it creates a session. Paste the
+#    session's token into "Headers" of the other tabs.
+# 3. Run the other tabs. Run "InternalToken" twice: the
+#    second response has the source CACHE.
 
 mutation FirstSession {
   createSessionToken(
@@ -29,8 +30,8 @@ mutation FirstSession {
 }
 `
 
-const INTERNAL_TOKEN = `# With a session's token in "Headers": a token for one
-# service, with some of its scopes.
+const INTERNAL_TOKEN = `# With a session's token in "Headers": delegates the
+# session to one service, with some of its scopes.
 mutation InternalToken {
   internalToken(
     service: "image-cutouts"
@@ -44,8 +45,9 @@ mutation InternalToken {
 }
 `
 
-const NOTEBOOK_TOKEN = `# With a session's token in "Headers": a token for the
-# user's notebook, with all its scopes.
+const NOTEBOOK_TOKEN = `# With a session's token in "Headers": delegates the
+# session to the user's notebook, with all its scopes
+# that may be delegated.
 mutation NotebookToken {
   notebookToken(minimumLifetime: 3600) {
     token
@@ -56,8 +58,8 @@ mutation NotebookToken {
 }
 `
 
-const VIEWER = `# Who the token in "Headers" belongs to, and what this
-# installation knows of scopes.
+const VIEWER = `# The token in "Headers", its user, and the scopes that
+# are known.
 query Viewer {
   viewer {
     token {
@@ -83,8 +85,8 @@ query Viewer {
 }
 `
 
-const TREE = `# With an admin's token in "Headers", or one's own with
-# user:token: a user's tokens as a tree.
+const TREE = `# With an admin's token in "Headers", or one of the same
+# user with user:token: a user's tokens as a tree.
 query TokenTree {
   tokens(username: "wren", type: SESSION, first: 10) {
     totalCount
@@ -115,8 +117,8 @@ fragment Facts on Token {
 }
 `
 
-const HISTORY = `# What happened to tokens: put a key into the filter, or a
-# user, an actor, an address or block, a time.
+const HISTORY = `# History events of tokens. The filter also takes a token
+# key, an actor, an address or CIDR block, and times.
 query History {
   tokenChanges(filter: { username: "wren", ipAddress: "127.0.0.0/8" }, first: 20) {
     nodes {
@@ -137,8 +139,8 @@ query History {
 }
 `
 
-const BULK = `# With an admin's token in "Headers": what would die.
-# Without dryRun, it does.
+const BULK = `# With an admin's token in "Headers": counts what would be
+# revoked. Without dryRun, revokes it.
 mutation BulkDryRun {
   revokeTokens(filter: { username: "wren", type: INTERNAL }, dryRun: true) {
     count
@@ -147,7 +149,7 @@ mutation BulkDryRun {
 }
 `
 
-/** GraphiQL with a tour of the API in tabs, and a place for the bearer token, which it does not keep. */
+/** GraphiQL with a tour of the API in tabs. It does not store the headers, where the bearer token is. */
 export const graphiqlOptions: GraphiQLOptions = {
   title: 'Porthor',
   defaultTabs: [WELCOME, INTERNAL_TOKEN, NOTEBOOK_TOKEN, VIEWER, TREE, HISTORY, BULK].map((query) => ({
@@ -159,10 +161,10 @@ export const graphiqlOptions: GraphiQLOptions = {
   shouldPersistHeaders: false,
 }
 
-// GraphiQL's tabs can be dragged, and keep a stale offset from when they were laid out, which takes effect
-// when one is pressed: it jumps away from under the mouse, and its first click is lost.
+// GraphiQL's tabs can be dragged, and keep an outdated offset from their layout. It takes effect on a press: the tab
+// moves away from the pointer, and the first click is lost.
 const STILL_TABS = '.graphiql-tab { transform: none !important; }'
 
-/** The page that the browser gets. It loads nothing from elsewhere. */
+/** Returns the HTML page. It loads nothing from other servers. */
 export const renderGraphiQLPage = (options?: GraphiQLOptions): string =>
   renderGraphiQL(options).replace('</style>', `${STILL_TABS}</style>`)

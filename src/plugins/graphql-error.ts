@@ -40,7 +40,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     return located(wrapper, wrapper.message, { ...extensions, code })
   }
   if (isNew(cause)) log.error({ requestId, err: cause }, 'unexpected error')
-  return located(wrapper, 'Something went wrong on our side. Quote the request id when you report it.', {
+  return located(wrapper, 'Internal error. Report it with its requestId, which is in the log too.', {
     code: UNEXPECTED,
     requestId,
     http: { status: 500 },
@@ -133,7 +133,7 @@ function logCause(error: PorthorError, requestId: string, log: Logger): void {
   if (error instanceof UnavailableError && isNew(error)) {
     const { store, cause } = error
     const kind = `${store} ${cause instanceof Error ? cause.message : ''}`
-    outagesOf(log).warn(kind, { requestId, store, err: cause }, 'a store did not answer')
+    outagesOf(log).warn(kind, { requestId, store, err: cause }, 'store unavailable')
   }
 }
 

@@ -2,7 +2,7 @@ import type { ExecutionResult } from 'graphql'
 import type { Logger } from 'pino'
 import type { Finisher } from './operation.ts'
 
-/** One line per operation: who asked for what, how it ended, and how long it took. Never a token. */
+/** Logs one line for each operation: caller, operation, outcome and duration. Never a token. */
 export const logOperation =
   (log: Logger): Finisher =>
   ({ name, context: { trace, ipAddress }, startedAt }, result) => {
@@ -22,6 +22,6 @@ export const logOperation =
     return result
   }
 
-/** `ok`, or the codes of what went wrong. */
+/** Returns `ok`, or the distinct codes of the errors. */
 const outcomeOf = ({ errors }: ExecutionResult): string =>
   errors ? [...new Set(errors.map(({ extensions }) => String(extensions.code)))].join(',') : 'ok'

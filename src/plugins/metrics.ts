@@ -4,25 +4,25 @@ import type { Finisher } from './operation.ts'
 /** Upper bounds of the duration histogram, in seconds: from a reuse to a slow creation. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]
 
-/** What `/metrics` tells, in Prometheus' format. No label takes a value from a client. */
+/** Metrics of `/metrics`, in the format of Prometheus. No label has a value from a client. */
 export class Metrics {
   readonly registry = new Registry()
 
   readonly #operations = new Counter({
     name: 'porthor_operations_total',
-    help: 'GraphQL operations, by outcome: ok, or the code of the first error',
+    help: 'Executed GraphQL operations, by outcome: ok, or the code of the first error',
     labelNames: ['outcome'],
     registers: [this.registry],
   })
   readonly #delegations = new Counter({
     name: 'porthor_delegated_tokens_total',
-    help: 'Delegated tokens handed out, by where they came from',
+    help: 'Delegated tokens that were returned, by source: cache, database or new',
     labelNames: ['source'],
     registers: [this.registry],
   })
   readonly #durations = new Histogram({
     name: 'porthor_operation_duration_seconds',
-    help: 'Time spent on executing GraphQL operations',
+    help: 'Execution time of GraphQL operations',
     buckets: DURATION_BUCKETS,
     registers: [this.registry],
   })

@@ -13,29 +13,29 @@ import { isResponseTooLarge, responseTooLarge } from './response-size.ts'
 
 /** An operation that is being executed. */
 export interface Operation {
-  /** As its author named it; `null` for an anonymous one. */
+  /** Name in the document; `null` for an anonymous operation. */
   readonly name: string | null
   readonly context: RequestContext
-  /** By `performance.now()`, in milliseconds. */
+  /** Time of `performance.now()`, in milliseconds. */
   readonly startedAt: number
 }
 
-/** The name of the operation that `operationName` picks from the document; `null` for an anonymous one. */
+/** Returns the name of the operation that `operationName` selects; `null` for an anonymous one. */
 export const operationNameOf = (
   document: DocumentNode,
   operationName: string | null | undefined,
 ): string | null => getOperationAST(document, operationName)?.name?.value ?? null
 
 /**
- * Variables of one request whose faults are told. Each fault quotes the whole of what it is in, and 50 of them,
- * as graphql-js would tell, of a body full of unknown fields take a second and make an answer of 10 MB.
+ * Errors in the variables of one request that are reported. Each quotes the whole value that it is in: the 50 of
+ * graphql-js, for a body full of unknown fields, take a second and make a response of 10 MB.
  */
 const MOST_VARIABLE_FAULTS = 3
 
 export interface ExecutorOptions {
-  /** Whether an error names what could have been meant. */
+  /** Whether an error suggests similar names. */
   readonly suggestions: boolean
-  /** Whether only who has a valid token may ask for the schema. */
+  /** Whether introspection requires a valid token. */
   readonly introspectionNeedsToken: boolean
 }
 
@@ -43,8 +43,8 @@ export interface ExecutorOptions {
 export type Execute = typeof execute
 
 /**
- * Executes by graphql-js. Where variables or the name of the operation do not fit, nothing is executed, which by
- * the specification of GraphQL over HTTP is a 400. Of a response that became too large nothing is left.
+ * Returns an executor that uses graphql-js. If variables or operation name are not valid, nothing is executed: status 400
+ * by the specification of GraphQL over HTTP. A response that becomes too large is replaced by an error.
  */
 export function createExecutor({ suggestions, introspectionNeedsToken }: ExecutorOptions): Execute {
   const run: Execute = (args) => {
@@ -80,17 +80,17 @@ function bounded(result: ExecutionResult, context: RequestContext): ExecutionRes
   return isResponseTooLarge(context) ? refused(responseTooLarge()) : result
 }
 
-/** What is done with every result before it goes out. Answers with the result that goes on to the next. */
+/** A step between execution and response. Returns the result for the next step. */
 export type Finisher = (operation: Operation, result: ExecutionResult) => ExecutionResult
 
-/** Applies finishers in their order. */
+/** Applies finishers in order. */
 export const finish = (
   finishers: readonly Finisher[],
   operation: Operation,
   result: ExecutionResult,
 ): ExecutionResult => finishers.reduce((previous, finisher) => finisher(operation, previous), result)
 
-/** Has what Yoga executes executed as by the fast path, and applies finishers to it. */
+/** Makes Yoga execute as the fast path does, and applies finishers to the results. */
 export const useFinishers = (
   executeOperation: Execute,
   finishers: readonly Finisher[],

@@ -1,15 +1,15 @@
 import { type DocumentNode, GraphQLError, Lexer, parse, Source, type Token, TokenKind } from 'graphql'
 
-/** Lexical tokens of a document; far above any that a person writes, far below one that takes long to read. */
+/** Lexical tokens of a document: far more than a person writes, far fewer than take long to parse. */
 const MAX_TOKENS = 1_000
 
-/** Comments of a document, each of which the parser keeps. */
+/** Comments of a document: the parser keeps each. */
 const MAX_COMMENTS = 1_000
 
-/** Characters of a name: of a field, an alias, an operation. A response repeats an alias in every row. */
+/** Characters of a name of a field, alias or operation. A response repeats an alias in every row. */
 export const MAX_NAME_LENGTH = 128
 
-/** A lexer that stops at the first name that is too long, before the parser quotes it. */
+/** Lexer that throws at the first name that is too long, before the parser quotes it in an error. */
 class BoundedLexer extends Lexer {
   override advance(): Token {
     const token = super.advance()
@@ -21,7 +21,7 @@ class BoundedLexer extends Lexer {
   }
 }
 
-/** @throws {GraphQLError} The text is not a GraphQL document, or one that is too long to be read. */
+/** @throws {GraphQLError} The text is not a GraphQL document, or exceeds a limit. */
 export function parseDocument(text: string): DocumentNode {
   const lexer = new BoundedLexer(new Source(text))
   return parse(lexer.source, { lexer, maxTokens: MAX_TOKENS, maxComments: MAX_COMMENTS })

@@ -6,13 +6,13 @@ import { PorthorError, UnauthenticatedError } from '../domain/errors.ts'
 import { parseToken, type TokenKey } from '../domain/token.ts'
 import { RateLimitedLog } from '../lib/rate-limited-log.ts'
 
-/** Lines of each kind: enough to see what is going on, too few to fill a disk. */
+/** Lines of each kind: enough to see what happens, too few to fill a disk. */
 const LINES_PER_MINUTE = 60
 
-/** Longest reason in a line, in characters. */
+/** Length of a reason in a line, in characters. */
 const MAX_REASON_LENGTH = 200
 
-/** What is logged of a request of which nothing is executed. */
+/** Facts of a request that was refused before anything was executed. */
 export interface Refusal {
   readonly ipAddress: string | null
   readonly status: number
@@ -20,7 +20,7 @@ export interface Refusal {
   readonly reason?: string
 }
 
-/** Logs what has no line of its own as an operation, at a bounded rate: anybody may cause it. */
+/** Logs refused requests and tokens, which have no line as an operation. The rate is limited: any client can cause them. */
 export class RefusalLog {
   readonly #requests: RateLimitedLog
   readonly #tokens: RateLimitedLog
@@ -30,12 +30,12 @@ export class RefusalLog {
     this.#tokens = new RateLimitedLog(log, LINES_PER_MINUTE)
   }
 
-  /** A request that was answered before anything was executed. */
+  /** Logs a request that was refused before anything was executed. */
   request({ reason, ...refusal }: Refusal): void {
     this.#requests.info({ ...refusal, reason: reason?.slice(0, MAX_REASON_LENGTH) }, 'refused request')
   }
 
-  /** Why a request was not authenticated, which its client is not told. */
+  /** Logs why a token was refused, which the response does not say. */
   token(error: unknown, bearer: string | undefined, ipAddress: string | null): void {
     if (!(error instanceof PorthorError) || error.code === 'UNAVAILABLE') return
     const reason = error instanceof UnauthenticatedError ? error.reason : error.code
@@ -43,7 +43,7 @@ export class RefusalLog {
   }
 }
 
-/** The public half of what may be a bearer string. */
+/** Returns the token key of a bearer string; `undefined` if it is malformed. */
 function findKey(bearer: string | undefined): TokenKey | undefined {
   try {
     return bearer === undefined ? undefined : parseToken(bearer).key
@@ -56,7 +56,7 @@ interface WithRequest {
   readonly req: IncomingMessage
 }
 
-/** Has Yoga log each request that it answers without an execution. */
+/** Logs each request to which Yoga responds without an execution. */
 export function useRefusalLog(
   log: RefusalLog,
   addressOf: (request: IncomingMessage) => string | undefined,

@@ -11,7 +11,7 @@ import {
 } from 'graphql'
 import { type Fragments, fragmentsOf, setOf } from './document-limits.ts'
 
-/** Names of the mutations that return a bearer string: those of a type with a field `token`. */
+/** Returns the names of the mutations that return a bearer string: their type has a field `token`. */
 export const tokenIssuingFields = (schema: GraphQLSchema): ReadonlySet<string> =>
   new Set(
     Object.values(schema.getMutationType()?.getFields() ?? {}).flatMap(({ name, type }) => {
@@ -21,8 +21,8 @@ export const tokenIssuingFields = (schema: GraphQLSchema): ReadonlySet<string> =
   )
 
 /**
- * What is wrong with a document of which an operation issues more than one token: when one of its fields fails, the
- * whole response is lost, and with it the bearer strings of the tokens that were issued before.
+ * Returns an error for a document with an operation that issues more than one token: if one of its fields failed, the
+ * response would lose the bearer strings of the tokens that were issued before.
  */
 export function findSecondToken(
   document: DocumentNode,
@@ -36,7 +36,7 @@ export function findSecondToken(
     collect(definition.selectionSet, fragments, issuing, names)
     if (names.size > 1) {
       return new GraphQLError(
-        'An operation may issue one token only: when one field fails, the tokens of the others are lost. Send one operation for each.',
+        'An operation may issue only one token: if one field failed, the tokens of the others would be lost. Send one operation for each token.',
         { nodes: definition, extensions: { code: 'BAD_USER_INPUT' } },
       )
     }
@@ -44,7 +44,7 @@ export function findSecondToken(
   return undefined
 }
 
-/** Adds the response names of the fields that issue a token: equal ones are executed as one. */
+/** Adds the response names of the fields that issue a token: fields of the same name are executed once. */
 function collect(
   { selections }: SelectionSetNode,
   fragments: Fragments,
@@ -63,7 +63,10 @@ function collect(
   }
 }
 
-/** By a literal condition. What depends on a variable counts as selected: a document is judged once for all requests. */
+/**
+ * Whether a literal condition excludes the selection. One that depends on a variable counts as selected: a document is
+ * checked once for all requests.
+ */
 const isNeverSelected = (directives: readonly DirectiveNode[] | undefined): boolean =>
   directives?.some(({ name, arguments: given }) => {
     const value = given?.find((argument) => argument.name.value === 'if')?.value

@@ -1,8 +1,8 @@
 import type { Plugin } from 'graphql-yoga'
 
 /**
- * The page of GraphiQL holds its scripts, styles and fonts in itself, and talks to this server only. Nobody may put it into
- * a frame: a token is typed into it.
+ * The page of GraphiQL contains its scripts, styles and fonts, and connects only to this server. No page may embed it in a
+ * frame: users type tokens into it.
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
@@ -11,7 +11,7 @@ const CONTENT_SECURITY_POLICY = [
   'img-src data:',
   'font-src data:',
   "connect-src 'self'",
-  // The editor starts its workers from texts of its own.
+  // The editor starts its workers from code in the page.
   'worker-src blob: data:',
   "base-uri 'none'",
   "form-action 'none'",
@@ -25,7 +25,7 @@ const HEADERS = {
   'Referrer-Policy': 'no-referrer',
 }
 
-/** Keeps other pages, and what would be written into this one, from the token that is typed into GraphiQL. */
+/** Protects the token that is typed into GraphiQL from other pages, and from scripts injected into this one. */
 export const useGraphiQLHeaders = (): Plugin => ({
   onResponse: ({ response: { headers } }) => {
     if (!headers.get('content-type')?.startsWith('text/html')) return

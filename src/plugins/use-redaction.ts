@@ -1,7 +1,7 @@
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
 import { fitMessage } from './graphql-error.ts'
 
-/** Redacts and cuts what is said of documents that are not executed: the words are those of graphql-js. */
+/** Redacts and cuts messages about documents that are not executed: graphql-js quotes them. */
 export const useRedaction = (): Plugin => ({
   onResultProcess: ({ result }) => {
     if (isAsyncIterable(result) || Array.isArray(result)) return

@@ -1,18 +1,18 @@
 import type { Plugin } from 'graphql-yoga'
 
-/** What is refused with a status alone, and what would be right. */
+/** What would be right, by the status of responses that Yoga leaves without a body. */
 const ADVICE: Readonly<Record<number, string>> = {
   400: 'variables and extensions in a URL must be JSON objects, percent-encoded.',
-  406: 'The answer is JSON: accept application/json or application/graphql-response+json.',
-  415: 'Send the request as JSON, in UTF-8 and not compressed, with the header Content-Type: application/json.',
+  406: 'The response is JSON: Accept must allow application/json or application/graphql-response+json.',
+  415: 'The body must be JSON in UTF-8, not compressed, with the header Content-Type: application/json.',
 }
 
-/** What `curl -d` says of any body: Yoga would take the JSON for a form, and miss the query. */
+/** Default type of `curl -d`: Yoga would parse the JSON as a form, and find no query. */
 const FORM_TYPE = /^application\/x-www-form-urlencoded\b/i
 
 const OTHER_CHARSET = /;\s*charset\s*=\s*(?!"?(utf-?8|us-ascii)"?\s*(;|$))/i
 
-/** What Yoga can answer with. */
+/** Types of response that Yoga has. */
 const ANSWER_TYPES = [
   'application/graphql-response+json',
   'application/json',
@@ -21,15 +21,15 @@ const ANSWER_TYPES = [
 ] as const
 
 /**
- * Refuses early what Yoga would refuse late, or not understand, and gives every refusal that would be empty a
- * body that says what would be right.
+ * Refuses requests that Yoga would refuse only after their execution, or misread, and gives refusals without a body one
+ * that states what would be right.
  */
 export const useSpokenRefusals = (): Plugin => ({
   onRequestParse: ({ request: { method, headers }, url, endResponse, fetchAPI }) => {
     const refuse = (status: number, facts: Record<string, string> = {}) =>
       endResponse(new fetchAPI.Response(null, { status, headers: facts }))
     const [type, encoding] = [headers.get('content-type') ?? '', headers.get('content-encoding')]
-    // Yoga looks only when the operation is done: a token would be made that nobody is given.
+    // Yoga checks this only after the operation: a token would be issued and not returned.
     if (!isAcceptable(headers.get('accept') || '*/*')) refuse(406, { accept: ANSWER_TYPES.join(', ') })
     else if (method === 'POST' && !isReadable(type, encoding)) refuse(415)
     else if (method === 'GET' && !areObjects(url.searchParams, ['variables', 'extensions'])) refuse(400)
@@ -53,8 +53,8 @@ export const useSpokenRefusals = (): Plugin => ({
 })
 
 /**
- * As Yoga's `getMediaTypesForRequestInOrder` and `isMatchingMediaType` read the header: by type alone, whatever the
- * weights, and in UTF-8 only.
+ * Matches as Yoga's `getMediaTypesForRequestInOrder` and `isMatchingMediaType` do: by type, without regard to weights, and
+ * in UTF-8 only.
  */
 function isAcceptable(accept: string): boolean {
   return accept
@@ -76,11 +76,11 @@ function matches(range: string, type: string): boolean {
   return (kind === '*' || kind === ownKind) && (subtype === '*' || subtype === ownSubtype)
 }
 
-/** Yoga reads every body as UTF-8 that is not compressed, whatever it says of itself. */
+/** Yoga reads every body as UTF-8 without compression, whatever its headers say. */
 const isReadable = (type: string, encoding: string | null): boolean =>
   !FORM_TYPE.test(type) && !OTHER_CHARSET.test(type) && (encoding ?? 'identity').toLowerCase() === 'identity'
 
-/** Whether each of the parameters is JSON of an object where it is there: to Yoga other text is a fault of its own. */
+/** Whether each of the parameters that is given is a JSON object: Yoga responds to other text with an internal error. */
 const areObjects = (parameters: URLSearchParams, names: readonly string[]): boolean =>
   names.every((name) => {
     try {

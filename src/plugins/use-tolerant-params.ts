@@ -8,9 +8,9 @@ const badRequest = (message: string): GraphQLError =>
   new GraphQLError(message, { extensions: { code: 'BAD_REQUEST', http: { status: 400 } } })
 
 /**
- * Takes what clients send beyond the specification: members of a body that are not for us, such as the `id` of Relay's
- * network layer, and an empty name of an operation. One that asks for a persisted query hears that there are none in
- * the words that make Apollo's and others send the whole query from then on.
+ * Accepts what clients send beyond the specification: other members of the body, such as the `id` of Relay's network
+ * layer, and an empty operation name. The response to a persisted query has the message on which Apollo's client and
+ * others send whole queries from then on.
  */
 export const useTolerantParams = (): Plugin => ({
   onParams: ({ params, setParams }) => {
@@ -21,12 +21,12 @@ export const useTolerantParams = (): Plugin => ({
         extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED', http: { status: 200 } },
       })
     }
-    // Yoga would take a misspelt member for one that is not for us, and say so with status 200.
-    if (typeof query !== 'string') throw badRequest('query is required, as a string: the GraphQL operation.')
+    // Yoga would ignore a misspelt member, and respond with status 200.
+    if (typeof query !== 'string') throw badRequest('query must be a string: the GraphQL operation.')
     if (operationName != null && typeof operationName !== 'string') {
       throw badRequest('operationName must be a string, or be left out.')
     }
-    // What else is of another type than it must be, Yoga refuses.
+    // Yoga refuses other members of a wrong type.
     setParams({ query, variables, operationName: operationName || undefined, extensions } as GraphQLParams)
   },
 })

@@ -108,7 +108,7 @@ describe.each(WAYS)('a document, sent to /graphql%s', (search) => {
   ])('that defines %s besides its operation is refused', async (_what, definition) => {
     const { errors } = await ask(`${definition} query { __typename }`)
     expect(errors?.map(({ message }) => message)).toEqual([
-      'A document may hold operations and fragments only.',
+      'A document may contain only operations and fragments.',
     ])
   })
 
@@ -123,7 +123,7 @@ describe.each(WAYS)('a document, sent to /graphql%s', (search) => {
     const { errors } = await ask(query)
     expect(errors).toMatchObject([
       {
-        message: expect.stringMatching(/^Fragment "\w" holds itself\.$/),
+        message: expect.stringMatching(/^Fragment "\w" contains itself\.$/),
         extensions: { code: 'GRAPHQL_VALIDATION_FAILED' },
       },
     ])

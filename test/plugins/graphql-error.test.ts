@@ -34,7 +34,7 @@ describe.each(['redis', 'postgres'] as const)('an unexpected error over %s', (st
         data: null,
         errors: [
           {
-            message: 'Something went wrong on our side. Quote the request id when you report it.',
+            message: 'Internal error. Report it with its requestId, which is in the log too.',
             extensions: { code: 'INTERNAL_SERVER_ERROR', requestId: expect.stringMatching(/^[\da-f-]{36}$/) },
           },
         ],
