@@ -31,33 +31,33 @@ type Fragments = Readonly<Record<string, FragmentDefinitionNode>>
 type Path = GraphQLResolveInfo['path']
 type Variables = Readonly<Record<string, unknown>>
 
-/** A field of a selection, under the name that its value has in the answer. */
+/** A field of a selection, with its response name. */
 interface Selected {
   readonly name: string
   readonly node: FieldNode
   readonly field: Field
 }
 
-/** A value of the answer. */
+/** A field whose value is a leaf of the response. */
 interface Leaf extends Selected {
   readonly info: GraphQLResolveInfo
   readonly resolve: Field['resolve'] & {}
-  /** From what the resolver gives to what the client gets. Throws on what the type does not allow. */
+  /** Serializes the resolved value. Throws for values that the type does not allow. */
   readonly complete: (value: unknown) => unknown
 }
 
-/** Executes an operation that was made ready. */
+/** Executes a prepared operation. */
 export type FlatOperation<Context> = (context: Context) => Promise<ExecutionResult>
 
 /**
- * Makes an operation ready that asks for one object of plain values, as every delegation does. Most of what
- * graphql-js does for such a request comes out the same each time: what is selected, what the variables
- * mean. That is done here, once; to resolve and to serialize is left for each request.
+ * Prepares an operation that selects one object of leaf values, as every delegation does. Most of the work of graphql-js
+ * for such a request has the same result each time: the selected fields and the variables. It is done here once; only
+ * resolving and serializing remain for each request.
  *
- * The result is that of `execute` in graphql-js, but that the path of an error in a list does not tell the item.
+ * The result equals that of `execute` in graphql-js, except that the path of an error in a list has no index.
  *
- * @param document Has been validated against the schema.
- * @returns `undefined` for any other operation, and where the variables do not fit: both are for `execute`.
+ * @param document Validated against the schema.
+ * @returns `undefined` for other operations and for variables that are not valid: both need `execute`.
  * @see https://spec.graphql.org/October2021/#sec-Execution
  */
 export function flatten<Context>(
@@ -78,7 +78,7 @@ export function flatten<Context>(
   if (!isObjectType(objectType) || objectType.isTypeOf || others.length > 0) return undefined
   const selected = root?.node.selectionSet && select(root.node.selectionSet, objectType, fragments)
   if (!selected) return undefined
-  // One fault is enough to leave it to others; each quotes the whole of what it is in, however long that is.
+  // No error is collected: each quotes the whole value that it is in, and `execute` reports it.
   const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variables, {
     maxErrors: 0,
     hideSuggestions: true,
@@ -98,11 +98,11 @@ export function flatten<Context>(
   const leaves: Leaf[] = []
   for (const leaf of selected) {
     const complete = completer(leaf.field.type, `${objectType.name}.${leaf.field.name}`)
-    // Arguments of a leaf, which none has here, would have to be coerced.
+    // Arguments of a leaf would need coercion; no leaf of the delegations has any.
     if (!complete || leaf.field.args.length > 0) return undefined
     leaves.push({ ...leaf, complete, resolve: resolverOf(leaf), info: infoOf(leaf, objectType, info.path) })
   }
-  // The response is not counted while it is made, and so no long list may be in it again and again.
+  // The size of the response is not counted here, so no list may be selected more than once.
   const lists = leaves.flatMap(({ field }) => (isListType(getNullableType(field.type)) ? [field] : []))
   if (new Set(lists).size < lists.length) return undefined
   try {
@@ -112,10 +112,10 @@ export function flatten<Context>(
   }
 }
 
-/** The response of one object is too small to be counted. */
+/** A response with one object is too small to be counted. */
 const resolverOf = ({ field }: Selected) => withoutCounting(field.resolve ?? defaultFieldResolver)
 
-/** The fields of a selection, fragments included; `undefined` if some depend on more than the type. */
+/** Returns the fields of a selection, fragments included; `undefined` if a directive or another type decides on some. */
 function select(
   { selections }: SelectionSetNode,
   type: GraphQLObjectType,
@@ -148,7 +148,7 @@ function expand(
   return fragment && condition === type.name ? select(fragment.selectionSet, type, fragments) : undefined
 }
 
-/** Completes values of a leaf type, or lists of them where no item may be null; `undefined` for other types. */
+/** Returns a serializer for a leaf type, or for a list of non-null leaves; `undefined` for other types. */
 function completer(type: GraphQLOutputType, field: string): ((value: unknown) => unknown) | undefined {
   if (isNonNullType(type)) {
     const complete = completer(type.ofType, field)
@@ -194,7 +194,7 @@ function executor<Context>(
       return failed(locatedError(error, [root.node], [root.name]))
     }
     if (source == null) return { data: { [root.name]: null } }
-    // Any name may be an alias, `__proto__` too.
+    // Any name may be an alias, including `__proto__`.
     const object: Record<string, unknown> = Object.create(null)
     const errors: GraphQLError[] = []
     for (const leaf of leaves) {

@@ -26,7 +26,7 @@ import { REFUSED_BODIES, toRefusal } from './refusals.ts'
 import type { RequestContext, RequestTrace } from './schema/context.ts'
 import { schema } from './schema/index.ts'
 
-/** Where the API is. */
+/** Path of the API. */
 export const ENDPOINT = '/graphql'
 
 interface NodeRequest extends WithPrepared {
@@ -42,7 +42,7 @@ type AddressOf = (request: IncomingMessage) => string | undefined
 
 type OpenContext = (request: IncomingMessage) => RequestContext
 
-/** Answers requests to the API: plain ones by the fast path, all others by Yoga. */
+/** Returns the handler of requests to the API: common ones take the fast path, all others go to Yoga. */
 export function createGraphQLHandler(
   process: ProcessContext,
   metrics: Metrics,
@@ -69,13 +69,13 @@ export function createGraphQLHandler(
   const prepare = (query: string) => documents.prepare(query)
   const plainPost = new PlainPost({ schema, prepare, execute, finishers })
 
-  const answer = async (
+  const respond = async (
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<PlainAnswer | undefined> => {
     const context = openContext(request)
     if (process.services.guard.isOverLimit(context.ipAddress) && request.headers.authorization) {
-      // Before anything is spent on what most likely is one more of many tokens that are not valid.
+      // Refuses before the body is read: the token is most likely one more that is not valid.
       await context.actor()
     }
     const body = await bodies.read(request)
@@ -96,9 +96,9 @@ export function createGraphQLHandler(
   }
 
   return (request, response) => {
-    answer(request, response)
+    respond(request, response)
       .catch((error: unknown) => {
-        // Outside of any operation: a token that is not valid, one of many, or a fault of ours.
+        // Not an error of an operation: an address over its limit of failed authentications, or a bug.
         const errors = [toGraphQLError(error, randomUUID(), process.log)]
         return toRefusal(errors)
       })
@@ -114,13 +114,13 @@ function openYoga({ config, log }: ProcessContext, openContext: OpenContext, plu
     logging: false,
     cors: false,
     multipart: false,
-    // It is without a bound on what it keeps; documents worth keeping are kept by the fast path.
+    // This cache has no bound; the fast path keeps the documents that are worth it.
     parserAndValidationCache: false,
     maxRequestBodySize: false,
     graphiql: config.graphiql && graphiqlOptions,
     renderGraphiQL: renderGraphiQLPage,
     context: ({ req }) => openContext(req),
-    // Outside of an execution there is no request context to take an id from.
+    // Outside of an execution there is no request context with an id.
     maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
     plugins,
   })
@@ -154,14 +154,14 @@ function contextOpener(
 }
 
 /**
- * Has Yoga answer a request whose body has been read. Not by Yoga's own listener for Node: that makes a URL of
- * the `Host` header, and tells a client whose header is none all about where it failed.
+ * Returns Yoga's response to a request whose body has been read. Yoga's own listener for Node is not used: it parses the
+ * `Host` header as part of a URL, and where that fails, the response shows the stack.
  */
 async function answerByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Promise<PlainAnswer> {
   const { req: request } = given
   const { url = ENDPOINT, method = 'GET' } = request
   const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const)
-  const answer = await yoga.fetch(
+  const response = await yoga.fetch(
     `http://localhost${url}`,
     {
       method,
@@ -170,8 +170,8 @@ async function answerByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Promi
     },
     given,
   )
-  const text = await answer.text()
-  const type = answer.headers.get('content-type') ?? ''
+  const text = await response.text()
+  const type = response.headers.get('content-type') ?? ''
   if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES && type.includes('json')) return tooLargeAnswer(type)
-  return { status: answer.status, headers: Object.fromEntries(answer.headers), body: text }
+  return { status: response.status, headers: Object.fromEntries(response.headers), body: text }
 }

@@ -14,21 +14,21 @@ import { MAX_RESPONSE_BYTES, responseTooLarge } from './plugins/response-size.ts
 import type { RequestContext } from './schema/context.ts'
 
 /**
- * A fast path for what clients send all day: a POST of JSON that holds one valid operation. Whatever else
- * arrives is left to Yoga, so that GraphQL over HTTP has one full implementation here and not two.
+ * Fast path for most requests: a POST of JSON with one valid operation. All other requests go to Yoga, so that there is
+ * only one full implementation of GraphQL over HTTP.
  *
  * @see https://graphql.github.io/graphql-over-http/draft/
  */
 
 export interface PlainPostDeps {
   readonly schema: GraphQLSchema
-  /** Parses and validates, as for Yoga. */
+  /** Parses and validates a query, as for Yoga. */
   readonly prepare: (query: string) => PreparedDocument
   readonly execute: Execute
   readonly finishers: readonly Finisher[]
 }
 
-/** An answer, ready to be written. */
+/** A response that is ready to be written. */
 export interface PlainAnswer {
   readonly status: number
   readonly headers: Record<string, string>
@@ -36,19 +36,19 @@ export interface PlainAnswer {
 }
 
 /**
- * Queries whose documents are kept after parsing and validating, in characters, in all and each: a document
- * takes up to two hundred times the memory of its query, and anybody may send one.
+ * Size of the cache of validated documents, and of one document in it, in characters of their queries. A document takes up
+ * to two hundred times the memory of its query, and any client can send one.
  */
 const MOST_QUERY_CHARS = 250_000
 const LONGEST_KEPT_QUERY = 10_000
 
-/** Requests that are kept ready to be executed again, in characters of their bodies, in all and each. */
+/** Size of the cache of prepared operations, and of one in it, in characters of their request bodies. */
 const MOST_BODY_CHARS = 250_000
 const LONGEST_KEPT_BODY = 2_000
 
 const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
-/** What a client that takes JSON sends; anything more refined is weighed by Yoga. */
+/** Content type of the response, by the usual values of `Accept`; Yoga negotiates all others. */
 const ACCEPTED_TYPES: ReadonlyMap<string, string> = new Map([
   ['*/*', 'application/json; charset=utf-8'],
   ['application/json', 'application/json; charset=utf-8'],
@@ -56,7 +56,7 @@ const ACCEPTED_TYPES: ReadonlyMap<string, string> = new Map([
   ['application/graphql-response+json, application/json', 'application/graphql-response+json; charset=utf-8'],
 ])
 
-/** The media type of the answer, where the request is a plain one as far as its head tells. */
+/** Returns the content type of the response, if the head of the request allows the fast path. */
 export function plainAnswerType({ method, url, headers }: IncomingMessage): string | undefined {
   const isPlain =
     method === 'POST' &&
@@ -66,24 +66,24 @@ export function plainAnswerType({ method, url, headers }: IncomingMessage): stri
   return isPlain ? ACCEPTED_TYPES.get(headers.accept ?? '*/*') : undefined
 }
 
-/** A request that is left to Yoga, and its document, where that was prepared. Nothing was executed. */
+/** A request that goes to Yoga, with its document if it is prepared. Nothing was executed. */
 export interface Left extends WithPrepared {
   readonly execute?: undefined
 }
 
 const UNREAD: Left = {}
 
-/** A request as it can be executed. */
+/** A request that is ready to be executed. */
 interface Ready {
-  /** Where it may turn out that variables do not fit. */
+  /** Set where execution may find that the variables are not valid. */
   readonly prepared?: PreparedDocument
   readonly name: string | null
   readonly execute: FlatOperation<RequestContext>
-  /** Whether it is worth keeping, to be executed again. */
+  /** Whether it may be cached, to be executed again. */
   readonly isFlat: boolean
 }
 
-/** Executes plain operations. */
+/** Executes the requests that take the fast path. */
 export class PlainPost {
   readonly #deps: PlainPostDeps
   readonly #documents = new LRUCache<string, PreparedDocument>({
@@ -91,7 +91,7 @@ export class PlainPost {
     maxEntrySize: LONGEST_KEPT_QUERY,
     sizeCalculation: (_document, query) => query.length,
   })
-  /** By their bodies: what asks for a token asks for the same one all day. */
+  /** By request body: a client sends the same request again and again. */
   readonly #flatOperations = new LRUCache<string, Ready>({
     maxSize: MOST_BODY_CHARS,
     maxEntrySize: LONGEST_KEPT_BODY,
@@ -102,7 +102,7 @@ export class PlainPost {
     this.#deps = deps
   }
 
-  /** The answer to `body`, unless it is for Yoga to say what is wrong with it. */
+  /** Returns the response to `body`, or what Yoga needs to respond where the request is not valid. */
   async answer(body: Buffer, context: RequestContext, type: string): Promise<PlainAnswer | Left> {
     const text = body.toString('utf8')
     const known = this.#flatOperations.get(text)
@@ -110,9 +110,9 @@ export class PlainPost {
     if (!ready.execute) return ready
     const startedAt = performance.now()
     const result = await ready.execute(context)
-    // Without data nothing was executed: the variables or the name did not fit.
+    // Without data nothing was executed: the variables or the operation name are not valid.
     if (result.data === undefined) return ready.prepared ? { prepared: ready.prepared } : UNREAD
-    // Not before it went well: whoever has no token shall not push out what others ask all day.
+    // Cached only after a success: clients without a valid token must not evict the requests of others.
     if (!known && ready.isFlat && !result.errors) this.#flatOperations.set(text, ready)
     return toAnswer(finish(this.#deps.finishers, { name: ready.name, context, startedAt }, result), type)
   }
@@ -125,7 +125,7 @@ export class PlainPost {
     if (!document || errors.length > 0) return { prepared }
     const { schema, execute } = this.#deps
     const { variables } = params
-    // Empty is how some clients say that there is none.
+    // Some clients send an empty name for an anonymous operation.
     const operationName = params.operationName || null
     const operation = getOperationAST(document, operationName)
     if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return { prepared }
@@ -168,7 +168,7 @@ function parseParams(body: string): PlainParams | undefined {
 }
 
 function isPlainParams(params: unknown): params is PlainParams {
-  // Other members are for others: some clients and proxies send an id.
+  // Other members are ignored: some clients and proxies send an id.
   if (!isRecord(params)) return false
   const { query, variables, operationName, extensions } = params
   return (
@@ -187,7 +187,7 @@ interface HttpExtension {
   readonly headers: Record<string, string>
 }
 
-/** As Yoga does: the gravest status of all errors, the headers of each, and neither in the body. */
+/** Builds a response as Yoga does: the highest status of all errors, the headers of each, and neither in the body. */
 export function toAnswer({ data, errors }: ExecutionResult, type: string): PlainAnswer {
   const body = JSON.stringify(errors ? { errors: errors.map(withoutHttp), data } : { data })
   const length = Buffer.byteLength(body)
@@ -200,7 +200,7 @@ export function toAnswer({ data, errors }: ExecutionResult, type: string): Plain
   }
 }
 
-/** What becomes of a response that only its JSON showed to be too large. */
+/** Returns the response that replaces one whose JSON is too large. */
 export function tooLargeAnswer(type: string): PlainAnswer {
   const { code, message, facts } = responseTooLarge()
   const error = new GraphQLError(message, { extensions: { ...facts, code } })
@@ -219,8 +219,8 @@ function withoutHttp(error: GraphQLError): object {
 }
 
 /**
- * Writes an answer, once all requests that arrived together were looked at: a client or proxy of many
- * connections is then woken for all of its answers at once, and not for each.
+ * Writes a response after all requests that arrived together have been handled: a client or proxy with many connections
+ * then wakes once for all of its responses.
  */
 export function writeAnswer(response: ServerResponse, { status, headers, body }: PlainAnswer): void {
   setImmediate(() => response.writeHead(status, headers).end(body))

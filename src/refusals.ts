@@ -12,19 +12,19 @@ export const toRefusal = (errors: readonly GraphQLError[]): PlainAnswer => toAns
 export const refuse = (code: string, message: string, http: object, extensions: object = {}): PlainAnswer =>
   toRefusal([new GraphQLError(message, { extensions: { code, ...extensions, http } })])
 
-/** To a request whose head is at fault. */
+/** Returns the response to a request whose head is not valid. */
 export const toBadRequest = (message: string): PlainAnswer => refuse('BAD_REQUEST', message, { status: 400 })
 
-/** To a request whose body was not read. */
+/** Responses to requests whose bodies were not read. */
 export const REFUSED_BODIES: Readonly<Record<Exclude<NoBody, 'aborted'>, PlainAnswer>> = {
   'too large': refuse(
     'REQUEST_ENTITY_TOO_LARGE',
-    'The request body is too large, or came in too many pieces: send at most 256 KiB, in at most 4,000 chunks.',
+    'The request body is too large, or has too many chunks: send at most 256 KiB, in at most 4,000 chunks.',
     { status: 413 },
   ),
   'no room': refuse(
     'UNAVAILABLE',
-    'Too many request bodies are being received. Nothing was decided: please try again.',
+    'Too many request bodies are arriving. Nothing was executed: please try again.',
     { status: 503, headers: { 'Retry-After': '1' } },
     { retryable: true },
   ),

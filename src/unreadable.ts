@@ -4,16 +4,16 @@ import { type PlainAnswer, writeAnswer } from './plain-post.ts'
 import { refuse } from './refusals.ts'
 
 /**
- * Responses to what Node refuses by itself, with a bare status or by closing the connection. Each states what would be
- * right.
+ * Responses to requests that Node itself would refuse, with a status only or by closing the connection. Each states what
+ * would be right.
  */
 
-/** How long a client may take to read such a response while it still sends, in milliseconds. */
+/** Time that a client which is still sending has to read such a response, in milliseconds. */
 const LINGER_MS = 1_000
 
 const BAD_HTTP = refuse('BAD_REQUEST', 'The request is not valid HTTP/1.1 (RFC 9112).', { status: 400 })
 
-/** By the codes of Node's errors. */
+/** Responses by the codes of Node's errors. */
 const UNREADABLE: ReadonlyMap<string | undefined, PlainAnswer> = new Map([
   [
     'HPE_HEADER_OVERFLOW',
@@ -54,18 +54,18 @@ const NO_TUNNEL = refuse('BAD_REQUEST', 'CONNECT is not supported: send a POST t
   headers: { Allow: 'GET, POST' },
 })
 
-/** Has `server` respond to what cannot be read, expects too much, or asks for a tunnel. */
+/** Makes `server` respond to requests that are not valid HTTP, have another `Expect`, or use CONNECT. */
 export function answerUnreadable(server: Server): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET') socket.destroy()
-    // A response is always written in one piece, so that this one comes behind it and not into it.
+    // Responses are written in one piece, so this one comes after an earlier one, never inside it.
     else writeLast(socket, UNREADABLE.get(error.code) ?? BAD_HTTP)
   })
   server.on('checkExpectation', (_request, response) => writeAnswer(response, UNKNOWN_EXPECTATION))
   server.on('connect', (_request, socket) => writeLast(socket, NO_TUNNEL))
 }
 
-/** Writes a response by which the connection ends. What still arrives is dropped, for a reset could overtake it. */
+/** Writes a response and closes the connection. Further data are discarded: a reset could overtake the response. */
 function writeLast(socket: Duplex, { status, headers, body }: PlainAnswer): void {
   if (!socket.writable) return
   const fields = { ...headers, 'Content-Length': Buffer.byteLength(body), Connection: 'close' }

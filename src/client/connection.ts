@@ -1,22 +1,22 @@
 import { type AnswerError, PorthorClientError } from './error.ts'
 
-/** A bearer string, or what gives the one to use now; asked before every request. */
+/** A bearer string, or a function that returns the current one; it is called before every request. */
 export type TokenSource = string | (() => string | Promise<string>)
 
 export interface ConnectionOptions {
-  /** Where the API is, such as `https://porthor.example.org/graphql`. */
+  /** URL of the API, such as `https://porthor.example.org/graphql`. */
   readonly url: string | URL
   readonly token: TokenSource
-  /** In place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined
-  /** Sent along with every request. */
+  /** Additional headers of every request. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** How long a request may take as a whole, in milliseconds. Default: 30,000. */
+  /** Timeout of a whole request, in milliseconds. Default: 30,000. */
   readonly timeoutMs?: number | undefined
 }
 
 /**
- * Sends an operation that asks for one field, and answers with that field.
+ * Sends an operation that selects one field, and returns the value of that field.
  *
  * @throws {PorthorClientError}
  */
@@ -24,17 +24,17 @@ export type Send = (field: string, document: string, variables?: object) => Prom
 
 const DEFAULT_TIMEOUT_MS = 30_000
 
-/** Longest delay of a timer: a longer one would end at once. */
+/** Longest delay of a timer in Node: a longer one would fire at once. */
 const MOST_TIMEOUT_MS = 2 ** 31 - 1
 
-// Another text is not sent: no server would take it, and where HTTP cannot carry it `fetch` quotes it in its error.
+// Other texts are not sent: no server accepts them, and `fetch` quotes those that HTTP cannot carry in its error.
 const TOKEN = /^gt-[\w-]{22}\.[\w-]{22}$/
 
-/** @throws {TypeError} for options that no request can be made with; never with a secret in it. */
+/** @throws {TypeError} for options that are not valid; its message never contains a secret. */
 export function openConnection(options: ConnectionOptions): Send {
   const { token, fetch = globalThis.fetch, timeoutMs = DEFAULT_TIMEOUT_MS } = options
   const endpoint = parseEndpoint(options.url)
-  const place = endpoint.origin + endpoint.pathname
+  const address = endpoint.origin + endpoint.pathname
   const headers = parseHeaders(options.headers)
   if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > MOST_TIMEOUT_MS) {
     throw new TypeError(`timeoutMs must be a whole number from 1 to ${MOST_TIMEOUT_MS}`)
@@ -50,15 +50,15 @@ export function openConnection(options: ConnectionOptions): Send {
       signal: AbortSignal.timeout(timeoutMs),
     } as const
     const { status, text } = await exchange(fetch, endpoint, request).catch((error: unknown) => {
-      throw new PorthorClientError(`${place} gave no answer: ${reasonOf(error, timeoutMs)}`, {
+      throw new PorthorClientError(`no response from ${address}: ${reasonOf(error, timeoutMs)}`, {
         code: 'NETWORK_ERROR',
         retryable: true,
       })
     })
     const { data, errors } = parseAnswer(text)
     if (data && field in data && !errors) return data[field]
-    // Whatever it is that answered, it might have put our own header into its errors.
-    throw failureOf(place, status, parseAnswer(text.replaceAll(bearer, '[token]')).errors)
+    // Another server may quote the Authorization header in its errors.
+    throw failureOf(address, status, parseAnswer(text.replaceAll(bearer, '[token]')).errors)
   }
 }
 
@@ -67,7 +67,8 @@ function parseEndpoint(url: string | URL): URL {
   if (!endpoint || !['http:', 'https:'].includes(endpoint.protocol)) {
     throw new TypeError('url must begin with https:// or http://')
   }
-  if (endpoint.username || endpoint.password) throw new TypeError('url must not hold a username or password')
+  if (endpoint.username || endpoint.password)
+    throw new TypeError('url must not contain a username or password')
   return endpoint
 }
 
@@ -75,7 +76,7 @@ function parseHeaders(headers: Readonly<Record<string, string>> = {}): Headers {
   try {
     return new Headers(headers)
   } catch {
-    throw new TypeError('headers holds a name or a value that HTTP cannot carry')
+    throw new TypeError('headers must have only names and values that are valid in HTTP')
   }
 }
 
@@ -90,7 +91,7 @@ function withOurs(headers: Headers, bearer: string): Headers {
 async function readToken(source: TokenSource): Promise<string> {
   const token = typeof source === 'function' ? await source() : source
   if (TOKEN.test(token)) return token
-  throw new PorthorClientError('The token is malformed: it should be gt-<key>.<secret>.', {
+  throw new PorthorClientError('The token is malformed: it must be gt-<key>.<secret>.', {
     code: 'UNAUTHENTICATED',
   })
 }
@@ -104,10 +105,10 @@ async function exchange(
   return { status: response.status, text: await response.text() }
 }
 
-/** Only a name or code, such as `ECONNREFUSED`: the message of a foreign `fetch` could quote the request. */
+/** Returns only a name or code, such as `ECONNREFUSED`: the message of another `fetch` could quote the request. */
 function reasonOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return 'unknown reason'
-  if (error.name === 'TimeoutError') return `not within ${timeoutMs} ms`
+  if (error.name === 'TimeoutError') return `timed out after ${timeoutMs} ms`
   const { code = error.name } = (error.cause ?? error) as { code?: unknown }
   return String(code)
 }
@@ -117,7 +118,7 @@ interface Answer {
   readonly errors?: readonly AnswerError[] | undefined
 }
 
-/** What is not there, or not as GraphQL has it, is left out. */
+/** Leaves out members that are missing or not those of a GraphQL response. */
 function parseAnswer(text: string): Answer {
   try {
     const { data, errors } = JSON.parse(text) as Record<string, unknown>
@@ -136,15 +137,15 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 const isAnswerError = (value: unknown): value is AnswerError =>
   isRecord(value) && typeof value.message === 'string'
 
-function failureOf(place: string, status: number, errors: readonly AnswerError[] = []): PorthorClientError {
+function failureOf(address: string, status: number, errors: readonly AnswerError[] = []): PorthorClientError {
   const { message: reason, extensions } = errors[0] ?? {}
   if (reason !== undefined && typeof extensions?.code === 'string') {
     const retryable = extensions.retryable === true
     return new PorthorClientError(reason, { code: extensions.code, status, retryable, errors })
   }
-  // Every error of Porthor has a code. This is a proxy's answer, or that of another server.
-  const message = `${place} answered with HTTP status ${status}, and not as Porthor does`
-  return new PorthorClientError(isElsewhere(status) ? `${message}: its API is at /graphql` : message, {
+  // Every error of Porthor has a code: this response is from a proxy or another server.
+  const message = `the response from ${address} is not from Porthor: HTTP status ${status}`
+  return new PorthorClientError(isOtherPath(status) ? `${message}; the API is at /graphql` : message, {
     code: 'NETWORK_ERROR',
     status,
     retryable: status >= 500 || status === 429,
@@ -152,5 +153,5 @@ function failureOf(place: string, status: number, errors: readonly AnswerError[]
   })
 }
 
-/** Whether somebody says that it is not to be had here, as Porthor does of its root and of all that it has not got. */
-const isElsewhere = (status: number): boolean => (status >= 300 && status < 400) || status === 404
+/** Whether the status is a redirect or 404, as from Porthor for all paths but that of the API. */
+const isOtherPath = (status: number): boolean => (status >= 300 && status < 400) || status === 404

@@ -1,16 +1,17 @@
 import type { ErrorCode } from '../domain/errors.ts'
 
-/** `NETWORK_ERROR`: no answer came, or one that is not Porthor's. A later server may have codes of its own. */
+/** `NETWORK_ERROR`: there was no response, or it was not from Porthor. A later server may have other codes. */
 export type PorthorClientErrorCode =
   | ErrorCode
   | 'INTERNAL_SERVER_ERROR'
   | 'NETWORK_ERROR'
   | (string & Record<never, never>)
 
-/** One of the `errors` of a GraphQL answer. */
+/** An item of `errors` in a GraphQL response. */
 export interface AnswerError {
   readonly message: string
   readonly path?: readonly (string | number)[]
+  /** The code, and values such as `missingScopes`, `minimum` and `maximum`: see docs/reference/errors.md. */
   readonly extensions?: Readonly<Record<string, unknown>>
 }
 
@@ -21,15 +22,15 @@ export interface PorthorClientErrorFacts {
   readonly errors?: readonly AnswerError[]
 }
 
-/** A request that failed. Holds no token and, unless the server repeats one, no header of the request. */
+/** A request that failed. Contains no token and, unless the server repeats it, no header of the request. */
 export class PorthorClientError extends Error {
   override readonly name = 'PorthorClientError'
   readonly code: PorthorClientErrorCode
-  /** HTTP status of the answer; `undefined` when none came. */
+  /** HTTP status of the response; `undefined` if there was none. */
   readonly status: number | undefined
-  /** The same request may succeed later. One that got no answer may have been carried out all the same. */
+  /** Whether the same request may succeed later. A request without a response may have been executed. */
   readonly retryable: boolean
-  /** What Porthor said; empty when it said nothing. */
+  /** Errors of the response; empty if it has none. */
   readonly errors: readonly AnswerError[]
 
   constructor(message: string, facts: PorthorClientErrorFacts) {

@@ -23,19 +23,19 @@ export type {
   UserInfoInput,
 } from './generated/operations.ts'
 
-/** Every method rejects with a `PorthorClientError`, or with what the function that gives the token throws. */
+/** Every method rejects with a `PorthorClientError`, or with an error of the function that returns the token. */
 export interface PorthorClient extends Operations {
-  /** A client that acts with another token, and is else the same. */
+  /** Returns a client with another token and otherwise the same options. */
   withToken(token: TokenSource): PorthorClient
 }
 
 /**
- * A typed client of Porthor's API, with one method for each operation.
+ * Returns a typed client of Porthor's API, with one method for each operation.
  *
- * @throws {TypeError} for options that no request can be made with.
+ * @throws {TypeError} for options that are not valid.
  * @example
  * const porthor = createPorthorClient({ url: 'https://porthor.example.org/graphql', token })
- * const { token: lent } = await porthor.internalToken({ service: 'image-cutouts', scopes: ['read:all'] })
+ * const { token: delegated } = await porthor.internalToken({ service: 'image-cutouts', scopes: ['read:all'] })
  */
 export function createPorthorClient(options: ConnectionOptions): PorthorClient {
   const send = openConnection(options)

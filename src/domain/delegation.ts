@@ -81,7 +81,7 @@ export function requireMinimumLifetime(
   )
 }
 
-/** @throws {PorthorError} `INSUFFICIENT_LIFETIME`, when the parent expires too soon for a child of the lifetime asked for. */
+/** @throws {PorthorError} `INSUFFICIENT_LIFETIME`, when the parent expires too soon for a child of the requested lifetime. */
 export function requireParentLifetime(
   parent: TokenData,
   minimumSeconds: number | undefined,
@@ -171,7 +171,7 @@ export function requireRoom(children: number, { maxChildren }: DelegationLimits)
   if (children < maxChildren) return
   throw new PorthorError(
     'TOO_MANY_TOKENS',
-    `A token may have at most ${maxChildren} live delegated tokens, and the current token has as many: ask for fewer services and sets of scopes, or wait until some expire.`,
+    `A token may have at most ${maxChildren} live delegated tokens, and the current token has as many: request fewer services and sets of scopes, or wait until some expire.`,
     { facts: { maximum: maxChildren } },
   )
 }

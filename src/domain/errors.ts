@@ -76,7 +76,7 @@ export class PorthorError extends Error {
   }
 }
 
-/** A missing, malformed, unknown, expired or revoked token. The message does not say which, but for a missing one. */
+/** A missing, malformed, unknown, expired or revoked token. Only a missing one has another message. */
 export class UnauthenticatedError extends PorthorError {
   /** Which of them it is, for the log only. */
   readonly reason: UnauthenticatedReason
@@ -85,7 +85,7 @@ export class UnauthenticatedError extends PorthorError {
     super(
       'UNAUTHENTICATED',
       reason === 'missing'
-        ? 'A valid token is needed: send "Authorization: Bearer <token>".'
+        ? 'A valid token is required: send "Authorization: Bearer <token>".'
         : 'The token is malformed, unknown, expired or revoked: log in again, and send "Authorization: Bearer <token>" with a valid one.',
     )
     this.reason = reason

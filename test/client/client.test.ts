@@ -166,8 +166,8 @@ describe('the client, without a Porthor at the other end', () => {
     const url = await answering(status, body, { Location: '/elsewhere' })
     const failure = await failureOf(createPorthorClient({ url, token }).scopes())
     expect(failure).toMatchObject({ code: 'NETWORK_ERROR', status, retryable })
-    const hint = status === 302 || status === 404 ? ': its API is at /graphql' : ''
-    expect(failure.message).toBe(`${url} answered with HTTP status ${status}, and not as Porthor does${hint}`)
+    const hint = status === 302 || status === 404 ? '; the API is at /graphql' : ''
+    expect(failure.message).toBe(`the response from ${url} is not from Porthor: HTTP status ${status}${hint}`)
   })
 
   it('has the code of a masked or a strange failure', async () => {
@@ -182,7 +182,7 @@ describe('the client, without a Porthor at the other end', () => {
     for (const server of servers.splice(0)) server.close()
     const failure = await failureOf(createPorthorClient({ url, token }).scopes())
     expect(failure).toMatchObject({ code: 'NETWORK_ERROR', status: undefined, retryable: true, errors: [] })
-    expect(failure.message).toBe(`${url} gave no answer: ECONNREFUSED`)
+    expect(failure.message).toBe(`no response from ${url}: ECONNREFUSED`)
   })
 
   it('has NETWORK_ERROR when the connection is cut in the middle of an answer', async () => {
@@ -200,7 +200,7 @@ describe('the client, without a Porthor at the other end', () => {
     const url = await serve((_request, response) => void begin(response))
     const failure = await failureOf(createPorthorClient({ url, token, timeoutMs: 50 }).scopes())
     expect(failure).toMatchObject({ code: 'NETWORK_ERROR', retryable: true })
-    expect(failure.message).toBe(`${url} gave no answer: not within 50 ms`)
+    expect(failure.message).toBe(`no response from ${url}: timed out after 50 ms`)
   })
 
   it('sends what a GraphQL server needs to know, and the headers it was given beside', async () => {

@@ -110,7 +110,7 @@ describe('authentication', () => {
   it('that is missing is challenged without an error, RFC 6750 3.1', async () => {
     const answer = await api.h.ask(SCOPES)
     expect(answer.headers.get('www-authenticate')).toBe(NO_CREDENTIALS)
-    expect(answer.errors[0]?.message).toBe('A valid token is needed: send "Authorization: Bearer <token>".')
+    expect(answer.errors[0]?.message).toBe('A valid token is required: send "Authorization: Bearer <token>".')
   })
 
   it.each([
