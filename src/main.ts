@@ -8,5 +8,5 @@ const { run } = await import('./cli/program.ts')
 
 process.exitCode = await run(process.argv, process.env)
 
-// All is closed. A log whose reader has stopped to read would keep the process for as long as that lasts.
+// Everything is closed. A log whose reader has stopped reading would keep the process alive.
 setTimeout(() => process.exit(), 1_000).unref()

@@ -10,17 +10,16 @@ export interface AuditFlags {
   readonly json?: boolean
 }
 
-/** Exit codes, so that a scheduler can tell them apart. */
+/** Exit codes, so that a scheduler can distinguish the outcomes. */
 const CLEAN = 0
 const FINDINGS_LEFT = 1
 
-/** Compares the two stores and prints each finding as it is made. Answers with the exit code. */
+/** Compares the two stores and prints each finding as soon as it is made. Returns the exit code. */
 export async function audit(
   env: Environment,
   { fix = false, deleteUnreadable = false, json = false }: AuditFlags,
 ): Promise<number> {
-  if (deleteUnreadable && !fix)
-    throw new UsageError('--delete-unreadable is for --fix: without it nothing is deleted.')
+  if (deleteUnreadable && !fix) throw new UsageError('--delete-unreadable requires --fix.')
   const counts = { found: 0, left: 0, unreadable: 0 }
   await withContext(env, async ({ services }) => {
     if (!fix) await services.keys.warn()
@@ -46,7 +45,7 @@ export async function audit(
 }
 
 const describeUnreadable = (count: number): string =>
-  `${count} ${count === 1 ? 'record' : 'records'} cannot be read, and ${count === 1 ? 'is' : 'are'} kept. Where an encryption key is missing, add it to SESSION_SECRET; what is damaged goes with --fix --delete-unreadable.`
+  `${count} ${count === 1 ? 'record' : 'records'} cannot be read, and ${count === 1 ? 'is' : 'are'} kept. If an encryption key is missing, add it to SESSION_SECRET. To delete damaged records, use --fix --delete-unreadable.`
 
 const describe = ({ kind, key, username, detail, isFixed }: AuditedFinding): string =>
   escapeControls(`${kind}  ${key ?? '-'}  ${username ?? '-'}  ${detail}${isFixed ? '  (fixed)' : ''}`)

@@ -8,20 +8,20 @@ import { makeDirectory } from '../lib/make-directory.ts'
 import { type GeneratedSecret, readOrCreateSecret } from './secret-file.ts'
 import { exitOnSignals } from './stop-signals.ts'
 
-/** Only its owner may see what is in it. */
+/** Permissions of the data directory: only its owner may list, read or change what is in it. */
 const PRIVATE = 0o700
 
 /** The database that a command runs on. */
 export interface OpenDatabase {
   readonly url: string
-  /** Whether it is the embedded one. */
+  /** Whether it is the embedded PostgreSQL. */
   readonly isEmbedded: boolean
   readonly close: () => Promise<void>
-  /** Has the embedded one end at once, if it is ours, be it that it is closing. */
+  /** Ends the embedded PostgreSQL immediately if this process owns it, even while `close` is running. */
   readonly endAtOnce: () => void
 }
 
-/** Where generated secrets and the embedded database are kept. */
+/** Returns the directory of the generated secrets and the embedded database. */
 export const dataDirOf = (env: Environment): string => resolve(env.DATA_DIR || '.porthor')
 
 const SESSION_SECRET: GeneratedSecret = {
@@ -34,17 +34,17 @@ const BOOTSTRAP_TOKEN: GeneratedSecret = {
 }
 
 /**
- * Whether secrets are generated: not in production, nor for stores from outside, which another server may use
- * too. Each would have made a secret of its own, and refuse the tokens of the other.
+ * Whether secrets are generated: never in production, and never for external stores, which another server may use.
+ * Servers with different generated secrets would refuse each other's tokens.
  */
 const hasGeneratedSecrets = (env: Environment): boolean =>
   !isProduction(env) && !env.DATABASE_URL && !env.REDIS_URL
 
 /**
- * `env` with a stand-in for each thing that development provides, so that the rest can be checked before
- * anything is started or written. In production nothing is provided.
+ * Returns `env` with a placeholder for each setting that development provides, so that the others can be checked
+ * before anything is started or written. In production nothing is provided.
  */
-export function withStandIns(env: Environment): Environment {
+export function withPlaceholders(env: Environment): Environment {
   if (isProduction(env)) return env
   const DATABASE_URL = env.DATABASE_URL || 'postgresql://127.0.0.1/porthor'
   if (!hasGeneratedSecrets(env)) return { ...env, DATABASE_URL }
@@ -57,9 +57,9 @@ export function withStandIns(env: Environment): Environment {
 }
 
 /**
- * Adds secrets that are generated once and kept in the data directory, where any are.
+ * Adds the secrets that are generated once and kept in the data directory. Does nothing where none are generated.
  *
- * @param env As it was given, with no URL of an embedded database in it.
+ * @param env The environment as given, without the URL of an embedded database.
  */
 export async function withSecrets(env: Environment): Promise<Environment> {
   if (!hasGeneratedSecrets(env)) return env
@@ -77,13 +77,16 @@ export const sessionSecretFile = (dataDir: string): string => `${dataDir}/sessio
 export const bootstrapTokenFile = (dataDir: string): string => `${dataDir}/bootstrap-token`
 
 export interface DatabaseOptions {
-  /** For a command beside a server: use its embedded database if it runs already, instead of refusing to start. */
+  /** For a command beside a server: use its embedded database if it is running, instead of refusing to start. */
   readonly join?: boolean
-  /** Refuse to make a data directory: what the command is asked for can only be in that of a server. */
+  /** Refuse to create a data directory: the command needs the data of a server. */
   readonly mustExist?: boolean
 }
 
-/** Opens the embedded database where none is configured and it may be used. Close it when done. */
+/**
+ * Returns the configured database, or opens the embedded one where none is configured; never in production. The
+ * result must be closed.
+ */
 export async function openDatabase(
   env: Environment,
   log: Logger,
@@ -110,7 +113,7 @@ export async function openDatabase(
 async function requireDataDir(dataDir: string): Promise<void> {
   if ((await stat(dataDir).catch(() => undefined))?.isDirectory()) return
   throw new Error(
-    `There is no data directory ${dataDir}: set DATA_DIR or DATABASE_URL as for the server, or make one with \`porthor serve\` or \`porthor migrate\`.`,
+    `The data directory ${dataDir} does not exist: set DATA_DIR or DATABASE_URL as for the server, or create one with \`porthor serve\` or \`porthor migrate\`.`,
   )
 }
 

@@ -2,7 +2,7 @@ import type { Environment } from '../config.ts'
 import { print, showProgress } from './output.ts'
 import { withContext } from './tool.ts'
 
-/** Completes changes that are decided, and removes expired tokens and old history, once. */
+/** Completes pending changes and runs maintenance once. */
 export async function maintain(env: Environment, { json }: { readonly json?: boolean }): Promise<void> {
   const report = await withContext(env, async ({ services }) => {
     const progress = showProgress('records')
@@ -14,9 +14,9 @@ export async function maintain(env: Environment, { json }: { readonly json?: boo
     }
   })
   if (json) return print(JSON.stringify(report ?? { busy: true }))
-  if (!report) return print('Another process is at it already: nothing to do.')
+  if (!report) return print('Another process is running maintenance: nothing to do.')
   const { expired, truncated, orphaned, swept } = report
   print(
-    `Removed ${expired} expired tokens, ${truncated} history entries past their retention and ${swept} entries of the token store, and revoked ${orphaned} tokens whose parent is gone.`,
+    `Removed ${expired} expired tokens, ${truncated} history events past their retention and ${swept} records of the token store, and revoked ${orphaned} orphaned tokens.`,
   )
 }

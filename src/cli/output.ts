@@ -1,35 +1,37 @@
+import { systemClock } from '../lib/clock.ts'
+
 /** Writes a line to standard output. */
 export const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
 
-/** Writes a line to standard error, for people: what is printed is for programs too. */
+/** Writes a line to standard error, for people: a program may read standard output. */
 export const note = (line: string): void => {
   process.stderr.write(`porthor: ${line}\n`)
 }
 
-/** Controls, breaks of lines, and what turns the direction of writing. */
+/** Control characters, line and paragraph separators, and characters that change the direction of text. */
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 
-/** `text` with the characters escaped that a terminal would obey: clients choose names, and may choose these. */
+/** Escapes the characters of `text` on which a terminal would act: clients choose names, and may use these. */
 export const escapeControls = (text: string): string =>
   text.replace(CONTROLS, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
-/** How often progress is shown, in milliseconds. */
-const INTERVAL_MS = 500
+/** Time between two updates of the progress line, in milliseconds. */
+const PROGRESS_INTERVAL_MS = 500
 
 /**
- * Shows how many records are done and how fast, where a terminal looks on; elsewhere nothing. It stands
- * in one line of standard error, which `end` clears.
+ * Shows the number of processed records and their rate in one line of standard error, which `end` clears. Does nothing
+ * where standard error is not a terminal.
  */
 export function showProgress(noun: string): { update: (done: number) => void; end: () => void } {
   if (!process.stderr.isTTY) return { update: () => undefined, end: () => undefined }
-  const startedAt = performance.now()
+  const startedAt = systemClock.monotonicMs()
   let shownAt = startedAt
   return {
     update: (done) => {
-      const now = performance.now()
-      if (now - shownAt < INTERVAL_MS) return
+      const now = systemClock.monotonicMs()
+      if (now - shownAt < PROGRESS_INTERVAL_MS) return
       shownAt = now
       const rate = Math.round((done / (now - startedAt)) * 1000)
       process.stderr.write(`\r\x1b[K${done} ${noun}, ${rate}/s`)
@@ -38,7 +40,7 @@ export function showProgress(noun: string): { update: (done: number) => void; en
   }
 }
 
-/** Rows in columns as wide as their widest cell, with no control character. */
+/** Returns the rows in aligned columns, with control characters escaped. */
 export function formatTable(cells: readonly (readonly string[])[]): string {
   const rows = cells.map((row) => row.map(escapeControls))
   const widths: number[] = []

@@ -14,7 +14,7 @@ import { packageVersion } from './version.ts'
 /**
  * Runs the command that `argv` names.
  *
- * @returns The exit code. Faults are told in one line on standard error, with no stack.
+ * @returns The exit code. An error is printed in one line on standard error, without its stack.
  */
 export async function run(argv: readonly string[], env: Environment): Promise<number> {
   const outcome: Outcome = { code: 0, codeOfFailure: 1 }
@@ -23,63 +23,69 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
     await createProgram(trimSecrets(env), outcome).parseAsync(argv)
     return outcome.code
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_FAULT
-    note(redact(tell(error)))
-    return error instanceof UsageError ? USAGE_FAULT : outcome.codeOfFailure
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_ERROR
+    note(redact(describeError(error)))
+    return error instanceof UsageError ? USAGE_ERROR : outcome.codeOfFailure
   }
 }
 
-/** A reader that has seen enough, such as `head`, is no fault: the command goes on to its end. */
+/** A reader that closes the pipe, such as `head`, is not an error: the command continues to its end. */
 function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error
 }
 
-/** How a command ended, and what the exit code is if it throws. */
+/** The exit code of a command, and the exit code if it throws. */
 interface Outcome {
   code: number
   codeOfFailure: number
 }
 
-/** Exit code for arguments that a command does not take; apart from 1, which tells of findings or a failure. */
-const USAGE_FAULT = 2
+/** Exit code for invalid arguments; differs from 1, which means findings or a failure. */
+const USAGE_ERROR = 2
 
-/** Exit code of an audit that could not run; 1 says that it ran and has findings left. */
+/** Exit code of an audit that could not run; 1 means that it ran and findings are left. */
 const COULD_NOT_AUDIT = 2
 
-/** The commands. Each loads what it needs when it is run: much of it takes its time. */
+/** Creates the commands. Each loads its modules when it runs: loading those of all commands is slow. */
 function createProgram(env: Environment, outcome: Outcome): Command {
   const program = new Command('porthor')
-    .description('Issues, caches and reuses delegated tokens, over GraphQL.')
-    .version(packageVersion())
+    .description('Issues, caches and reuses delegated tokens on behalf of users, over GraphQL.')
+    .version(packageVersion(), '-V, --version', 'Print the version.')
+    .helpOption('-h, --help', 'Show this help.')
+    .helpCommand('help [command]', 'Show the help of a command.')
     .exitOverride()
     .enablePositionalOptions()
     .showHelpAfterError()
     .configureOutput({ outputError: (text, write) => write(redact(text)) })
-    .addHelpText('after', '\nEvery setting is an environment variable: see the table in the README.')
+    .addHelpText(
+      'after',
+      `
+Settings are environment variables: see the table in the README.
+
+Exit codes: 0 success; 1 failure, or findings left by audit; 2 invalid arguments, or an audit that could not run.`,
+    )
 
   program
     .command('serve')
-    .description('run the server; without DATABASE_URL, on an embedded PostgreSQL under DATA_DIR')
+    .description('Run the server. Without DATABASE_URL, it uses an embedded PostgreSQL in DATA_DIR.')
     .action(async () => (await import('./serve.ts')).serve(env))
   program
     .command('migrate')
-    .description(
-      'bring the database up to date, that of DATABASE_URL or the embedded one; safe to run anywhere at any time',
-    )
+    .description('Apply pending migrations to the database. Safe to run on any machine at any time.')
     .action(async () => (await import('./migrate.ts')).migrateDatabase(env))
   program
     .command('maintenance')
-    .description('remove expired tokens and old history; safe to run anywhere at any time')
-    .option('--json', 'print the counts as JSON')
+    .description('Remove expired tokens and old history. Safe to run on any machine at any time.')
+    .option('--json', 'Print the counts as JSON.')
     .action(async (flags: { json?: boolean }) => (await import('./maintenance.ts')).maintain(env, flags))
   program
     .command('audit')
     .description(
-      'find where the stores disagree: exits with 0 when clean, 1 with findings left, 2 if it could not run',
+      'Compare the token store with the token database. Exit codes: 0 the stores agree, 1 findings are left, 2 it could not run.',
     )
-    .option('--fix', 'fix what can be fixed; what cannot be read is kept')
-    .option('--delete-unreadable', 'with --fix: also delete records that cannot be read')
-    .option('--json', 'print a JSON object for each finding')
+    .option('--fix', 'Fix the findings that can be fixed. Records that cannot be read are kept.')
+    .option('--delete-unreadable', 'With --fix, also delete the records that cannot be read.')
+    .option('--json', 'Print each finding as a JSON object on its own line.')
     .action(async (flags: AuditFlags) => {
       outcome.codeOfFailure = COULD_NOT_AUDIT
       const { audit } = await import('./audit.ts')
@@ -88,11 +94,11 @@ function createProgram(env: Environment, outcome: Outcome): Command {
   addTokenCommands(program, env)
   program
     .command('generate-secret')
-    .description('print a new key for SESSION_SECRET')
+    .description('Print a new encryption key for SESSION_SECRET.')
     .action(() => print(generateFernetKey()))
   program
     .command('generate-token')
-    .description('print a new token for BOOTSTRAP_TOKEN')
+    .description('Print a new token for BOOTSTRAP_TOKEN.')
     .action(() => print(formatToken(generateToken())))
   return program
 }
@@ -103,26 +109,26 @@ interface SystemError extends NodeJS.ErrnoException {
   readonly port?: number
 }
 
-function tell(error: unknown): string {
+function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error instanceof UnavailableError) return `${describeOutage(error)} Please try again.`
   const { code, syscall, hostname, address, port } = error as SystemError
   if (syscall === 'getaddrinfo' && hostname !== undefined)
-    return `${hostname} is the name of no machine that is known here: set HOST to an address of this one, or to 0.0.0.0 for all.`
+    return `The host name ${hostname} cannot be resolved: set HOST to an address of this machine, or to 0.0.0.0 for all addresses.`
   if (code === 'EADDRNOTAVAIL')
-    return `${address} is no address of this machine: set HOST to one, or to 0.0.0.0 for all.`
+    return `${address} is not an address of this machine: set HOST to one that is, or to 0.0.0.0 for all addresses.`
   if (code === 'EACCES' && port !== undefined)
-    return `${address}:${port} is not allowed: set PORT to 1024 or above.`
-  if (code === 'EADDRINUSE') return `${address}:${port} is in use: set PORT to a free one (0 picks one).`
+    return `No permission to listen on ${address}:${port}: set PORT to 1024 or above.`
+  if (code === 'EADDRINUSE') return `${address}:${port} is in use: set PORT to a free port (0 selects one).`
   if (error instanceof ConfigError) return error.message
   const lines = error.message.split('\n').filter(Boolean)
-  // Prisma begins with which of its functions it was, and ends with what was wrong.
+  // The first line of a Prisma error names the function, the last one the cause.
   return (error.name.startsWith('PrismaClient') ? lines.at(-1) : lines[0]) ?? error.name
 }
 
-/** Which store it was, and for what reason where that is a code: whole messages may quote anything. */
+/** Names the store, and the reason if it is a code: a whole message may quote any value. */
 function describeOutage({ store, cause }: UnavailableError): string {
   const { code } = (cause ?? {}) as { readonly code?: unknown }
   const reason = typeof code === 'string' ? ` (${code})` : ''
-  return `${store === 'redis' ? 'Redis' : 'PostgreSQL'} did not answer${reason}.`
+  return `${store === 'redis' ? 'Redis' : 'PostgreSQL'} is unavailable${reason}.`
 }

@@ -4,13 +4,13 @@ import { keepSecretFile, readSecretFile } from '../lib/secret-file.ts'
 
 export interface GeneratedSecret {
   readonly generate: () => string
-  /** Throws on what is no such secret. */
+  /** Throws if the text is not a secret of this kind. */
   readonly check: (text: string) => unknown
 }
 
 /**
- * The text kept in `path`; generated and written there, for its owner's eyes only, where there is none. Of
- * several that do so at once all get the same one.
+ * Returns the secret in the file at `path`. Generates and writes one that only its owner can read where there is none;
+ * if several processes do so at once, all get the same one.
  */
 export async function readOrCreateSecret(
   path: string,
@@ -24,7 +24,7 @@ export async function readOrCreateSecret(
   } catch (cause) {
     if (!(cause instanceof Error && 'code' in cause)) throw cause
     throw new Error(
-      `Porthor cannot keep ${path}: set DATA_DIR to a directory that it may write to, or set SESSION_SECRET and BOOTSTRAP_TOKEN.`,
+      `Porthor cannot read or write ${path}: set DATA_DIR to a directory that it may write to, or set SESSION_SECRET and BOOTSTRAP_TOKEN.`,
       { cause },
     )
   }
@@ -36,7 +36,7 @@ function checked(text: string, path: string, check: GeneratedSecret['check']): s
     return text
   } catch {
     throw new Error(
-      `${path} is spoilt: put back what was in it, or remove it, and Porthor makes a new one; what was made with the old one is then refused.`,
+      `${path} does not hold a valid secret: restore its content, or remove it and Porthor generates a new one. Porthor then refuses the tokens that depend on the old one.`,
     )
   }
 }

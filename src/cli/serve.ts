@@ -13,16 +13,16 @@ import {
   dataDirOf,
   type OpenDatabase,
   openDatabase,
+  withPlaceholders,
   withSecrets,
-  withStandIns,
 } from './environment.ts'
 import { listenToSignals, type Stop } from './stop-signals.ts'
 import { startUpkeep } from './upkeep-schedule.ts'
 
 /** Runs the server until a signal asks it to stop. */
 export async function serve(env: Environment): Promise<void> {
-  // Before anything is started, so that a faulty configuration leaves nothing to stop.
-  const { logLevel } = loadConfig(withStandIns(env))
+  // Before anything is started, so that an invalid configuration leaves nothing to stop.
+  const { logLevel } = loadConfig(withPlaceholders(env))
   const log = createLogger(logLevel)
   const stop = listenToSignals()
   const database = await openDatabase(env, log)
@@ -30,22 +30,22 @@ export async function serve(env: Environment): Promise<void> {
   try {
     const config = loadConfig({ ...(await withSecrets(env)), DATABASE_URL: database.url })
     if (database.isEmbedded) await migrate(database.url, { log })
-    const obstacle = await checkMigrated(database.url)
-    // A restart during a failover: not ready until PostgreSQL takes writes, which nobody has to wait for.
-    if (obstacle) log.warn({ reason: obstacle }, 'not ready')
+    const reason = await checkMigrated(database.url)
+    // During a failover PostgreSQL accepts no writes yet. The server starts, and becomes ready once it does.
+    if (reason) log.warn({ reason }, 'not ready')
     await assertStoreUsable(config, { isEvictionRefused: isProduction(env) })
-    const process = openProcess(config, { clock: systemClock, log })
-    // Before anybody can ask: out of file descriptors it could not be loaded, then or ever after.
-    await process.prisma.$connect()
-    const stopUpkeep = startUpkeep(process)
+    const context = openProcess(config, { clock: systemClock, log })
+    // Before the first request: a process without file descriptors could not load Prisma's engine, then or later.
+    await context.prisma.$connect()
+    const stopJobs = startUpkeep(context)
     try {
-      await checkKeys(process)
-      await listenUntil(stop, process, isProduction(env), (url) => {
-        if (!isProduction(env)) globalThis.process.stdout.write(welcome(url, env, database, config))
+      await checkEncryptionKeys(context)
+      await listenUntil(stop, context, isProduction(env), (url) => {
+        if (!isProduction(env)) process.stdout.write(formatWelcome(url, env, database, config))
       })
     } finally {
-      await stopUpkeep()
-      await process.close()
+      await stopJobs()
+      await context.close()
     }
   } finally {
     await database.close()
@@ -54,10 +54,10 @@ export async function serve(env: Environment): Promise<void> {
 }
 
 /**
- * Refuses to start where no record of the token store can be read, and logs how many cannot while the server is up.
- * While the store is unavailable nothing is known, and the server starts.
+ * Throws if no record of the token store can be decrypted, and logs the number of those that cannot while the server
+ * runs. While the store is unavailable nothing is known, and the server starts.
  */
-async function checkKeys({ services: { keys }, log }: ProcessContext): Promise<void> {
+async function checkEncryptionKeys({ services: { keys }, log }: ProcessContext): Promise<void> {
   const isUnknown = (error: unknown): void => {
     if (!(error instanceof UnavailableError)) throw error
     log.warn({ err: error }, 'could not check SESSION_SECRET')
@@ -78,7 +78,7 @@ async function listenUntil(
   await once(server, 'listening')
   const url = urlOf(server)
   context.log.info({ url, tokenStore: context.config.tokenStore }, 'listening')
-  warnOfDangers(context, server, isInProduction)
+  warnOfRiskySettings(context, server, isInProduction)
   onListening(url)
   await requested
   context.log.info('stopping')
@@ -86,16 +86,16 @@ async function listenUntil(
   await closeServer(server)
 }
 
-/** What an operator may have meant for a while only, or not at all. */
-function warnOfDangers({ config, log }: ProcessContext, server: Server, isInProduction: boolean): void {
+/** Logs settings that are meant for a short time, or may not be meant at all. */
+function warnOfRiskySettings({ config, log }: ProcessContext, server: Server, isInProduction: boolean): void {
   if (config.bootstrapToken) {
-    log.warn('the bootstrap token is on: with BOOTSTRAP_TOKEN=none nobody can use it once there is an admin')
+    log.warn('bootstrap token is enabled: set BOOTSTRAP_TOKEN=none once there is an admin')
   }
   const { address } = server.address() as AddressInfo
   if (!isInProduction && !isLoopback(address)) {
     log.warn(
       { address },
-      'others can reach this server, which is not in production: set HOST=127.0.0.1 or NODE_ENV=production',
+      'other machines can reach this development server: set HOST=127.0.0.1 or NODE_ENV=production',
     )
   }
 }
@@ -107,18 +107,18 @@ function urlOf(server: Server): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`
 }
 
-/** Where the bootstrap token is, in words and for a shell to read. */
+/** Returns where the bootstrap token is: for a person, and as an expression of a shell. */
 function describeBootstrapToken(
   { BOOTSTRAP_TOKEN: given }: Environment,
   file: string,
 ): { readonly place: string; readonly shell: string } {
-  if (given === 'none') return { place: 'none, as BOOTSTRAP_TOKEN says', shell: "<an admin's token>" }
-  if (given) return { place: 'as in BOOTSTRAP_TOKEN', shell: '$BOOTSTRAP_TOKEN' }
-  // In full, and quoted: it is pasted in any directory.
+  if (given === 'none') return { place: 'none (BOOTSTRAP_TOKEN=none)', shell: "<an admin's token>" }
+  if (given) return { place: 'the value of BOOTSTRAP_TOKEN', shell: '$BOOTSTRAP_TOKEN' }
+  // The full path, quoted: the command is pasted in any directory.
   return { place: file, shell: `$(cat '${file.replaceAll("'", String.raw`'\''`)}')` }
 }
 
-function welcome(url: string, env: Environment, { isEmbedded }: OpenDatabase, config: Config): string {
+function formatWelcome(url: string, env: Environment, { isEmbedded }: OpenDatabase, config: Config): string {
   const dataDir = dataDirOf(env)
   const token = describeBootstrapToken(env, bootstrapTokenFile(dataDir))
   const mutation =
@@ -128,7 +128,7 @@ function welcome(url: string, env: Environment, { isEmbedded }: OpenDatabase, co
   Data:                  ${isEmbedded ? `${dataDir} (embedded PostgreSQL)` : 'the database of DATABASE_URL'}
   Bootstrap token:       ${token.place}
 
-  Make the first session:
+  Create the first session:
 
   curl -s ${url} -H "Authorization: Bearer ${token.shell}" -H 'Content-Type: application/json' \\
     -d '{"query":"${mutation}"}'

@@ -35,43 +35,42 @@ export interface RevokeFlags extends JsonFlag {
   readonly dryRun?: boolean
 }
 
-/** Makes a token, and prints its bearer string. */
+/** Creates a token and prints its bearer string. */
 export async function create(
   env: Environment,
   type: CreatableType,
   username: string,
   { scope: scopes, name, expires, json }: CreateFlags,
 ): Promise<void> {
-  if (type !== 'user' && name !== undefined)
-    throw new UsageError('--name is for user tokens: no other has a name.')
-  if (type === 'user' && name === undefined) throw new UsageError('Give --name: a user token has one.')
+  if (type !== 'user' && name !== undefined) throw new UsageError('--name is for user tokens only.')
+  if (type === 'user' && name === undefined) throw new UsageError('--name is required for a user token.')
   if (type === 'session' && expires) {
-    throw new UsageError('--expires is not for sessions: they live for the token lifetime.')
+    throw new UsageError('--expires is not for sessions: their lifetime is TOKEN_LIFETIME.')
   }
   const expiresAt = expires ?? null
   await withContext(env, async ({ services: { tokens, keys } }) => {
     await keys.requireRight()
-    const make: Record<typeof type, () => Promise<TokenData>> = {
+    const create: Record<typeof type, () => Promise<TokenData>> = {
       session: () => tokens.createSession(OPERATOR, { username, scopes }),
       service: () => tokens.createService(OPERATOR, { username, scopes, expiresAt }),
       user: () => tokens.createUser(OPERATOR, { username, scopes, expiresAt, tokenName: name ?? '' }),
     }
-    const { token, ...data } = await make[type]()
+    const { token, ...data } = await create[type]()
     print(json ? JSON.stringify({ token: formatToken(token), key: token.key, ...data }) : formatToken(token))
   })
 }
 
-/** Lists tokens, newest first. */
+/** Prints tokens, newest first. */
 export async function list(env: Environment, { username, type, limit, json }: ListFlags): Promise<void> {
   const { rows, hasNextPage } = await withView(env, (view) =>
     view.tokens({ username, type }, parsePage('token', { first: limit })),
   )
   if (json) for (const row of rows) print(JSON.stringify(withScopes(row)))
   else print(tableOf(rows))
-  if (hasNextPage) note(`There are more: these are the newest ${rows.length}, see --limit and --username.`)
+  if (hasNextPage) note(`Only the newest ${rows.length} are shown: see --limit and --username.`)
 }
 
-/** Shows a token, its parent, its children and its history. */
+/** Prints a token, its parent, its children and its history. */
 export async function show(env: Environment, key: string, { json }: JsonFlag): Promise<void> {
   const { token, parent, children, changes } = await withView(env, async (view) => {
     const token = await view.get(key, {})
@@ -101,7 +100,7 @@ export async function show(env: Environment, key: string, { json }: JsonFlag): P
   )
 }
 
-/** Revokes a token, or all that match, each with everything below it. */
+/** Revokes a token, or all tokens that match, each with its descendants. */
 export async function revoke(
   env: Environment,
   key: string | undefined,
@@ -111,8 +110,8 @@ export async function revoke(
   if (key !== undefined && (hasFilter || dryRun)) {
     throw new UsageError(
       dryRun && !hasFilter
-        ? 'With a key there is nothing to count before: --dry-run is for options that say which tokens to revoke.'
-        : 'Give a key, or options that say which tokens to revoke, not both.',
+        ? '--dry-run is not for a key: use it with options that select tokens, such as --username.'
+        : 'Give a key or options that select tokens, not both.',
     )
   }
   if (key === undefined && !hasFilter) {
@@ -142,7 +141,7 @@ export async function revoke(
 const withView = <T>(env: Environment, work: (view: TokenView) => Promise<T>): Promise<T> =>
   withContext(env, ({ services }) => work(services.directory.viewFor(OPERATOR.actor)))
 
-/** A row as a program would read it: scopes as a list, as the API has them. */
+/** Returns a row for programs: its scopes as a list, as in the API. */
 const withScopes = <Row extends { readonly scopes: string; readonly oldScopes?: string | null }>(
   row: Row,
 ) => ({

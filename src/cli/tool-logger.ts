@@ -1,16 +1,17 @@
 import { type Logger, pino } from 'pino'
 import { type Environment, loadConfig } from '../config.ts'
 import { createLogger } from '../lib/logger.ts'
-import { withStandIns } from './environment.ts'
+import { withPlaceholders } from './environment.ts'
 
 const STDERR = 2
 
 /**
- * A logger for a command whose standard output is its own: from warnings up, unless LOG_LEVEL says otherwise.
+ * Creates the logger of a command. It writes to standard error, because standard output belongs to the command; from
+ * level `warn` unless LOG_LEVEL is set.
  *
- * @throws {ConfigError} before anything is started.
+ * @throws {ConfigError} A setting is not valid. Nothing has been started.
  */
 export function openToolLogger(env: Environment): Logger {
-  const { logLevel } = loadConfig(withStandIns({ ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }))
+  const { logLevel } = loadConfig(withPlaceholders({ ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }))
   return createLogger(logLevel, pino.destination(STDERR))
 }

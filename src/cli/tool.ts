@@ -5,13 +5,12 @@ import { assertMigrated } from '../stores/migrations.ts'
 import { openDatabase, withSecrets } from './environment.ts'
 import { openToolLogger } from './tool-logger.ts'
 
-/** Who commands are run by: an admin whom history knows as `<internal>`, at no address. */
+/** The actor of commands: an admin whom the history names `<internal>`, without an address. */
 export const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
 
 /**
- * Runs a command on the stores that the server of this environment uses, beside it if it is running.
- * Standard output is the command's; what is logged goes to standard error, from warnings up unless
- * LOG_LEVEL says otherwise.
+ * Runs a command on the stores of the server with this environment, which may be running. Log messages go to standard
+ * error.
  */
 export async function withContext<T>(
   env: Environment,
@@ -21,7 +20,7 @@ export async function withContext<T>(
   const database = await openDatabase(env, log, { join: true, mustExist: true })
   try {
     const settings = { ...(await withSecrets(env)), DATABASE_URL: database.url }
-    // A command asks for hardly anything twice.
+    // A command reads hardly any record twice.
     const config = { ...loadConfig(settings), trackedCopies: false }
     await assertMigrated(database.url)
     await assertStoreUsable(config)

@@ -1,19 +1,19 @@
 import type { ProcessContext } from '../context.ts'
 import { FaultLog } from '../lib/fault-log.ts'
 
-/** Upkeep pauses this long between two runs, in milliseconds. Of many processes, one does it at a time. */
-const UPKEEP_PAUSE_MS = 60 * 60 * 1000
+/** Pause between two runs of maintenance, in milliseconds. Of several processes, one runs it at a time. */
+const MAINTENANCE_PAUSE_MS = 60 * 60 * 1000
 
-/** The first upkeep begins within this time, in milliseconds: at random, as many processes may start at once. */
-const FIRST_UPKEEP_MS = 60 * 1000
+/** Maximum time until maintenance first runs, in milliseconds. It is random: several processes may start at once. */
+const MAX_FIRST_MAINTENANCE_MS = 60 * 1000
 
-/** How often it is written when tokens were last used, in milliseconds. */
+/** Pause between two writes of the times at which tokens were last used, in milliseconds. */
 const USAGE_PAUSE_MS = 10_000
 
-/** How often changes are looked for that are decided and not completed, in milliseconds; so soon after a store is back. */
-const FINISH_PAUSE_MS = 2_000
+/** Pause between two searches for pending changes, in milliseconds: they complete this soon after an outage. */
+const PENDING_PAUSE_MS = 2_000
 
-/** Does `work` once, after `delayMs`. Answers with a way to call it off. */
+/** Runs `work` once, after `delayMs`. Returns a function that cancels it. */
 export type Later = (work: () => void, delayMs: number) => () => void
 
 const systemLater: Later = (work, delayMs) => {
@@ -21,21 +21,23 @@ const systemLater: Later = (work, delayMs) => {
   return () => clearTimeout(timer)
 }
 
-/** Does in the background what no request should wait for. Answers with a way to stop, once nothing is under way. */
+/** Starts the background jobs. Returns a function that stops them, and waits for those that are running. */
 export function startUpkeep({ services, log }: ProcessContext, later = systemLater): () => Promise<void> {
-  const upkeep = async () => {
-    await services.upkeep.run().catch((error: unknown) => log.warn({ err: error }, 'upkeep did not finish'))
+  const maintain = async () => {
+    await services.upkeep
+      .run()
+      .catch((error: unknown) => log.warn({ err: error }, 'could not run maintenance'))
   }
-  const faults = new FaultLog(log)
-  const finish = async () => {
+  const errorLog = new FaultLog(log)
+  const completePending = async () => {
     await services.finisher.run().then(
-      () => faults.pass(),
-      (error: Error) => faults.tell(error, 'could not complete pending changes'),
+      () => errorLog.pass(),
+      (error: Error) => errorLog.tell(error, 'could not complete pending changes'),
     )
   }
   const stops = [
-    repeat(finish, 0, FINISH_PAUSE_MS, later),
-    repeat(upkeep, Math.random() * FIRST_UPKEEP_MS, UPKEEP_PAUSE_MS, later),
+    repeat(completePending, 0, PENDING_PAUSE_MS, later),
+    repeat(maintain, Math.random() * MAX_FIRST_MAINTENANCE_MS, MAINTENANCE_PAUSE_MS, later),
     repeat(() => services.usage.flush(), USAGE_PAUSE_MS, USAGE_PAUSE_MS, later),
   ]
   return async () => {
@@ -43,24 +45,24 @@ export function startUpkeep({ services, log }: ProcessContext, later = systemLat
   }
 }
 
-/** Runs `task` after `firstMs`, and again whenever `pauseMs` have passed since it ended. It must not throw. */
+/** Runs `task` after `firstMs`, and again `pauseMs` after each end. `task` must not reject. */
 function repeat(
   task: () => Promise<void>,
   firstMs: number,
   pauseMs: number,
   later: Later,
 ): () => Promise<void> {
-  let underWay = Promise.resolve()
+  let running = Promise.resolve()
   let isStopped = false
   const run = () => {
-    underWay = task().then(() => {
-      if (!isStopped) callOff = later(run, pauseMs)
+    running = task().then(() => {
+      if (!isStopped) cancel = later(run, pauseMs)
     })
   }
-  let callOff = later(run, firstMs)
+  let cancel = later(run, firstMs)
   return async () => {
     isStopped = true
-    callOff()
-    await underWay
+    cancel()
+    await running
   }
 }

@@ -1,4 +1,4 @@
-/** The arguments of a command do not go together. */
+/** The arguments of a command contradict each other. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }

@@ -139,7 +139,7 @@ describe('porthor audit', () => {
     expect([code, stdout]).toEqual([
       1,
       [
-        `malformed  ${keyOf(root)}  ${root.username}  signed by none of the keys`,
+        `malformed  ${keyOf(root)}  ${root.username}  not signed with any of the keys`,
         `db-only  ${keyOf(root)}  ${root.username}  not in the token store`,
         '2 findings, 0 fixed.\n',
       ].join('\n'),

@@ -33,7 +33,7 @@ it.each([[['token', 'list']], [['audit']], [['maintenance']]])(
     const { stdout, stderr } = await runHere(args, { DATA_DIR: dataDir })
     expect([stdout, stderr]).toEqual([
       '',
-      `porthor: There is no data directory ${dataDir}: set DATA_DIR or DATABASE_URL as for the server, or make one with \`porthor serve\` or \`porthor migrate\`.\n`,
+      `porthor: The data directory ${dataDir} does not exist: set DATA_DIR or DATABASE_URL as for the server, or create one with \`porthor serve\` or \`porthor migrate\`.\n`,
     ])
     await expect(stat(dataDir)).rejects.toThrow('ENOENT')
   },

@@ -37,7 +37,7 @@ describe('porthor maintenance', () => {
     expect(await runPorthor(['maintenance'], environment())).toMatchObject({
       code: 0,
       stdout:
-        'Removed 1 expired tokens, 2 history entries past their retention and 1 entries of the token store, and revoked 0 tokens whose parent is gone.\n',
+        'Removed 1 expired tokens, 2 history events past their retention and 1 records of the token store, and revoked 0 orphaned tokens.\n',
       stderr: '',
     })
     expect(Object.keys(await rowsOf(h, [expired, living]))).toEqual([keyOf(living)])
@@ -69,7 +69,7 @@ describe('porthor maintenance', () => {
     ])
     await h.sql("UPDATE porthor_token_store SET expires = now() AT TIME ZONE 'UTC' + interval '50 s'")
     const { code, stdout } = await runPorthorAt(58, ['maintenance'], environment())
-    expect([code, stdout]).toEqual([0, expect.stringMatching(/^Removed 0 expired .* and 0 entries /)])
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^Removed 0 expired .* and 0 records /)])
     expect(Object.keys(await rowsOf(h, [token]))).toEqual([keyOf(token)])
   })
 
@@ -81,7 +81,7 @@ describe('porthor maintenance', () => {
 
     expect([text.code, json.code, text.stderr, json.stderr]).toEqual([0, 0, '', ''])
     expect([text.stdout, json.stdout]).toEqual([
-      'Another process is at it already: nothing to do.\n',
+      'Another process is running maintenance: nothing to do.\n',
       '{"busy":true}\n',
     ])
     expect(Object.keys(await rowsOf(h, [root]))).toEqual([keyOf(root)])

@@ -2,7 +2,7 @@ import { chmod, chown, readdir, readFile, stat, symlink, writeFile } from 'node:
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { withSecrets, withStandIns } from '../../src/cli/environment.ts'
+import { withPlaceholders, withSecrets } from '../../src/cli/environment.ts'
 import { readOrCreateSecret } from '../../src/cli/secret-file.ts'
 import { loadConfig } from '../../src/config.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../support/cli.ts'
 const SECRET = {
   generate: generateFernetKey,
   check: (text: string) => {
-    if (text === 'spoilt') throw new Error('no secret')
+    if (text === 'damaged') throw new Error('no secret')
   },
 }
 
@@ -38,7 +38,7 @@ describe('a file is refused, and left as it is, that', () => {
     await writeFile(path, 'kept\n')
     await chmod(path, mode)
     await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(
-      `${path} cannot be trusted, for others may read or change it (mode ${mode.toString(8)}): if nobody did, \`chmod 600 ${path}\`, or remove it, and Porthor makes a new one.`,
+      `${path} cannot be trusted because others may read or change it (mode ${mode.toString(8)}): if no one has, \`chmod 600 ${path}\`, or remove it to have a new one generated.`,
     )
     expect((await stat(path)).mode & 0o777).toBe(mode)
   })
@@ -47,7 +47,7 @@ describe('a file is refused, and left as it is, that', () => {
     const directory = await temporaryDirectory()
     const [path, elsewhere] = [join(directory, 'session-secret'), join(directory, 'elsewhere')]
     await symlink(elsewhere, path)
-    const refused = /session-secret cannot be trusted, for it is a link: /
+    const refused = /session-secret cannot be trusted because it is a link: /
     await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(refused)
     await writeFile(elsewhere, 'kept\n')
     await chmod(elsewhere, 0o644)
@@ -77,7 +77,7 @@ it.each([{ DATABASE_URL: 'postgresql://db.example/porthor' }, { REDIS_URL: 'redi
     await writeFile(join(dataDir, 'session-secret'), `${generateFernetKey()}\n`, { mode: 0o600 })
     const env = { DATA_DIR: dataDir, ...store }
     expect(await withSecrets(env)).toEqual(env)
-    expect(() => loadConfig(withStandIns(env))).toThrow(
+    expect(() => loadConfig(withPlaceholders(env))).toThrow(
       /SESSION_SECRET is required: [\s\S]*BOOTSTRAP_TOKEN is required: /,
     )
     expect(await readdir(dataDir)).toEqual(['session-secret'])
@@ -93,9 +93,11 @@ it('a file with nothing in it is told of, and not written over', async () => {
 
 it('a file with something else in it is told of by its name, and not written over', async () => {
   const path = join(await temporaryDirectory(), 'session-secret')
-  await writeFile(path, 'spoilt\n', { mode: 0o600 })
-  await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(`${path} is spoilt: put back what was in it`)
-  expect(await readFile(path, 'utf8')).toBe('spoilt\n')
+  await writeFile(path, 'damaged\n', { mode: 0o600 })
+  await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(
+    `${path} does not hold a valid secret: restore its content`,
+  )
+  expect(await readFile(path, 'utf8')).toBe('damaged\n')
 })
 
 it('a kept SESSION_SECRET is read as that of the environment: its keys may stand on lines of their own', async () => {

@@ -136,7 +136,7 @@ describe('porthor serve in development', () => {
     const welcome = await readWelcome(server)
     expect(welcome).toMatchObject({
       data: 'the database of DATABASE_URL',
-      bootstrapToken: 'as in BOOTSTRAP_TOKEN',
+      bootstrapToken: 'the value of BOOTSTRAP_TOKEN',
     })
     const session = sessionIn(await paste(welcome.command, { BOOTSTRAP_TOKEN: bootstrapToken }))
     expect((await askGraphQL(welcome.url, VIEWER, { token: session })).errors).toEqual([])
@@ -146,10 +146,10 @@ describe('porthor serve in development', () => {
     const refused = await runPorthor(['serve'], { DATABASE_URL: databaseUrl, ...secrets, PORT: port })
     expect(refused.code).toBe(1)
     expect(refused.stderr).toBe(
-      `porthor: 127.0.0.1:${port} is in use: set PORT to a free one (0 picks one).\n`,
+      `porthor: 127.0.0.1:${port} is in use: set PORT to a free port (0 selects one).\n`,
     )
-    expect(server.stdout()).toMatch(/"level":40,[^\n]*"msg":"the bootstrap token is on: /)
-    expect(server.stdout()).not.toContain('others can reach this server')
+    expect(server.stdout()).toMatch(/"level":40,[^\n]*"msg":"bootstrap token is enabled: /)
+    expect(server.stdout()).not.toContain('other machines can reach this development server')
     expect(server.stdout() + refused.stdout).not.toContain(parseToken(bootstrapToken).secret)
   })
 })
@@ -194,7 +194,7 @@ describe('porthor serve with a faulty configuration', () => {
     )
     expect([code, stdout]).toEqual([1, ''])
     const [headline, ...faults] = stderr.trimEnd().split('\n')
-    expect(headline).toBe('porthor: The configuration has 7 faults:')
+    expect(headline).toBe('porthor: The configuration has 7 errors:')
     expect(faults.map((fault) => /^ {2}- (\w+) /.exec(fault)?.[1]).sort()).toEqual([
       'BOOTSTRAP_TOKEN',
       'DATABASE_URL',
@@ -211,7 +211,7 @@ describe('porthor serve with a faulty configuration', () => {
     const dataDir = join(await temporaryDirectory(), 'data')
     const { code, stdout, stderr } = await runPorthor(['serve'], { DATA_DIR: dataDir, LOG_LEVEL: 'loud' })
     expect([code, stdout]).toEqual([1, ''])
-    expect(stderr).toMatch(/^porthor: The configuration has a fault:\n {2}- LOG_LEVEL must be one of: .*\n$/)
+    expect(stderr).toMatch(/^porthor: The configuration has an error:\n {2}- LOG_LEVEL must be one of: .*\n$/)
     await expect(stat(join(dataDir, 'postgres'))).rejects.toThrow('ENOENT')
   })
 

@@ -125,23 +125,21 @@ describe('porthor token', () => {
     })
     expect(lines(internal?.stdout ?? '')).toHaveLength(2)
     expect(lines(limited?.stdout ?? '')).toHaveLength(3)
-    expect(limited?.stderr).toBe(
-      'porthor: There are more: these are the newest 3, see --limit and --username.\n',
-    )
+    expect(limited?.stderr).toBe('porthor: Only the newest 3 are shown: see --limit and --username.\n')
     expect([table?.stderr, json?.stderr]).toEqual(['', ''])
     expect(none).toEqual({ code: 0, stdout: '', stderr: '' })
   })
 
   it.each([
-    [{ REDIS_URL: 'redis://127.0.0.1:1' }, 'Redis did not answer. Please try again.'],
+    [{ REDIS_URL: 'redis://127.0.0.1:1' }, 'Redis is unavailable. Please try again.'],
     [
       { DATABASE_URL: 'postgresql://porthor@127.0.0.1:1/none' },
       'Cannot connect to PostgreSQL at 127.0.0.1:1/none as porthor: connect ECONNREFUSED 127.0.0.1:1',
     ],
-  ])('says of %o which store did not answer', async (changed, fault) => {
+  ])('names the store that is unavailable for %o', async (changed, error) => {
     const create = ['token', 'create', 'session', 'wren']
     const { code, stdout, stderr } = await runHere(create, { ...environment(), ...changed })
-    expect([code, stdout, stderr]).toEqual([1, '', `porthor: ${fault}\n`])
+    expect([code, stdout, stderr]).toEqual([1, '', `porthor: ${error}\n`])
   })
 
   it('create makes nothing with the key of another store', async () => {
@@ -259,7 +257,7 @@ describe('porthor token', () => {
     const asKeys = await inTurn(['show', bearer], ['revoke', bearer], ['revoke', '--ancestor', bearer])
     for (const { code, stderr } of asKeys) {
       expect(code).toBe(2)
-      expect(stderr).toContain('Give its key: the 22 characters between gt- and the dot.')
+      expect(stderr).toContain('Give a token key: the 22 characters between gt- and the dot.')
     }
     const elsewhere = await inTurn([bearer], ['create', 'session', 'wren', '--scope', bearer])
     for (const { code, stdout, stderr } of [...asKeys, ...elsewhere]) {
