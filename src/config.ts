@@ -17,13 +17,13 @@ export type TokenStoreKind = 'redis' | 'postgres'
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
-/** Everything that can be set. Durations are in seconds. */
+/** All settings. Durations are in seconds. */
 export interface Config {
   readonly databaseUrl: Secret
   readonly redisUrl: Secret | undefined
-  /** How much older than its last use the data of a Redis may be that restarted or took over. */
+  /** How far the data of a Redis that restarted or took over may lag behind its last use. */
   readonly redisReplayWindow: number
-  /** How many replicas must have a change of a record before it is acknowledged. */
+  /** Number of replicas that must have a change of a record before the change is acknowledged. */
   readonly redisWaitReplicas: number
   readonly tokenStore: TokenStoreKind
   /** Fernet keys: the first encrypts, all decrypt. */
@@ -36,21 +36,21 @@ export interface Config {
   /** Whether internal and notebook tokens may create and modify tokens. */
   readonly delegatedTokensMayCreate: boolean
   readonly historyRetention: number
-  /** Entries of each of the two caches. */
+  /** Capacity of each of the two caches, in cache entries. */
   readonly tokenCacheSize: number
-  /** Whether copies of what Redis holds are kept in memory, for as long as it tells of every change. */
+  /** Whether records are kept in a client-side cache, which Redis invalidates. */
   readonly trackedCopies: boolean
-  /** Addresses and blocks of the proxies whose `X-Forwarded-For` is believed. */
+  /** Addresses and CIDR blocks of the proxies whose `X-Forwarded-For` is trusted. */
   readonly trustedProxies: readonly string[]
-  /** How many authentications from one address may fail in a minute; 0 for any number. */
+  /** Maximum number of failed authentications per address and minute; 0 for no limit. */
   readonly authFailuresPerMinute: number
   readonly host: string
   readonly port: number
   readonly logLevel: (typeof LOG_LEVELS)[number]
   readonly graphiql: boolean
-  /** Who may ask for the schema: anybody, who has a valid token, or nobody. */
+  /** Who may query the schema: everyone (`open`), holders of a valid token (`token`), or no one (`off`). */
   readonly introspection: 'open' | 'token' | 'off'
-  /** Whether an error about a document names what could have been meant. */
+  /** Whether an error about a document suggests names that the schema has. */
   readonly suggestions: boolean
 }
 
@@ -60,31 +60,31 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 export const isProduction = (env: Environment): boolean => env.NODE_ENV === 'production'
 
-/** Shortest life of a token, in seconds: below it no minimum lifetime could be asked for. */
+/** Minimum lifetime of a token, in seconds: a shorter token could satisfy no minimum lifetime of a request. */
 const SHORTEST_LIFETIME = 600
 
-/** No duration is longer, in seconds: a hundred years, so that every time made from it can be stored. */
+/** Maximum of every duration, in seconds: a hundred years, so that every time computed with it can be stored. */
 const LONGEST_DURATION = 100 * 365 * DAY_SECONDS
 
 /**
- * Reads the configuration from `given` and nothing else.
+ * Parses the configuration. Reads nothing but `given`.
  *
- * @throws {ConfigError} naming every fault by its variable; never with a secret in it.
+ * @throws {ConfigError} Names the variable of every error; never contains a secret.
  */
 export function loadConfig(given: Environment): Config {
   const env = trimSecrets(given)
-  const faults: string[] = []
-  const read = reader(env, faults)
+  const problems: string[] = []
+  const read = reader(env, problems)
   const production = isProduction(env)
 
-  // Whoever meant production would get made-up secrets, and GraphiQL.
+  // A misspelt production would start with generated secrets and GraphiQL.
   if (!production && /^prod/i.test(env.NODE_ENV ?? '')) {
-    faults.push('NODE_ENV must be exactly production; any other name must not begin with prod')
+    problems.push('NODE_ENV must be production, or a name that does not begin with prod')
   }
 
   const databaseUrl = read.postgresUrl('DATABASE_URL')
   if (!env.DATABASE_URL)
-    faults.push('DATABASE_URL is required, as postgresql://user:password@host:port/database')
+    problems.push('DATABASE_URL is required, as postgresql://user:password@host:port/database')
   const redisUrl = read.redisUrl()
   const tokenStore = read.oneOf(
     'TOKEN_STORE',
@@ -92,7 +92,7 @@ export function loadConfig(given: Environment): Config {
     env.REDIS_URL ? 'redis' : 'postgres',
   )
   if (tokenStore === 'redis' && !env.REDIS_URL)
-    faults.push('REDIS_URL is required where TOKEN_STORE is redis')
+    problems.push('REDIS_URL is required where TOKEN_STORE is redis')
 
   const tokenLifetime = read.duration('TOKEN_LIFETIME', '30d', SHORTEST_LIFETIME)
   const delegatedTokenLifetime = read.duration(
@@ -100,13 +100,13 @@ export function loadConfig(given: Environment): Config {
     `${tokenLifetime}s`,
     SHORTEST_LIFETIME,
   )
-  const areLifetimesValid = !faults.some((fault) => fault.includes('TOKEN_LIFETIME'))
+  const areLifetimesValid = !problems.some((problem) => problem.includes('TOKEN_LIFETIME'))
   if (areLifetimesValid && delegatedTokenLifetime > tokenLifetime) {
-    faults.push('DELEGATED_TOKEN_LIFETIME must not be above TOKEN_LIFETIME')
+    problems.push('DELEGATED_TOKEN_LIFETIME must not be longer than TOKEN_LIFETIME')
   }
 
   const graphiql = read.flag('GRAPHIQL', !production)
-  // GraphiQL asks for the schema before it is given a token.
+  // GraphiQL queries the schema before the user enters a token.
   const introspection = read.flag('INTROSPECTION', !production && graphiql)
   const isIntrospectionOff = env.INTROSPECTION ? !introspection : production
 
@@ -140,7 +140,7 @@ export function loadConfig(given: Environment): Config {
     introspection: introspection ? 'open' : isIntrospectionOff ? 'off' : 'token',
     suggestions: introspection || !production,
   }
-  if (faults.length > 0) throw new ConfigError(faults)
+  if (problems.length > 0) throw new ConfigError(problems)
   return Object.freeze(config)
 }
 
@@ -153,23 +153,23 @@ const FLAGS: ReadonlyMap<string, boolean> = new Map([
   ['0', false],
 ])
 
-/** Looser than RFC 1123 section 2.1: those who name containers use `_` too. */
+/** Looser than RFC 1123 section 2.1: names of containers contain `_` too. */
 const HOST_NAME = /^\w[\w.-]*$/
 
-/** The entries of a list, which commas or white space separate. */
+/** Splits a list at commas and white space. */
 export const splitList = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)
 
-/** Readers of one variable each. A faulty one adds to `faults` and answers with the fallback. */
-function reader(env: Environment, faults: string[]) {
-  const fault = <T>(text: string, fallback: T): T => {
-    faults.push(text)
+/** Creates parsers, each of one variable. For an invalid one they add to `problems` and return the fallback. */
+function reader(env: Environment, problems: string[]) {
+  const reject = <T>(text: string, fallback: T): T => {
+    problems.push(text)
     return fallback
   }
   const attempt = <T>(name: string, parse: () => T): T | undefined => {
     try {
       return parse()
     } catch (error) {
-      return fault(`${name} ${(error as Error).message}`, undefined)
+      return reject(`${name} ${(error as Error).message}`, undefined)
     }
   }
   // A variable that is set but empty counts as not set, as in most shells' ${NAME:-default}.
@@ -180,11 +180,11 @@ function reader(env: Environment, faults: string[]) {
       const value = env[name]
       if (!value) return undefined
       if (!/^postgres(ql)?:\/\//.test(value)) {
-        return fault(`${name} must be a URL that begins with postgres:// or postgresql://`, undefined)
+        return reject(`${name} must be a URL that begins with postgres:// or postgresql://`, undefined)
       }
       if (!URL.canParse(value)) {
-        return fault(
-          `${name} must be a URL: of one host, and in its user and password / ? # @ : % and the like are written as %2F %3F %23 %40 %3A %25`,
+        return reject(
+          `${name} must be a valid URL with one host. In its user and password, / ? # @ : % must be written as %2F %3F %23 %40 %3A %25`,
           undefined,
         )
       }
@@ -192,15 +192,15 @@ function reader(env: Environment, faults: string[]) {
         parsePostgresUrl(value)
         return value
       } catch (error) {
-        return fault(`${name} ${(error as Error).message}`, undefined)
+        return reject(`${name} ${(error as Error).message}`, undefined)
       }
     },
 
     host(fallback: string): string {
       const value = env.HOST || fallback
       if (isIP(value) || HOST_NAME.test(value)) return value
-      return fault(
-        'HOST must be an address, such as 127.0.0.1, :: (without brackets) or 0.0.0.0, or a name',
+      return reject(
+        'HOST must be an address, such as 127.0.0.1, :: (without brackets) or 0.0.0.0, or a host name',
         fallback,
       )
     },
@@ -212,7 +212,7 @@ function reader(env: Environment, faults: string[]) {
         parseRedisUrl(value)
         return value
       } catch (error) {
-        return fault(`REDIS_URL ${(error as Error).message}`, undefined)
+        return reject(`REDIS_URL ${(error as Error).message}`, undefined)
       }
     },
 
@@ -220,28 +220,28 @@ function reader(env: Environment, faults: string[]) {
       const value = env[name] || fallback
       return (
         values.find((candidate) => candidate === value) ??
-        fault(`${name} must be one of: ${values.join(', ')}`, fallback)
+        reject(`${name} must be one of: ${values.join(', ')}`, fallback)
       )
     },
 
-    integer(name: string, fallback: number, least: number, most: number): number {
+    integer(name: string, fallback: number, min: number, max: number): number {
       const value = env[name] ? Number(env[name]) : fallback
-      const isValid = /^\d*$/.test(env[name] ?? '') && value >= least && value <= most
-      return isValid ? value : fault(`${name} must be a whole number from ${least} to ${most}`, fallback)
+      const isValid = /^\d*$/.test(env[name] ?? '') && value >= min && value <= max
+      return isValid ? value : reject(`${name} must be a whole number from ${min} to ${max}`, fallback)
     },
 
-    duration(name: string, fallback: string, least: number): number {
+    duration(name: string, fallback: string, min: number): number {
       const seconds = parseDuration(env[name] || fallback)
-      if (seconds !== undefined && seconds >= least && seconds <= LONGEST_DURATION) return seconds
-      return fault(
-        `${name} must be a duration such as 30d or 1h30m (units w d h m s) of at least ${least}s and at most ${LONGEST_DURATION / DAY_SECONDS}d`,
-        least,
+      if (seconds !== undefined && seconds >= min && seconds <= LONGEST_DURATION) return seconds
+      return reject(
+        `${name} must be a duration such as 30d or 1h30m (units w d h m s) of at least ${min}s and at most ${LONGEST_DURATION / DAY_SECONDS}d`,
+        min,
       )
     },
 
     flag(name: string, fallback: boolean): boolean {
       if (!env[name]) return fallback
-      return FLAGS.get(env[name].toLowerCase()) ?? fault(`${name} must be true or false`, fallback)
+      return FLAGS.get(env[name].toLowerCase()) ?? reject(`${name} must be true or false`, fallback)
     },
 
     sessionSecrets(): Secret<readonly string[]> {
@@ -270,15 +270,15 @@ function reader(env: Environment, faults: string[]) {
       const blocks = list('TRUSTED_PROXIES')
       const place = blocks.findIndex((block) => !isAddressOrBlock(block))
       if (place < 0) return blocks
-      return fault(
-        `TRUSTED_PROXIES must be full addresses, or CIDR blocks with no bits set behind their prefix, separated by commas, such as 10.0.0.0/8: entry ${place + 1} is none`,
+      return reject(
+        `TRUSTED_PROXIES must be full IP addresses, or CIDR blocks such as 10.0.0.0/8 with no bits set after the prefix, separated by commas: entry ${place + 1} is neither`,
         [],
       )
     },
   }
 }
 
-/** Whether it is a full address, or a block of them; proxy-addr also takes `10/8`, which means 0.0.0.10/8. */
+/** Whether `text` is a full address or CIDR block. proxy-addr also accepts `10/8`, which means 0.0.0.10/8. */
 function isAddressOrBlock(text: string): boolean {
   try {
     proxyaddr.compile([text])

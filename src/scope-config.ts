@@ -23,22 +23,22 @@ const DEFAULT_SCOPES = {
 const scopeTable = z.record(z.string().regex(SCOPE_NAME), z.string())
 
 /**
- * Reads the scopes that are known here.
+ * Parses the known scopes.
  *
- * @param json A JSON object of scope names and their descriptions; the default scopes where there is none.
- * @throws {Error} What must be, and what is wrong, for a sentence that begins with the setting's name.
+ * @param json A JSON object that maps scope names to descriptions. Without it, the default scopes are known.
+ * @throws {Error} Its message continues a sentence that begins with the setting's name.
  */
 export function parseKnownScopes(json: string | undefined): KnownScopes {
   let table: unknown = DEFAULT_SCOPES
   try {
     if (json) table = JSON.parse(json)
   } catch {
-    throw notATable('it is no JSON')
+    throw notATable('it is not JSON')
   }
   const { data, error } = scopeTable.safeParse(table)
   if (error) {
     const place = Object.keys(table ?? {}).indexOf(String(error.issues[0]?.path[0]))
-    throw notATable(place < 0 ? 'it is no object' : `entry ${place + 1} is none`)
+    throw notATable(place < 0 ? 'it is not an object' : `entry ${place + 1} is not valid`)
   }
   const missing = [ADMIN_SCOPE, USER_SCOPE].filter((scope) => !(scope in data))
   if (missing.length > 0) throw notATable(`${missing.join(' and ')} is missing`)
@@ -47,23 +47,24 @@ export function parseKnownScopes(json: string | undefined): KnownScopes {
 
 const notATable = (reason: string): Error =>
   new Error(
-    `must be a JSON object of scope names (letters, digits, : . _ -) and their descriptions, with ${ADMIN_SCOPE} and ${USER_SCOPE} among them: ${reason}`,
+    `must be a JSON object that maps scope names (letters, digits, : . _ -) to descriptions, with ${ADMIN_SCOPE} and ${USER_SCOPE}: ${reason}`,
   )
 
 /**
- * Reads which scopes are never delegated: `admin:token` where nothing is said, and those of the platform always.
+ * Parses the scopes that are never delegated. By default that is `admin:token`; the scopes of the platform are always
+ * added.
  *
- * @param names The entries of the list; `none` alone for no scope but those of the platform.
- * @param known Empty where the known scopes could not be read.
+ * @param names The items of the list; `none` alone stands for an empty list.
+ * @param known Empty where the known scopes are not valid; the names are then not compared with them.
  * @throws {Error} As `parseKnownScopes`.
  */
 export function parseUndelegableScopes(names: readonly string[], known: KnownScopes): UndelegableScopes {
   if (names.length === 0) return new Set([ADMIN_SCOPE, ...PLATFORM_SCOPES])
   if (names.length === 1 && names[0] === 'none') return new Set(PLATFORM_SCOPES)
-  // A misspelt name would let the scope be delegated that was meant.
+  // With a misspelt name, the scope that was meant could be delegated.
   const place = known.size === 0 ? -1 : names.findIndex((name) => !known.has(name))
   if (place < 0) return new Set([...names, ...PLATFORM_SCOPES])
   throw new Error(
-    `must be scopes of KNOWN_SCOPES, separated by commas, or none: entry ${place + 1} is not known`,
+    `must be scopes of KNOWN_SCOPES, separated by commas, or none: entry ${place + 1} is not a known scope`,
   )
 }
