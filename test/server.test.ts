@@ -253,8 +253,8 @@ describe('beside the API', () => {
   it.each([
     ['/livez', 200, 'alive\n'],
     ['/readyz', 200, 'ready\n'],
-    ['/nothing', 404, 'Nothing here. The API is at /graphql\n'],
-    ['/graphql/', 404, 'Nothing here. The API is at /graphql\n'],
+    ['/nothing', 404, 'Not found. The API is at /graphql\n'],
+    ['/graphql/', 404, 'Not found. The API is at /graphql\n'],
     ['/livez?verbose', 200, 'alive\n'],
   ])('%s answers %i', async (path, status, body) => {
     expect(await at(path)).toMatchObject({ status, body, headers: { 'cache-control': 'no-store' } })
@@ -277,7 +277,7 @@ describe('readiness', () => {
     }
     expect(await at('/readyz')).toEqual([200, 'ready\n'])
     await redis.stop()
-    await expect.poll(() => at('/readyz')).toEqual([503, 'a storage service does not answer\n'])
+    await expect.poll(() => at('/readyz')).toEqual([503, 'a storage service is unavailable\n'])
     expect(await at('/livez')).toEqual([200, 'alive\n'])
     redis = await startRedis({ port: redis.port })
     await expect.poll(() => at('/readyz'), { timeout: 5_000 }).toEqual([200, 'ready\n'])

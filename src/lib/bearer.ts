@@ -2,9 +2,8 @@
 const BEARER = /^bearer +(\S+) *$/i
 
 /**
- * The token of an `Authorization` header, RFC 6750 section 2.1.
- *
- * @returns `undefined` where there is no header; the empty string where it holds something else.
+ * Returns the token in an `Authorization` header (RFC 6750, section 2.1); `undefined` where there is no header; the
+ * empty string where the header has another form.
  */
 export function parseBearer(header: string | null | undefined): string | undefined {
   if (header === null || header === undefined || header === '') return undefined

@@ -6,7 +6,7 @@ import { normalizeAddress } from './normalize-address.ts'
 /** An IPv4 address with a port, or an IPv6 address in brackets with or without one, as some proxies write them. */
 const WITH_PORT = /^(?:(\d+\.\d+\.\d+\.\d+):\d{1,5}|\[([^\]]+)\](?::\d{1,5})?)$/
 
-/** The address in one entry of `X-Forwarded-For`; `undefined` where there is none to be read. */
+/** Returns the address in one item of `X-Forwarded-For`; `undefined` where it is not an address. */
 function parseEntry(entry: string): string | undefined {
   const [, ipv4, ipv6] = WITH_PORT.exec(entry) ?? []
   const address = ipv4 ?? ipv6 ?? entry
@@ -16,13 +16,12 @@ function parseEntry(entry: string): string | undefined {
 }
 
 /**
- * A function that finds a request's client address: the rightmost address of the chain, peer last,
- * that is not a trusted proxy's. `X-Forwarded-For` is read only where the peer itself is trusted, so
- * that a direct caller cannot make one up. At an entry that cannot be read the search stops: what stands left of
- * it was written by whoever the trusted proxy could not name, and may be forged.
+ * Returns a function that finds the client address of a request: the rightmost address of the chain, peer last, that
+ * is not a trusted proxy's. `X-Forwarded-For` is read only where the peer itself is trusted, so that a direct caller
+ * cannot forge it. The search stops at an item that is not an address: what is left of it may be forged.
  *
  * @param trustedProxies Addresses and CIDR blocks.
- * @returns `undefined` where the peer is not known (its socket is closed).
+ * @returns A function that returns `undefined` where the socket is closed, and so the peer unknown.
  */
 export function clientAddress(
   trustedProxies: readonly string[],

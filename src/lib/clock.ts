@@ -1,19 +1,15 @@
-/** The source of "now". Handed in, so that tests move time instead of sleeping through it. */
+/** The source of time. It is a dependency, so that tests can move time instead of sleeping. */
 export interface Clock {
-  /** The current moment. */
   now(): Date
-  /**
-   * Milliseconds since some moment, which only ever grow. They do not count the time that the machine was suspended,
-   * and nobody sets them.
-   */
+  /** Milliseconds since a fixed time. They never decrease, and do not count the time in which the machine was suspended. */
   monotonicMs(): number
 }
 
-/** The machine's clock: the only place outside tests that asks what time it is. */
+/** The clock of the machine. No other code reads the time. */
 export const systemClock: Clock = { now: () => new Date(), monotonicMs: () => performance.now() }
 
-/** `date` in whole seconds since 1970, UTC, rounded down: the resolution of every stored time. */
+/** Returns whole seconds since 1970, UTC, rounded down: the resolution of every stored time. */
 export const toSeconds = (date: Date): number => Math.floor(date.getTime() / 1000)
 
-/** The moment `seconds` after 1970, UTC. */
+/** Returns the time `seconds` after 1970, UTC. */
 export const fromSeconds = (seconds: number): Date => new Date(seconds * 1000)

@@ -1,4 +1,4 @@
-/** The embedded PostgreSQL cannot be used. The message is for the operator: one line that says what would be right. */
+/** The embedded PostgreSQL cannot be used. The message is one line for the operator, with the remedy. */
 export class EmbeddedPostgresError extends Error {
   override readonly name = 'EmbeddedPostgresError'
 }

@@ -2,6 +2,7 @@ import { access, chmod, constants, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
+import { systemClock } from './clock.ts'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { endWithProcess } from './end-with-process.ts'
 import { makeDirectory } from './make-directory.ts'
@@ -29,10 +30,10 @@ import { endAtOnce, findPostmaster, type Postmaster, servesHere } from './postgr
 export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 
 export interface EmbeddedPostgresOptions {
-  /** Holds `postgres/`, `postgres-password` and `postgres.log`. Made when missing. */
+  /** Contains `postgres/`, `postgres-password` and `postgres.log`. Created if missing. */
   readonly dataDir: string
   readonly log: EmbeddedPostgresLog
-  /** Further arguments of the `postgres` program, such as `-c fsync=off` in tests. */
+  /** Additional arguments of the `postgres` program, such as `-c fsync=off` in tests. */
   readonly postgresFlags?: readonly string[]
 }
 
@@ -42,36 +43,36 @@ export interface EmbeddedPostgresLog {
 }
 
 export interface EmbeddedPostgres {
-  /** Of the database `porthor`, as its superuser `porthor`. Holds the password; the port is new at each start. */
+  /** URL of the database `porthor` for its superuser `porthor`, with the password. The port differs at each start. */
   readonly url: string
   /** Process id of the server. */
   readonly pid: number
-  /** Disconnects all clients and resolves when the server has ended. Can be called again. */
+  /** Disconnects all clients and resolves when the server has ended. May be called several times. */
   close(): Promise<void>
-  /** Has a `close` that is under way, or the next, end the server at once: it replays its log at the next start. */
+  /** Ends the server immediately, also during `close`. It replays its log at the next start. */
   endAtOnce(): void
 }
 
-/** How long a server may take until it answers, in milliseconds: after a crash it replays its log first. */
+/** Maximum time until the server responds, in milliseconds: after a crash it replays its log first. */
 const READY_TIMEOUT_MS = 120_000
 
-/** How long each way of asking the server to end is given, in milliseconds: fast, immediate, killed. */
+/** Signals that stop the server, each with the time to wait for its effect, in milliseconds: fast, immediate, kill. */
 const STOP_STEPS = [
   ['SIGINT', 20_000],
   ['SIGQUIT', 5_000],
   ['SIGKILL', 5_000],
 ] as const
 
-/** Why a server of ours may end at its start without being at fault: another try goes well or tells more. */
-const TRY_AGAIN = /lock file "postmaster.pid"|could not bind|could not create any TCP\/IP|shared memory block/
+/** Log lines of a server that may start at another attempt. */
+const RETRYABLE = /lock file "postmaster.pid"|could not bind|could not create any TCP\/IP|shared memory block/
 
 /**
  * Runs a real PostgreSQL as a child process, for one Porthor at a time.
  *
- * Who holds an advisory lock in the server owns it, for as long as its connection lives. So a server that
- * outlived its Porthor (SIGKILL) is taken over as it is, and of two starts at once exactly one succeeds.
+ * The process that holds an advisory lock in the server owns it, for as long as its connection lasts. A server whose
+ * Porthor was killed is therefore taken over while it runs, and of two starts at the same time exactly one succeeds.
  *
- * @throws {EmbeddedPostgresError} Another Porthor owns it, or it cannot run here; says what would be right.
+ * @throws {EmbeddedPostgresError} Another Porthor owns it, or it cannot run here. The message has the remedy.
  */
 export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { log } = options
@@ -79,7 +80,7 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
   if (place.dataDir !== resolve(options.dataDir)) {
     log.info(
       { dataDir: options.dataDir, usedInstead: place.dataDir },
-      'PostgreSQL, which does not run as root, cannot get to the data directory: its data is kept elsewhere',
+      'user of PostgreSQL cannot enter the data directory: using another one',
     )
   }
   const password = await loadPostgresPassword(place)
@@ -88,7 +89,7 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
   const end = () => {
     if (ownership.isOurs) endAtOnce(server.pid, place.clusterDir)
   }
-  // Also one that outlived another Porthor.
+  // Also a server that was taken over from another Porthor.
   const letGo = endWithProcess(end)
   let closing: Promise<void> | undefined
   const close = () => {
@@ -109,8 +110,8 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
 }
 
 /**
- * The server on this data directory that a Porthor runs already, to be used beside it. Closing it here
- * leaves it to its owner. `undefined` where there is none, or it has outlived its Porthor.
+ * Finds the server that a running Porthor owns on this data directory, to use it at the same time. Closing the result
+ * does not stop the server. Returns `undefined` also for a server whose Porthor has ended.
  */
 export async function findEmbeddedPostgres(
   dataDir: string,
@@ -124,7 +125,7 @@ export async function findEmbeddedPostgres(
   return (await isOwned(url)) ? { url, close: async () => undefined } : undefined
 }
 
-/** Makes the directory, and finds out who may run the server, before anything is written into it. */
+/** Creates the directory and chooses the OS user of the server, before anything is written to the directory. */
 async function preparePlace(wantedDir: string): Promise<ClusterPlace> {
   const runAs = await choosePostgresUser(join(wantedDir, 'postgres'))
   const asOther = runAs.uid !== undefined
@@ -147,13 +148,13 @@ async function preparePlace(wantedDir: string): Promise<ClusterPlace> {
   return { binaries, runAs, dataDir, clusterDir, logFile: join(dataDir, 'postgres.log') }
 }
 
-/** Starts a server, or takes over one that nobody owns, until one is ours or turns out to be another's. */
+/** Starts a server, or takes over one without an owner, until this process owns one. Throws if another process does. */
 async function own(
   place: ClusterPlace,
   password: string,
   { log, postgresFlags: flags = [] }: EmbeddedPostgresOptions,
 ): Promise<{ server: Postmaster; ownership: Ownership }> {
-  const deadline = Date.now() + READY_TIMEOUT_MS
+  const deadline = systemClock.monotonicMs() + READY_TIMEOUT_MS
   for (;;) {
     const running = await findPostmaster(place.clusterDir)
     const spawned = running ? undefined : await startServer(place, password, flags)
@@ -164,17 +165,17 @@ async function own(
       : async () => !(await servesHere(server.pid, place.clusterDir))
     const claim = { place, server, password, deadline, isGone }
     const ownership = await takeOwnership(claim).catch(async (error: unknown) => {
-      // One that we started in vain must not stay, unless another start has taken it over meanwhile.
+      // A server that was started here must not stay, unless another process has taken it over meanwhile.
       if (error instanceof OwnedByAnotherError) spawned?.letGo()
       else if (spawned) await stopServer(place, server.pid, log)
       throw error
     })
     if (ownership) return { server, ownership }
     const lastWords = await spawned?.lastWords
-    if (lastWords !== undefined && !TRY_AGAIN.test(lastWords.own)) {
-      throw new EmbeddedPostgresError(`PostgreSQL ended while starting; its last words: ${lastWords.all}`)
+    if (lastWords !== undefined && !RETRYABLE.test(lastWords.own)) {
+      throw new EmbeddedPostgresError(`PostgreSQL ended while starting; its last log lines: ${lastWords.all}`)
     }
-    if (Date.now() > deadline) {
+    if (systemClock.monotonicMs() > deadline) {
       throw new EmbeddedPostgresError(
         `PostgreSQL could not be started in ${place.dataDir}: ${lastWords?.all}`,
       )
@@ -183,7 +184,7 @@ async function own(
   }
 }
 
-/** `undefined` when there was no data directory yet: after making one, look again who else did. */
+/** Creates a missing data directory and then returns `undefined`: another start may have created one first. */
 async function startServer(
   place: ClusterPlace,
   password: string,
@@ -201,11 +202,12 @@ async function createDatabase(client: pg.Client): Promise<void> {
 }
 
 async function stopServer(place: ClusterPlace, pid: number, log: EmbeddedPostgresLog): Promise<void> {
-  for (const [signal, patienceMs] of STOP_STEPS) {
+  for (const [signal, timeoutMs] of STOP_STEPS) {
     if (!(await servesHere(pid, place.clusterDir))) return
-    if (signal !== 'SIGINT') log.warn({ pid, signal }, 'embedded PostgreSQL does not end: asking harder')
+    if (signal !== 'SIGINT')
+      log.warn({ pid, signal }, 'embedded PostgreSQL has not ended: sending another signal')
     process.kill(pid, signal)
-    const deadline = Date.now() + patienceMs
-    while (Date.now() < deadline && (await servesHere(pid, place.clusterDir))) await delay(10)
+    const deadline = systemClock.monotonicMs() + timeoutMs
+    while (systemClock.monotonicMs() < deadline && (await servesHere(pid, place.clusterDir))) await delay(10)
   }
 }

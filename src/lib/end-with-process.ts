@@ -2,10 +2,9 @@ const ends = new Set<() => void>()
 let isListening = false
 
 /**
- * Calls `end` when this process exits in whatever way lets it do something still: a fault that nobody caught, or
- * `process.exit`. Not when it is killed.
+ * Calls `end` when this process exits, also by `process.exit` or an uncaught error. Not when it is killed.
  *
- * @returns What takes that back.
+ * @returns A function that cancels this.
  */
 export function endWithProcess(end: () => void): () => void {
   ends.add(end)

@@ -1,8 +1,8 @@
 import { timingSafeEqual } from 'node:crypto'
 
 /**
- * Whether two strings are the same, in a time that tells nothing about where they differ. Whether they are
- * of the same length is told: what is compared here has a known one.
+ * Whether two strings are equal. The time that it takes does not reveal where they differ; it may reveal that their
+ * lengths differ, so callers must compare strings of a known length.
  */
 export function equalInConstantTime(left: string, right: string): boolean {
   const [leftBytes, rightBytes] = [Buffer.from(left), Buffer.from(right)]

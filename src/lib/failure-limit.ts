@@ -3,15 +3,15 @@ import ipaddr from 'ipaddr.js'
 import { LRUCache } from 'lru-cache'
 
 export interface FailureLimitDeps {
-  /** How often one source may fail in a minute; 0 for as often as it likes. */
+  /** Maximum failures of one source per minute; 0 for no limit. */
   readonly perMinute: number
-  /** How many sources are remembered, of those that failed last. */
+  /** Maximum number of sources that are kept: those that failed last. */
   readonly maxSources: number
-  /** Milliseconds on a clock. */
+  /** Reads a monotonic clock, in milliseconds. */
   readonly now: () => number
 }
 
-/** How many failures a source has left, and when that was. */
+/** Remaining failures of a source, and the time at which that was computed. */
 interface Allowance {
   left: number
   at: number
@@ -19,13 +19,13 @@ interface Allowance {
 
 const MINUTE_MS = 60_000
 
-/** Parts of an IPv6 address that are its network (RFC 4291 2.5.4): whoever has one has all addresses in it. */
+/** Parts of an IPv6 address that are its network (RFC 4291 2.5.4): the owner of a network has all its addresses. */
 const NETWORK_PARTS = 4
 
 const networkOf = (address: string): string =>
   isIP(address) === 6 ? ipaddr.IPv6.parse(address).parts.slice(0, NETWORK_PARTS).join(':') : address
 
-/** Counts failures by where they come from: an IPv4 address, or a /64 network of IPv6. A token bucket for each. */
+/** Limits failures per source, by token buckets. A source is an IPv4 address or a /64 network of IPv6. */
 export class FailureLimit {
   readonly #deps: FailureLimitDeps
   readonly #allowances: LRUCache<string, Allowance>
@@ -35,13 +35,13 @@ export class FailureLimit {
     this.#allowances = new LRUCache({ max: deps.maxSources })
   }
 
-  /** Whether `address` has failed so often that it may not fail again now. */
+  /** Whether `address` has reached its limit. */
   isOver(address: string): boolean {
-    // What every request passes, of which hardly any comes from where failures came from.
+    // Every request takes this way, and few come from a source of failures.
     return this.#allowances.size > 0 && this.#leftOf(networkOf(address)) < 1
   }
 
-  /** Counts a failure. Answers whether it was the one that brought `address` over its limit. */
+  /** Counts a failure. Returns whether `address` reached its limit by it. */
   note(address: string): boolean {
     const { perMinute, now } = this.#deps
     if (perMinute === 0) return false
@@ -51,7 +51,7 @@ export class FailureLimit {
     return left >= 1 && left < 2
   }
 
-  /** Whole seconds until `address` may fail again. */
+  /** Returns the whole seconds until `address` is below its limit. */
   retryAfterSeconds(address: string): number {
     const missing = 1 - this.#leftOf(networkOf(address))
     return Math.max(1, Math.ceil((missing * 60) / this.#deps.perMinute))

@@ -18,18 +18,18 @@ const HMAC_BYTES = 32
 const SHORTEST_TOKEN_BYTES = CIPHERTEXT_OFFSET + BLOCK_BYTES + HMAC_BYTES
 const KEY_BYTES = 32
 
-/** The token cannot be read. Says which rule it breaks, never what it contains. */
+/** The token cannot be decrypted. The message names the rule that it breaks, never its content. */
 export class FernetError extends Error {
   override readonly name = 'FernetError'
 }
 
-/** The token was sealed with some other key, or has been changed since. */
+/** The token was encrypted with another key, or was changed afterwards. */
 export class ForeignTokenError extends FernetError {
-  /** As the token tells, by which nobody vouches. */
+  /** Time in the token, which is not authenticated. */
   readonly sealedAt: Date
 
   constructor(sealedAt: Date) {
-    super('signed by none of the keys')
+    super('not signed with any of the keys')
     this.sealedAt = sealedAt
   }
 }
@@ -39,25 +39,25 @@ interface Key {
   readonly encryption: Buffer
 }
 
-/** What `seal` takes from the outside world; fixed only by tests of known answers. */
+/** Inputs of `seal` beside the plaintext. Only tests with published vectors set `iv`. */
 export interface SealInput {
   readonly now: Date
   readonly iv?: Buffer
 }
 
-/** A list of Fernet keys: the first encrypts, all decrypt, so that keys rotate without a break. */
+/** A list of Fernet keys: the first encrypts, all decrypt, so that keys rotate without downtime. */
 export class Fernet {
   readonly #first: Key
   readonly #keys: readonly Key[]
 
   /**
    * @param keys Each 32 bytes in URL-safe base64 with padding (44 characters).
-   * @throws {FernetError} A key has another form, or there is none.
+   * @throws {FernetError} A key has another form, or the list is empty.
    */
   constructor(keys: readonly string[]) {
     this.#keys = keys.map(parseKey)
     const [first] = this.#keys
-    if (!first) throw new FernetError('at least one key is needed')
+    if (!first) throw new FernetError('at least one key is required')
     this.#first = first
   }
 
@@ -72,9 +72,9 @@ export class Fernet {
   }
 
   /**
-   * Decrypts a token that any of the keys has sealed. Its age does not matter.
+   * Decrypts a token that any of the keys encrypted, whatever its age.
    *
-   * @throws {FernetError} It is not a Fernet token, or none of the keys made it.
+   * @throws {FernetError} It is not a Fernet token, or was encrypted with another key.
    */
   open(token: string): string {
     const bytes = decodePadded(token)
@@ -82,7 +82,8 @@ export class Fernet {
     if (bytes[0] !== VERSION) throw new FernetError('unknown version')
     const signed = bytes.subarray(0, -HMAC_BYTES)
     const ciphertext = signed.subarray(CIPHERTEXT_OFFSET)
-    if (ciphertext.length % BLOCK_BYTES !== 0) throw new FernetError('ciphertext is not whole blocks')
+    if (ciphertext.length % BLOCK_BYTES !== 0)
+      throw new FernetError('ciphertext is not a multiple of the block size')
     const signature = bytes.subarray(-HMAC_BYTES)
     const key = this.#keys.find((candidate) => timingSafeEqual(sign(candidate, signed), signature))
     if (!key) throw new ForeignTokenError(new Date(1000 * Number(signed.readBigUInt64BE(TIME_OFFSET))))
@@ -99,14 +100,15 @@ export class Fernet {
   }
 }
 
-/** A new random key in the form that the constructor and `SESSION_SECRET` take. */
+/** Returns a new random key in the form that the constructor accepts. */
 export const generateFernetKey = (): string => encodePadded(randomBytes(KEY_BYTES))
 
 const sign = (key: Key, data: Buffer): Buffer => createHmac('sha256', key.signing).update(data).digest()
 
 function parseKey(text: string): Key {
   const bytes = decodePadded(text)
-  if (bytes.length !== KEY_BYTES) throw new FernetError('a key is 32 bytes in URL-safe base64 with padding')
+  if (bytes.length !== KEY_BYTES)
+    throw new FernetError('a key must be 32 bytes in URL-safe base64 with padding')
   return { signing: bytes.subarray(0, KEY_BYTES / 2), encryption: bytes.subarray(KEY_BYTES / 2) }
 }
 
@@ -114,7 +116,7 @@ function encodePadded(bytes: Buffer): string {
   return bytes.toString('base64').replaceAll('+', '-').replaceAll('/', '_')
 }
 
-// Buffer.from skips what it does not know, while the specification wants it refused.
+// Buffer.from skips characters that are not base64; the specification requires an error.
 function decodePadded(text: string): Buffer {
   if (text.length % 4 !== 0 || !/^[\w-]*={0,2}$/.test(text)) throw new FernetError('not URL-safe base64')
   return Buffer.from(text, 'base64url')

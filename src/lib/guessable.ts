@@ -1,16 +1,16 @@
-/** A secret that was drawn at random has more different characters, and more different steps between them. */
+/** A random secret has more different characters, and more different steps between them. */
 const MIN_DIFFERENT = 10
 const MIN_STEPS = 5
 
-/** Keys of published test vectors, which everybody has. */
+/** Keys of published test vectors. */
 const PUBLISHED: ReadonlySet<string> = new Set([
-  // The specification of Fernet, and so the examples of its libraries.
+  // From the specification of Fernet, and so in the examples of its libraries.
   'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4',
 ])
 
 /**
- * Whether anybody can guess a secret that is written in base64url: it repeats few characters, counts up or down as
- * examples do, or was published.
+ * Whether an attacker can guess a secret in base64url: it repeats few characters, counts up or down as examples do, or
+ * was published.
  */
 export function isGuessable(secret: string): boolean {
   if (PUBLISHED.has(secret.replace(/=+$/, ''))) return true

@@ -1,4 +1,4 @@
-/** A function that runs `make` when first called, and gives the same answer ever after. */
+/** Returns a function that runs `make` at its first call and returns that value at every call. */
 export function lazy<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined
   return () => {

@@ -1,16 +1,16 @@
-/** Longest line of the log, in bytes: log collectors cut longer ones, or split them into several. */
+/** Maximum length of a log line, in bytes: log collectors truncate or split longer lines. */
 export const MAX_LINE_BYTES = 4_096
 
-/** Bytes of a character of JavaScript in UTF-8, at the most. */
+/** Maximum bytes of one UTF-16 code unit in UTF-8. */
 const MAX_CHARACTER_BYTES = 3
 
-/** Characters of a text, and items of a list, that are kept of a line that is too long; the next where they do not do. */
+/** Number of characters per text and of items per list that are kept of a line that is too long; tried in turn. */
 const LENGTHS = [1_000, 200, 50, 10] as const
 
-/** Fields that every line has. */
+/** Fields of every line. */
 const COMMON = ['level', 'time', 'msg'] as const
 
-/** A line of JSON as it may be written: of one that is too long the texts and lists are cut. */
+/** Returns a line of JSON that is short enough: truncates the texts and lists of a line that is too long. */
 export function boundLine(line: string): string {
   const isShort =
     line.length * MAX_CHARACTER_BYTES <= MAX_LINE_BYTES || Buffer.byteLength(line) <= MAX_LINE_BYTES

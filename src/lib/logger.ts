@@ -1,24 +1,24 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 import sonicBoom from 'sonic-boom'
+import { systemClock } from './clock.ts'
 import { boundLine } from './log-line.ts'
 
-/** How long a line may wait for others to be written with it, in milliseconds, and how much they may hold, in bytes. */
+/** Lines are buffered for this time at most, in milliseconds, and up to this size, in bytes. */
 const FLUSH_INTERVAL_MS = 100
 const BUFFER_BYTES = 8 * 1024
 
-/** How much may wait for a reader that has stopped to read, in bytes; lines beyond it are dropped. */
+/** Maximum size of lines that wait for a reader that has stopped reading, in bytes; further lines are dropped. */
 const MOST_WAITING_BYTES = 64 * 1024 * 1024
 
-/** How often such a reader is tried again at the exit of the process, a tenth of a second apart. */
+/** Maximum number of attempts to write to such a reader at exit, a tenth of a second apart. */
 const MOST_LAST_TRIES = 10
 
 /**
- * A logger that writes a JSON line for each event. Errors are told by name, message, stack and code
- * only: a driver hangs the command that failed on its errors, values and all. No line is longer than 4 kB.
+ * Creates a logger that writes a JSON line of at most 4 kB for each event. Of an error it logs only name, message, stack,
+ * code and cause: drivers attach the failed command with its values to their errors.
  *
- * Lines go to standard output together, some at a time: a write for each would cost a busy server more than
- * all that the line tells of. They are written too when the process ends; one that is killed takes the last
- * tenth of a second with it.
+ * Lines are written in batches, because a write for each line would cost more than the request that it is about. The
+ * last batch is written when the process exits. A process that is killed loses the lines of the last tenth of a second.
  */
 export const createLogger = (level: string, destination: DestinationStream = bufferedOutput()): Logger =>
   pino(
@@ -27,8 +27,8 @@ export const createLogger = (level: string, destination: DestinationStream = buf
   )
 
 /**
- * Standard output, by a sonic-boom of ours: the one that pino brings never ends its last write, at the exit of the
- * process, where the reader has gone.
+ * Opens standard output for buffered writes. With the sonic-boom of pino, the last write at exit never ends where the
+ * reader has stopped reading.
  */
 function bufferedOutput(): DestinationStream {
   let triesLeft = Number.POSITIVE_INFINITY
@@ -43,7 +43,7 @@ function bufferedOutput(): DestinationStream {
       return triesLeft > 0
     },
   })
-  // Without a reader there is nobody to tell.
+  // There is no reader to which the error could be reported.
   output.on('error', () => undefined)
   process.once('exit', () => {
     triesLeft = MOST_LAST_TRIES
@@ -58,10 +58,11 @@ function bufferedOutput(): DestinationStream {
 
 let lastTime = { at: 0, text: '' }
 
-/** The time as pino adds it to a line. Most lines share their millisecond with the one before. */
+/** Returns the time as pino adds it to a line. It is kept, because many lines share a millisecond. */
 function isoTime(): string {
-  const at = Date.now()
-  if (at !== lastTime.at) lastTime = { at, text: `,"time":"${new Date(at).toISOString()}"` }
+  const now = systemClock.now()
+  const at = now.getTime()
+  if (at !== lastTime.at) lastTime = { at, text: `,"time":"${now.toISOString()}"` }
   return lastTime.text
 }
 

@@ -3,9 +3,8 @@ import ipaddr from 'ipaddr.js'
 const DOTTED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
 /**
- * An address in the one form that it is stored and searched in: an IPv4 address that is mapped into IPv6
- * (RFC 4291 2.5.5.2) as the IPv4 address that it is, and a link-local one without its zone (RFC 4007), which
- * names a network card of this machine.
+ * Returns an address in the form in which it is stored and searched: an IPv4 address that is mapped into IPv6 (RFC 4291,
+ * section 2.5.5.2) as IPv4, and a link-local address without its zone (RFC 4007), which names a local network interface.
  *
  * @param address An IPv4 or IPv6 address.
  */

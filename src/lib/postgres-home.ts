@@ -6,34 +6,34 @@ import type { PostgresBinaries } from './postgres-binaries.ts'
 import { findClosedDirectory, type RunAs } from './postgres-os-user.ts'
 
 /**
- * Where root puts what the server must reach when its own place is below a directory that is closed to
- * others, as root's home directory is: PostgreSQL does not run as root.
+ * Directory for the files of the server where root starts it and the configured one is below a directory that other
+ * users cannot enter, such as root's home: PostgreSQL does not run as root.
  */
-const OPEN_PLACE = '/var/lib/porthor'
+const SHARED_DIRECTORY = '/var/lib/porthor'
 
-/** `dataDir`, or where the user cannot get there, a directory that stands for it and that the user can reach. */
+/** Returns `dataDir`, or if the user cannot enter it, the directory below `/var/lib/porthor` that replaces it. */
 export async function findReachableHome(dataDir: string, user: RunAs): Promise<string> {
   if ((await findClosedDirectory(dirname(dataDir), user)) === undefined) return dataDir
   const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 16)
-  return join(OPEN_PLACE, name)
+  return join(SHARED_DIRECTORY, name)
 }
 
-/** The programs, or where the user cannot get there, a copy of them that the user can reach. */
+/** Returns the programs, or if the user cannot enter their directory, a copy that the user can run. */
 export async function findReachableBinaries(found: PostgresBinaries, user: RunAs): Promise<PostgresBinaries> {
   const native = dirname(dirname(found.postgres))
   if ((await findClosedDirectory(dirname(found.postgres), user)) === undefined) return found
   const { mtimeMs, size } = await stat(found.postgres)
-  const copy = join(OPEN_PLACE, `programs-${size}-${Math.floor(mtimeMs)}`)
+  const copy = join(SHARED_DIRECTORY, `programs-${size}-${Math.floor(mtimeMs)}`)
   if (!(await stat(copy).catch(() => undefined))) await copyAside(native, copy)
   const inCopy = (program: string): string => join(copy, 'bin', basename(program))
   return { initdb: inCopy(found.initdb), postgres: inCopy(found.postgres) }
 }
 
-/** Copied under another name and renamed when complete; of several copies at once the first stays. */
+/** Copies to another name and renames the complete copy. Of several copies at the same time, the first stays. */
 async function copyAside(source: string, target: string): Promise<void> {
   const draft = `${target}.${randomBytes(4).toString('hex')}`
   await makeDirectory(dirname(target))
-  // Whatever the umask is: the user must get to it.
+  // Despite the umask: the user must be able to enter it.
   await chmod(dirname(target), 0o755)
   try {
     await cp(source, draft, { recursive: true, verbatimSymlinks: true })

@@ -6,16 +6,16 @@ import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 
 const run = promisify(execFile)
 
-/** Whom a child process runs as, in the form that `spawn` takes: `{}` for ourselves. */
+/** User of a child process, as options of `spawn`: `{}` for the user of this process. */
 export type RunAs =
   | { readonly uid: number; readonly gid: number }
   | { readonly uid?: never; readonly gid?: never }
 
 /**
- * PostgreSQL refuses to run as root. Root therefore runs it as the owner of an existing data directory,
- * or else as the OS user `postgres`, made if missing; everybody else as themselves.
+ * Chooses the OS user of the server. PostgreSQL refuses to run as root, so root runs it as the owner of an existing data
+ * directory, or as the user `postgres`, which is created if missing. Other users run it as themselves.
  *
- * @throws {EmbeddedPostgresError} The data is someone else's, or the user cannot be made.
+ * @throws {EmbeddedPostgresError} Another user owns the data, or the user `postgres` cannot be created.
  */
 export async function choosePostgresUser(clusterDir: string): Promise<RunAs> {
   const self = process.geteuid?.()
@@ -45,28 +45,28 @@ async function createUser(name: string): Promise<RunAs> {
     () => undefined,
     (error: unknown) => error,
   )
-  // Looked for even after a failure: another start may have made it meanwhile.
+  // Also after a failure: another start may have created the user meanwhile.
   const user = await findUser(name)
   if (user) return user
   throw new EmbeddedPostgresError(
-    `PostgreSQL does not run as root, and the OS user ${name} could not be made: create it, ` +
+    `PostgreSQL does not run as root, and the OS user ${name} could not be created: create it, ` +
       'start Porthor as an ordinary user, or set DATABASE_URL.',
     { cause: failure },
   )
 }
 
 /**
- * The outermost directory on the way to directory `path`, itself included, that `user` may not enter, or `undefined` if the way is
- * open. Judged by owner and mode alone, with the user's primary group, as a spawned child has no other.
+ * Finds the outermost directory of `path`, itself included, that `user` may not enter. Considers owner, mode and the
+ * primary group of the user only: a spawned process has no other groups.
  */
 export async function findClosedDirectory(path: string, user: RunAs): Promise<string | undefined> {
   if (user.uid === undefined) return undefined
-  const ways: string[] = []
+  const directories: string[] = []
   for (let dir = await realpath(path); ; dir = dirname(dir)) {
-    ways.unshift(dir)
+    directories.unshift(dir)
     if (dir === dirname(dir)) break
   }
-  for (const dir of ways) {
+  for (const dir of directories) {
     const { uid, gid, mode } = await stat(dir)
     const enter = uid === user.uid ? 0o100 : gid === user.gid ? 0o010 : 0o001
     if ((mode & enter) === 0) return dir

@@ -1,29 +1,30 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
+import { systemClock } from './clock.ts'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { type ClusterPlace, POSTGRES_NAME } from './postgres-cluster.ts'
 import type { Postmaster } from './postgres-postmaster.ts'
 
-/** Names the advisory lock that the owner holds in database `postgres`; any two numbers would do. */
+/** The advisory lock that the owner holds in database `postgres`: two arbitrary numbers. */
 const LOCK = [0x706f7274, 1]
 
-/** How the owner's connection is named, so that a refused start can say whose server it is. */
+/** Prefix of the application name of the owner's connection, so that a refused start can name the owner. */
 const OWNER_NAME = 'porthor owner '
 
-/** One attempt to connect may take this long, in milliseconds. */
+/** Maximum time of one attempt to connect, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 5_000
 
-/** How long a server may take to answer again after it broke off the owner's connection, in milliseconds. */
+/** Maximum time until the server accepts connections again after the owner lost its connection, in milliseconds. */
 const RETAKE_TIMEOUT_MS = 60_000
 
-/** The server is another Porthor's, which is alive. */
+/** Another running Porthor owns the server. */
 export class OwnedByAnotherError extends EmbeddedPostgresError {}
 
 interface Claim {
   readonly place: ClusterPlace
   readonly server: Postmaster
   readonly password: string
-  /** Moment on the machine's clock after which a server that does not answer is given up. */
+  /** Time of the monotonic clock, in milliseconds, after which a server that does not respond is given up. */
   readonly deadline: number
   /** Whether the server has ended. */
   isGone(): Promise<boolean>
@@ -33,16 +34,16 @@ interface WarnLog {
   warn(obj: object, msg: string): void
 }
 
-/** URL of a database on the server at this port of 127.0.0.1. */
+/** Returns the URL of a database on the server at this port of 127.0.0.1. */
 export const connectTo = (port: number, password: string, database: string): string =>
   `postgresql://${POSTGRES_NAME}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`
 
 /**
- * Waits until the server answers, and takes the lock that makes it ours.
- * Answers `undefined` when the server is gone instead.
+ * Waits until the server responds, and takes the lock that makes this process its owner. Returns `undefined` if the
+ * server has ended instead.
  *
  * @throws {OwnedByAnotherError}
- * @throws {EmbeddedPostgresError} The password is wrong, or it does not answer.
+ * @throws {EmbeddedPostgresError} The password is wrong, or the server does not respond.
  */
 export async function takeOwnership(claim: Claim): Promise<Ownership | undefined> {
   const client = await waitForServer(claim)
@@ -52,18 +53,18 @@ export async function takeOwnership(claim: Claim): Promise<Ownership | undefined
     if (owner === undefined) return new Ownership(claim, client)
     await client.end()
     throw new OwnedByAnotherError(
-      `Another Porthor is using ${claim.place.dataDir}, pid ${owner}: stop it, or set DATA_DIR to a directory of ` +
-        'its own for each, or DATABASE_URL for both.',
+      `Another Porthor is using ${claim.place.dataDir}, pid ${owner}: stop it, set DATA_DIR to a different ` +
+        'directory for each, or set DATABASE_URL for both.',
     )
   } catch (error) {
     if (error instanceof EmbeddedPostgresError) throw error
-    // The server went away between two sentences.
+    // The server ended between two statements.
     client.end().catch(() => undefined)
     return undefined
   }
 }
 
-/** The right to use and to stop the server: a lock that lives as long as its connection. */
+/** The right to use and to stop the server: a lock that is held as long as its connection lasts. */
 export class Ownership {
   readonly #claim: Claim
   #client: pg.Client
@@ -78,18 +79,21 @@ export class Ownership {
     return this.#client
   }
 
-  /** Whether the server is still ours, as far as is known. */
+  /** Whether this process still owns the server, as far as it knows. */
   get isOurs(): boolean {
     return this.#owned
   }
 
-  /** Takes the lock again when its connection breaks, until `closing`; tells when the server itself is gone. */
+  /** Takes the lock again when its connection breaks, until `closing`. Logs when the server itself has ended. */
   watch(closing: () => boolean, log: WarnLog): void {
     this.#client.once('end', async () => {
       if (closing()) return
       const { place, server } = this.#claim
       try {
-        const again = await takeOwnership({ ...this.#claim, deadline: Date.now() + RETAKE_TIMEOUT_MS })
+        const again = await takeOwnership({
+          ...this.#claim,
+          deadline: systemClock.monotonicMs() + RETAKE_TIMEOUT_MS,
+        })
         if (again) {
           this.#client = again.#client
           if (closing()) await this.#client.end()
@@ -99,12 +103,12 @@ export class Ownership {
         }
       } catch (err) {
         this.#owned = false
-        log.warn({ err, pid: server.pid }, 'lost hold of the embedded PostgreSQL')
+        log.warn({ err, pid: server.pid }, 'lost ownership of embedded PostgreSQL')
       }
     })
   }
 
-  /** Stops the server, if it is still ours, with the lock held to the end so that nobody takes it over dying. */
+  /** Stops the server if this process still owns it. Holds the lock to the end, so that no other process takes it over. */
   async release(stop: () => Promise<void>): Promise<void> {
     if (this.#owned) await stop()
     await this.#client.end().catch(() => undefined)
@@ -125,14 +129,14 @@ async function waitForServer({
       application_name: `${OWNER_NAME}${process.pid}`,
       keepAlive: true,
     })
-    // Without a listener a broken connection would end the process; the `end` event tells the rest.
+    // Without a listener, a broken connection would end the process. The `end` event is handled elsewhere.
     client.on('error', () => undefined)
     try {
       await client.connect()
       return client
     } catch (error) {
       client.end().catch(() => undefined)
-      // A moment for a server that could not have its port: then somebody else answered there.
+      // The server may not have got its port, on which another program then responded: it needs time to end.
       await delay(50)
       if (await isGone()) return undefined
       if (isRefusal(error)) {
@@ -141,9 +145,9 @@ async function waitForServer({
           { cause: error },
         )
       }
-      if (Date.now() > deadline) {
+      if (systemClock.monotonicMs() > deadline) {
         throw new EmbeddedPostgresError(
-          `PostgreSQL (pid ${server.pid}) in ${place.dataDir} does not answer: see ${place.logFile}, ` +
+          `PostgreSQL (pid ${server.pid}) in ${place.dataDir} does not respond: see ${place.logFile}, ` +
             `or end that process.`,
           { cause: error },
         )
@@ -155,7 +159,7 @@ async function waitForServer({
 const isRefusal = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && (error.code === '28P01' || error.code === '28000')
 
-/** Takes the lock, or answers with the process id of its holder (`unknown` if it has just let go). */
+/** Takes the lock, or returns the process id of its holder (`unknown` if it was released meanwhile). */
 async function lock(client: pg.Client): Promise<string | undefined> {
   const { rows } = await client.query<{ taken: boolean }>(
     'SELECT pg_try_advisory_lock($1, $2) AS taken',
@@ -165,7 +169,7 @@ async function lock(client: pg.Client): Promise<string | undefined> {
   return (await findHolder(client)) ?? 'unknown'
 }
 
-/** Process id of the Porthor that holds the lock; `undefined` when none does. */
+/** Returns the process id of the Porthor that holds the lock. */
 async function findHolder(client: pg.Client): Promise<string | undefined> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT application_name AS name FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -175,7 +179,7 @@ async function findHolder(client: pg.Client): Promise<string | undefined> {
   return rows[0]?.name.replace(OWNER_NAME, '')
 }
 
-/** Whether the server that `url` is of belongs to a living Porthor. */
+/** Whether a running Porthor owns the server of `url`. */
 export async function isOwned(url: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS })
   client.on('error', () => undefined)
@@ -183,7 +187,7 @@ export async function isOwned(url: string): Promise<boolean> {
     await client.connect()
     return (await findHolder(client)) !== undefined
   } catch {
-    // It does not answer, or not yet: whoever opens it finds out more.
+    // The server does not respond, or not yet. Opening it reports more.
     return false
   } finally {
     await client.end().catch(() => undefined)

@@ -5,10 +5,10 @@ import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { keepSecretFile, readSecretFile } from './secret-file.ts'
 
 /**
- * The password of the embedded server, made at the first start. Of several first starts at once all get the
- * same one.
+ * Returns the password of the embedded server, which is generated at the first start. Several first starts at the same
+ * time get the same password.
  *
- * @throws {EmbeddedPostgresError} There is data, but the password to it is gone.
+ * @throws {EmbeddedPostgresError} The data directory exists, and its password is missing.
  */
 export async function loadPostgresPassword(place: {
   readonly dataDir: string

@@ -4,23 +4,24 @@ import { link, readFile, readlink, realpath, rename, rm, stat } from 'node:fs/pr
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { systemClock } from './clock.ts'
 
 const run = promisify(execFile)
 
-/** A running server, as the `postmaster.pid` in its data directory tells it. */
+/** A running server, as described by `postmaster.pid` in its data directory. */
 export interface Postmaster {
   readonly pid: number
   readonly port: number
 }
 
-/** A `postmaster.pid` that stays without content for this long was left by a crash, in milliseconds. */
+/** A `postmaster.pid` that is empty for longer than this was left by a crash, in milliseconds. */
 const EMPTY_FILE_IS_STALE_MS = 5_000
 
 /**
- * The server at work on this data directory, or `undefined` when there is none.
+ * Finds the server that is running on this data directory.
  *
- * PostgreSQL itself ignores a `postmaster.pid` whose process is gone, but not one whose number now belongs to
- * another program, as after a reboot or in a container; such a file is taken away here.
+ * PostgreSQL ignores a `postmaster.pid` whose process has ended, but not one whose process id now belongs to another
+ * program, as after a reboot or in a container. This function removes such a file.
  */
 export async function findPostmaster(clusterDir: string): Promise<Postmaster | undefined> {
   const path = join(clusterDir, 'postmaster.pid')
@@ -33,17 +34,18 @@ export async function findPostmaster(clusterDir: string): Promise<Postmaster | u
     const port = Number(lines[3])
     if (pid > 0 && port > 0) {
       if (await servesHere(pid, clusterDir)) return { pid, port }
-      // Left alone when the process is gone: the file leads PostgreSQL to children that may have outlived it.
+      // Kept if the process has ended: PostgreSQL finds its surviving child processes by the file.
       if (isAlive(pid)) await removeStale(path, text)
       return undefined
     }
-    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
-    if (Date.now() - mtimeMs > EMPTY_FILE_IS_STALE_MS) await removeStale(path, text)
+    const now = systemClock.now().getTime()
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: now }))
+    if (now - mtimeMs > EMPTY_FILE_IS_STALE_MS) await removeStale(path, text)
     await delay(20)
   }
 }
 
-/** Whether there is a process of this number, be it someone else's. */
+/** Whether a process with this id exists, whoever its user is. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -54,14 +56,14 @@ export function isAlive(pid: number): boolean {
 }
 
 /**
- * Whether process `pid` is a server on this data directory; a server has it as its working directory.
- * False for one that has ended, even if it is not yet reaped.
+ * Whether process `pid` is a server on this data directory, which is then its working directory. False for a process that
+ * has ended, even if its parent has not reaped it.
  */
 export async function servesHere(pid: number, clusterDir: string): Promise<boolean> {
   const here = await realpath(clusterDir).catch(() => clusterDir)
   if (process.platform === 'linux') {
     const there = await readlink(`/proc/${pid}/cwd`).catch(() => undefined)
-    // Somebody may have removed the directory from under the server.
+    // The directory may have been removed while the server runs.
     return there === here || there === `${here} (deleted)`
   }
   const { stdout } = await run('ps', ['-ww', '-o', 'command=', '-p', String(pid)]).catch(() => ({
@@ -70,10 +72,10 @@ export async function servesHere(pid: number, clusterDir: string): Promise<boole
   return stdout.includes(here) || stdout.includes(clusterDir)
 }
 
-/** Ends the server on this data directory at once, as a crash would: it replays its log at the next start. */
+/** Ends the server on this data directory immediately. Like after a crash, it replays its log at the next start. */
 export function endAtOnce(pid: number, clusterDir: string): void {
   try {
-    // The number may be another program's by now.
+    // The process id may belong to another program by now.
     const isOurs =
       process.platform !== 'linux' || readlinkSync(`/proc/${pid}/cwd`).startsWith(realpathSync(clusterDir))
     if (isOurs) process.kill(pid, 'SIGQUIT')
@@ -83,14 +85,14 @@ export function endAtOnce(pid: number, clusterDir: string): void {
 }
 
 /**
- * Removes `path` if it still has the content that was judged. Another start may have put its own file there
- * since: that one is put back.
+ * Removes the file at `path` if it still has the content `stale`. Another start may have written its own file since: that
+ * one is restored.
  */
-async function removeStale(path: string, judged: string): Promise<void> {
+async function removeStale(path: string, stale: string): Promise<void> {
   const aside = `${path}.stale-${process.pid}`
   try {
     await rename(path, aside)
-    if ((await readFile(aside, 'utf8')) !== judged) await link(aside, path)
+    if ((await readFile(aside, 'utf8')) !== stale) await link(aside, path)
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && /^(ENOENT|EEXIST)$/.test(String(error.code))))
       throw error

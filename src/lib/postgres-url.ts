@@ -1,20 +1,20 @@
-/** What a `DATABASE_URL` says beyond server, user and database. */
+/** A parsed PostgreSQL URL. */
 export interface PostgresUrl {
-  /** For the driver: server, user, database, TLS. Every parameter that is left in it is one that the driver honours. */
+  /** For the driver: server, user, database, TLS. It contains only parameters that the driver supports. */
   readonly connectionString: string
-  /** The schema that holds the tables. */
+  /** Schema of the tables. */
   readonly schema: string
-  /** Connections of a pool; `undefined` where it is not said. */
+  /** Maximum number of connections of a pool; `undefined` where the URL does not set it. */
   readonly connectionLimit: number | undefined
-  /** How long connecting may take, in milliseconds; `undefined` where it is not said. */
+  /** Maximum time to connect, in milliseconds; `undefined` where the URL does not set it. */
   readonly connectTimeoutMs: number | undefined
   readonly channelBinding: boolean
   readonly applicationName: string | undefined
-  /** Limits in milliseconds, by their names in PostgreSQL and in its driver. None is above those that Porthor sets. */
+  /** Limits in milliseconds, by their names in PostgreSQL and in its driver. None exceeds `POSTGRES_LIMITS`. */
   readonly limits: Readonly<Partial<Record<LimitName, number>>>
 }
 
-/** The longest that Porthor lets PostgreSQL take, in milliseconds. A URL may set less, and never more. */
+/** Maximum limits, in milliseconds. A URL may set lower ones. */
 export const POSTGRES_LIMITS = {
   lock_timeout: 4_000,
   statement_timeout: 5_000,
@@ -24,7 +24,7 @@ export const POSTGRES_LIMITS = {
 
 export type LimitName = keyof typeof POSTGRES_LIMITS
 
-/** States what would be right, and no value: any part of the URL may be a misplaced password. */
+/** The URL is not valid. The message says what is right and quotes no value: any part may be a misplaced password. */
 export class PostgresUrlError extends Error {
   override readonly name = 'PostgresUrlError'
 }
@@ -32,7 +32,7 @@ export class PostgresUrlError extends Error {
 const MAX_CONNECTIONS = 1_000
 const MAX_CONNECT_TIMEOUT_S = 60
 
-/** Passed on to the driver as they are, and the values that it honours. */
+/** Parameters that are passed to the driver unchanged, and the values that it supports. */
 const PASSED_ON: ReadonlyMap<string, RegExp> = new Map(
   Object.entries({
     host: /./,
@@ -50,7 +50,7 @@ const PASSED_ON: ReadonlyMap<string, RegExp> = new Map(
   }),
 )
 
-/** Ask for nothing but what is done anyway. */
+/** Parameters that have no effect with these values. */
 const WITHOUT_EFFECT: ReadonlyMap<string, RegExp> = new Map(
   Object.entries({
     sslaccept: /^strict$/,
@@ -62,29 +62,29 @@ const WITHOUT_EFFECT: ReadonlyMap<string, RegExp> = new Map(
   }),
 )
 
-/** What to write instead of parameters that are common elsewhere. */
+/** Alternatives to parameters that are common elsewhere. */
 const ADVICE: ReadonlyMap<string, string> = new Map(
   Object.entries({
-    sslaccept: 'write sslmode=no-verify where any certificate is to be accepted',
-    sslidentity: 'write sslcert and sslkey',
-    sslpassword: 'write sslcert and sslkey, with a key that is not encrypted',
-    sslmode: 'write disable, no-verify, require, verify-ca or verify-full',
+    sslaccept: 'use sslmode=no-verify to accept any certificate',
+    sslidentity: 'use sslcert and sslkey',
+    sslpassword: 'use sslcert and sslkey, with a key that is not encrypted',
+    sslmode: 'use disable, no-verify, require, verify-ca or verify-full',
     pgbouncer:
-      'Porthor needs sessions of its own: set pool_mode=session in PgBouncer, and leave this parameter out',
-    statement_cache_size: 'leave it out, for Porthor prepares no statements but on sessions of its own',
-    pool_timeout: 'leave it out, for Porthor waits 3 seconds for a connection',
-    socket_timeout: 'write query_timeout, in milliseconds',
-    client_encoding: 'leave it out, for Porthor sets UTF8',
-    search_path: 'write schema, with the name of one schema',
-    target_session_attrs: 'name the server that takes writes, and leave it out',
+      'set pool_mode=session in PgBouncer, because sessions must not be shared, and remove this parameter',
+    statement_cache_size: 'remove it, because statements are prepared only on sessions that are not shared',
+    pool_timeout: 'remove it, because the time to wait for a connection is always 3 seconds',
+    socket_timeout: 'use query_timeout, in milliseconds',
+    client_encoding: 'remove it, because the encoding is always UTF8',
+    search_path: 'use schema, with the name of one schema',
+    target_session_attrs: 'remove it, and name the server that accepts writes',
   }),
 )
 
 /**
- * Reads a PostgreSQL URL as users of libpq, of Prisma and of node-postgres write it. Every parameter is honoured or
- * refused by name.
+ * Parses a PostgreSQL URL as users of libpq, Prisma and node-postgres write it. Every parameter either has its effect
+ * or is refused by name.
  *
- * @throws {PostgresUrlError}
+ * @throws {PostgresUrlError} Its message continues a sentence that begins with the setting's name.
  */
 export function parsePostgresUrl(text: string): PostgresUrl {
   const url = new URL(text)
@@ -103,7 +103,7 @@ export function parsePostgresUrl(text: string): PostgresUrl {
     }),
   )
   const schema = take('schema') ?? 'public'
-  if (!schema) throw new PostgresUrlError('schema must be the name of a schema')
+  if (!schema) throw new PostgresUrlError('must have the name of a schema in its parameter schema')
   const limit = take('connection_limit')
   const connectTimeout = take('connect_timeout')
   return {
@@ -123,7 +123,7 @@ export function parsePostgresUrl(text: string): PostgresUrl {
 
 const limitNames = Object.keys(POSTGRES_LIMITS) as LimitName[]
 
-const OF_OURS = new Set<string>([
+const USED_HERE = new Set<string>([
   ...limitNames,
   'schema',
   'connection_limit',
@@ -133,25 +133,27 @@ const OF_OURS = new Set<string>([
 
 function requireKnown(name: string, values: readonly string[]): void {
   const [value = ''] = values
-  if (values.length > 1) throw new PostgresUrlError(`must have its parameter ${name} once`)
-  if (OF_OURS.has(name)) return
+  if (values.length > 1) throw new PostgresUrlError(`must have its parameter ${name} only once`)
+  if (USED_HERE.has(name)) return
   if (name === 'channel_binding' && /^(disable|prefer|require)$/.test(value)) return
-  const honoured = PASSED_ON.get(name) ?? WITHOUT_EFFECT.get(name)
-  if (honoured?.test(value)) return
-  const isKnown = honoured !== undefined || name === 'channel_binding'
+  const supported = PASSED_ON.get(name) ?? WITHOUT_EFFECT.get(name)
+  if (supported?.test(value)) return
+  const isKnown = supported !== undefined || name === 'channel_binding'
   const text = ADVICE.get(name)
   const advice = text ? `: ${text}` : ''
-  // A name that is no word may be part of a password in which a ? was not written as %3F.
-  const named = /^[a-z_]{1,64}$/i.test(name) ? `the parameter ${name}` : 'a parameter whose name is not one'
+  // Another name may be part of a password in which ? was not written as %3F.
+  const named = /^[a-z_]{1,64}$/i.test(name)
+    ? `the unsupported parameter ${name}`
+    : 'an unsupported parameter whose name is not valid'
   throw new PostgresUrlError(
     isKnown
-      ? `has a value of its parameter ${name} that Porthor does not honour${advice}`
-      : `has ${named}, which Porthor does not honour${advice || ': leave it out'}`,
+      ? `has an unsupported value of its parameter ${name}${advice}`
+      : `has ${named}${advice || ': remove it'}`,
   )
 }
 
 function requireInteger(name: string, value: string, max: number): number {
   const number = Number(value)
   if (/^\d{1,9}$/.test(value) && number >= 1 && number <= max) return number
-  throw new PostgresUrlError(`must have in its parameter ${name} a whole number from 1 to ${max}`)
+  throw new PostgresUrlError(`must have a whole number from 1 to ${max} in its parameter ${name}`)
 }

@@ -1,21 +1,21 @@
 import type { IncomingMessage } from 'node:http'
 
 export interface BodyLimits {
-  /** Largest body, in bytes. */
+  /** Maximum size of a body, in bytes. */
   readonly maxBytes: number
-  /** Most pieces that one may arrive in: each costs far more than the byte that may be all it holds. */
+  /** Maximum number of chunks of a body: a chunk costs far more than the single byte that it may hold. */
   readonly maxChunks: number
-  /** Most bytes of all bodies that are held at a time. */
+  /** Maximum size of all bodies that are held at a time, in bytes. */
   readonly maxHeldBytes: number
 }
 
-/** Why there is no body: it is larger than it may be, there is no room for it now, or the client went away. */
+/** Why there is no body: it is too large, too many bytes are held, or the client closed the connection. */
 export type NoBody = 'too large' | 'no room' | 'aborted'
 
-/** A new buffer has room for this many bytes. */
+/** Initial capacity of a buffer, in bytes. */
 const MIN_CAPACITY = 1_024
 
-/** Reads the bodies of requests, by counting their bytes: what `Content-Length` promises is not relied on. */
+/** Reads the bodies of requests. It counts their bytes and does not rely on `Content-Length`. */
 export class BodyReader {
   readonly #limits: BodyLimits
   #held = 0
@@ -25,18 +25,18 @@ export class BodyReader {
   }
 
   /**
-   * The body of `request`, which counts as held until it is released. Of one that is refused the rest is read and
-   * forgotten: a client that is still sending would else see a broken connection, and not the response.
+   * Reads the body of `request`, which counts as held until `release`. The rest of a refused body is read and discarded:
+   * otherwise a client that is still sending would see a broken connection instead of the response.
    */
   read(request: IncomingMessage): Promise<Buffer | NoBody> {
     return new Promise((resolve) => {
       let body = NOTHING
       let size = 0
       let chunks = 0
-      let isOver = false
+      let hasEnded = false
       const end = (result: Buffer | NoBody): void => {
-        if (isOver) return
-        isOver = true
+        if (hasEnded) return
+        hasEnded = true
         if (typeof result === 'string') {
           this.#held -= body.length
           request.removeListener('data', add).resume()
@@ -48,7 +48,7 @@ export class BodyReader {
         chunks += 1
         const needed = size + chunk.length
         if (needed > this.#limits.maxBytes || chunks > this.#limits.maxChunks) end('too large')
-        // All of it at once: no copy is needed.
+        // The whole body in one chunk needs no copy.
         else if (chunk.length === expected) end(chunk)
         else if (needed > body.length && !grow(needed)) end('no room')
         else {
@@ -77,12 +77,12 @@ export class BodyReader {
     })
   }
 
-  /** Makes room: `body` is not needed any more. */
+  /** Ends the hold of `body`, which the caller no longer needs. */
   release(body: Buffer): void {
     this.#held -= body.length
   }
 
-  /** Bytes that are held now. */
+  /** Total size of the bodies that are held now, in bytes. */
   get heldBytes(): number {
     return this.#held
   }

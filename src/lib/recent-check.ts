@@ -1,31 +1,33 @@
+import { systemClock } from './clock.ts'
+
 export interface RecentCheckDeps {
   readonly check: () => Promise<void>
-  /** For how long an outcome stands, in milliseconds. */
+  /** Time for which an outcome is reused, in milliseconds. */
   readonly maxAgeMs: number
-  /** In milliseconds, by a clock that is never set back. */
+  /** Reads a monotonic clock, in milliseconds. */
   readonly now?: () => number
 }
 
-/** A check that anybody may ask for as often as they like: it is made once at a time, and its outcome stands a while. */
+/** A check that any client may request: it runs once at a time, and its outcome is reused for a while. */
 export class RecentCheck {
   readonly #deps: RecentCheckDeps
-  #underWay: Promise<void> | undefined
+  #running: Promise<void> | undefined
   #last: { readonly at: number; readonly outcome: Promise<void> } | undefined
 
   constructor(deps: RecentCheckDeps) {
     this.#deps = deps
   }
 
-  /** Resolves or rejects as the check did. */
+  /** Resolves or rejects as the last check did. */
   run(): Promise<void> {
-    const now = this.#deps.now ?? (() => performance.now())
-    if (this.#underWay) return this.#underWay
+    const now = this.#deps.now ?? systemClock.monotonicMs
+    if (this.#running) return this.#running
     if (this.#last && now() - this.#last.at < this.#deps.maxAgeMs) return this.#last.outcome
     const outcome = this.#deps.check().finally(() => {
-      this.#underWay = undefined
+      this.#running = undefined
       this.#last = { at: now(), outcome }
     })
-    this.#underWay = outcome
+    this.#running = outcome
     return outcome
   }
 }

@@ -16,24 +16,24 @@ interface Reachable {
   readonly credentials: RedisCredentials | undefined
 }
 
-/** One server that is always the same. */
+/** One fixed server. */
 export interface SingleRedis extends Reachable {
   readonly kind: 'single'
   readonly address: RedisAddress
   readonly database: number
 }
 
-/** Whichever server the Sentinels say is the master. */
+/** The server that the Sentinels name as the master. */
 export interface SentinelRedis extends Reachable {
   readonly kind: 'sentinel'
   readonly sentinels: readonly RedisAddress[]
-  /** Of the Sentinels themselves, which have users of their own. */
+  /** Credentials for the Sentinels themselves, which have their own users. */
   readonly sentinelCredentials: RedisCredentials | undefined
   readonly masterName: string
   readonly database: number
 }
 
-/** A cluster, found by way of any of its nodes. */
+/** A cluster, which is discovered from any of its nodes. */
 export interface ClusterRedis extends Reachable {
   readonly kind: 'cluster'
   readonly nodes: readonly RedisAddress[]
@@ -41,7 +41,7 @@ export interface ClusterRedis extends Reachable {
 
 export type RedisUrl = SingleRedis | SentinelRedis | ClusterRedis
 
-/** Says what would be right, and nothing of what was given: any part of it may be a misplaced password. */
+/** The URL is not valid. The message says what is right and quotes nothing: any part may be a misplaced password. */
 export class RedisUrlError extends Error {
   override readonly name = 'RedisUrlError'
 }
@@ -49,20 +49,20 @@ export class RedisUrlError extends Error {
 const REDIS_PORT = 6_379
 const SENTINEL_PORT = 26_379
 
-/** RFC 3986 3: scheme, authority, path, query. There is no fragment. */
+/** RFC 3986, section 3: scheme, authority, path and query, without a fragment. */
 const URL_PARTS =
   /^(?<secure>rediss?)(?:\+(?<kind>sentinel|cluster))?:\/\/(?<authority>[^/?#\s]*)(?<path>\/[^?#\s]*)?(?:\?(?<query>[^#\s]*))?$/i
 
 const HOST_AND_PORT = /^(?:\[(?<ipv6>[^\]]*)\]|(?<name>[\w.-]+))(?::(?<port>\d{1,5}))?$/
 
-/** No comma in the user, and no @: these would be credentials for each of several servers. */
+/** Without a comma or @ in the user: these would be credentials for each of several servers. */
 const USER_INFO = /^(?<username>[^:,@]*):(?<password>[^@]*)$/
 
-/** What Sentinel itself takes for a name. */
+/** The names that Sentinel itself accepts. */
 const MASTER_NAME = /^[\w.-]+$/
 
 /**
- * Reads where Redis is, and how to get in, in one of these forms, each with `rediss` for TLS:
+ * Parses a Redis URL in one of these forms, each with `rediss` in place of `redis` for TLS:
  *
  * - `redis://[user:password@]host[:port][/database]`
  * - `redis+sentinel://[user:password@]host[:port][,…]/master-name[/database][?sentinelUsername=…&sentinelPassword=…]`
@@ -70,7 +70,7 @@ const MASTER_NAME = /^[\w.-]+$/
  *
  * Special characters in names and passwords are percent-encoded.
  *
- * @throws {RedisUrlError} with a message that goes on after the name of a setting.
+ * @throws {RedisUrlError} Its message continues a sentence that begins with the setting's name.
  */
 export function parseRedisUrl(text: string): RedisUrl {
   const parts = URL_PARTS.exec(text)?.groups
@@ -84,7 +84,7 @@ export function parseRedisUrl(text: string): RedisUrl {
   const at = authority.lastIndexOf('@')
   const reachable: Reachable = {
     hasTls: secure.toLowerCase() === 'rediss',
-    credentials: at < 0 ? undefined : readUserInfo(authority.slice(0, at)),
+    credentials: at < 0 ? undefined : parseUserInfo(authority.slice(0, at)),
   }
   const hosts = authority.slice(at + 1)
   if (kind === 'sentinel') {
@@ -97,27 +97,29 @@ export function parseRedisUrl(text: string): RedisUrl {
     return {
       ...reachable,
       kind,
-      sentinels: readAddresses(hosts, SENTINEL_PORT),
-      sentinelCredentials: readSentinelCredentials(query),
+      sentinels: parseAddresses(hosts, SENTINEL_PORT),
+      sentinelCredentials: parseSentinelCredentials(query),
       masterName,
-      database: readDatabase(rest),
+      database: parseDatabase(rest),
     }
   }
-  if (query !== undefined) throw new RedisUrlError('must have no parameters (?…)')
+  if (query !== undefined) throw new RedisUrlError('must not have parameters (?…)')
   if (kind === 'cluster') {
-    if (readDatabase(path.slice(1).split('/')) !== 0) {
-      throw new RedisUrlError('must have no number of a database: a cluster has the one only')
+    if (parseDatabase(path.slice(1).split('/')) !== 0) {
+      throw new RedisUrlError('must not have a database number: a cluster has one database only')
     }
-    return { ...reachable, kind, nodes: readAddresses(hosts, REDIS_PORT) }
+    return { ...reachable, kind, nodes: parseAddresses(hosts, REDIS_PORT) }
   }
-  const [address, ...others] = readAddresses(hosts, REDIS_PORT)
+  const [address, ...others] = parseAddresses(hosts, REDIS_PORT)
   if (!address || others.length > 0) {
-    throw new RedisUrlError('must name one server; several are for redis+sentinel:// and redis+cluster://')
+    throw new RedisUrlError(
+      'must name one server: only redis+sentinel:// and redis+cluster:// accept several',
+    )
   }
-  return { ...reachable, kind: 'single', address, database: readDatabase(path.slice(1).split('/')) }
+  return { ...reachable, kind: 'single', address, database: parseDatabase(path.slice(1).split('/')) }
 }
 
-function readAddresses(hosts: string, defaultPort: number): RedisAddress[] {
+function parseAddresses(hosts: string, defaultPort: number): RedisAddress[] {
   return hosts.split(',').map((each) => {
     const { ipv6, name, port } = HOST_AND_PORT.exec(each)?.groups ?? {}
     const number = port === undefined ? defaultPort : Number(port)
@@ -131,15 +133,15 @@ function readAddresses(hosts: string, defaultPort: number): RedisAddress[] {
   })
 }
 
-function readUserInfo(userInfo: string): RedisCredentials {
+function parseUserInfo(userInfo: string): RedisCredentials {
   const { username, password } = USER_INFO.exec(userInfo)?.groups ?? {}
-  if (username !== undefined && password !== undefined) return credentials(username, password)
+  if (username !== undefined && password !== undefined) return parseCredentials(username, password)
   throw new RedisUrlError(
-    'must have its credentials once, as user:password@ or :password@, percent-encoded: @ itself is %40',
+    'must have credentials once, as user:password@ or :password@, percent-encoded: @ is %40',
   )
 }
 
-function readSentinelCredentials(query: string | undefined): RedisCredentials | undefined {
+function parseSentinelCredentials(query: string | undefined): RedisCredentials | undefined {
   if (query === undefined) return undefined
   const parameters = new Map(
     query.split('&').map((each) => {
@@ -150,24 +152,26 @@ function readSentinelCredentials(query: string | undefined): RedisCredentials | 
   const [username = '', password] = [parameters.get('sentinelUsername'), parameters.get('sentinelPassword')]
   const known = parameters.has('sentinelUsername') ? 2 : 1
   if (password === undefined || parameters.size !== known || query.split('&').length !== known) {
-    throw new RedisUrlError('must have no parameters but sentinelPassword, and sentinelUsername with it')
+    throw new RedisUrlError(
+      'must not have parameters other than sentinelPassword, and sentinelUsername with it',
+    )
   }
-  return credentials(username, password)
+  return parseCredentials(username, password)
 }
 
-function credentials(username: string, password: string): RedisCredentials {
+function parseCredentials(username: string, password: string): RedisCredentials {
   try {
     const [name, secret] = [decodeURIComponent(username), decodeURIComponent(password)]
     return name === '' ? { password: secret } : { username: name, password: secret }
   } catch {
-    throw new RedisUrlError('must have its credentials percent-encoded: % itself is %25')
+    throw new RedisUrlError('must have percent-encoded credentials: % is %25')
   }
 }
 
-/** The number in what follows the last name of a path: nothing, an empty piece, or digits. */
-function readDatabase([piece = '', ...others]: readonly string[]): number {
+/** Parses the database number at the end of a path: no segment, an empty one, or digits. */
+function parseDatabase([piece = '', ...others]: readonly string[]): number {
   if (others.length > 0 || !/^\d{0,5}$/.test(piece)) {
-    throw new RedisUrlError('must have the number of a database at the end of its path, or nothing')
+    throw new RedisUrlError('must have a database number at the end of its path, or no path')
   }
   return Number(piece)
 }

@@ -1,18 +1,17 @@
 import type { IncomingMessage } from 'node:http'
 
-/** RFC 9112 3.2.2: a whole URL, which a server must accept though only proxies are sent one. */
+/** RFC 9112, section 3.2.2: a whole URL, which a server must accept although clients send it only to proxies. */
 const ABSOLUTE_FORM = /^https?:\/\/[^/?#]*(.*)$/i
 
 /**
- * Reads what Node leaves open about the head of a request, and puts into `request` what it means: a target in
- * absolute form becomes its path and query, and equal `Authorization` fields one. Fields of one name must have
- * arrived joined (`joinDuplicateHeaders`).
+ * Checks the head of a request beyond what Node checks, and normalises it in `request`: a target in absolute form
+ * becomes its path and query, and equal `Authorization` fields become one. Requires `joinDuplicateHeaders`.
  *
- * @returns What is wrong with it, for a 400; `undefined` where nothing is.
+ * @returns The message of a 400 response; `undefined` where the head is valid.
  */
-export function findHeadFault(request: IncomingMessage): string | undefined {
+export function findHeadProblem(request: IncomingMessage): string | undefined {
   const { url = '/', headers } = request
-  if (url.includes('#')) return 'The request target has a # in it, which is never sent: write it as %23.'
+  if (url.includes('#')) return 'The request target contains #, which is not allowed: write it as %23.'
   if (!url.startsWith('/')) {
     const [, path] = ABSOLUTE_FORM.exec(url) ?? []
     if (path !== undefined) request.url = path.startsWith('/') ? path : `/${path}`

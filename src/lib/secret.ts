@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 
-/** Holds a value that must not be printed. `reveal()` is the one way out, and easy to search for. */
+/** Holds a value that must not be printed. Only `reveal()` returns it, so that its uses can be searched for. */
 export class Secret<T = string> {
   readonly #value: T
 

@@ -1,7 +1,6 @@
 /**
- * Runs `work` once per key at a time; callers that arrive meanwhile share its promise, error included.
- * Keeps no result afterwards, and callers of different keys never wait for each other. Covers this
- * process only: two processes may both run.
+ * Runs `work` once per key at a time. Callers that arrive meanwhile share its promise, and so its error. Keeps no result
+ * afterwards. Covers this process only: two processes may run `work` at the same time.
  */
 export class SingleFlight<T> {
   readonly #pending = new Map<string, Promise<T>>()
@@ -9,8 +8,8 @@ export class SingleFlight<T> {
   run(key: string, work: () => Promise<T>): Promise<T> {
     const shared = this.#pending.get(key)
     if (shared) return shared
-    const mine = work().finally(() => this.#pending.delete(key))
-    this.#pending.set(key, mine)
-    return mine
+    const started = work().finally(() => this.#pending.delete(key))
+    this.#pending.set(key, started)
+    return started
   }
 }

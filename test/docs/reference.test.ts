@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { FINDING_KINDS } from '../../src/domain/audit.ts'
 import { ERROR_STATUS } from '../../src/domain/errors.ts'
 import { Metrics } from '../../src/plugins/metrics.ts'
 import { runHere } from '../support/command.ts'
@@ -11,23 +10,21 @@ import { nameOf, quotedIn, readRows } from './tables.ts'
 
 const sorted = (names: Iterable<string>): string[] => [...new Set(names)].sort()
 
-const sources = await readSources()
-
 /** Yoga and graphql-js set these by themselves. */
 const CODES_OF_YOGA = ['GRAPHQL_PARSE_FAILED', 'GRAPHQL_VALIDATION_FAILED', 'OPERATION_RESOLUTION_FAILURE']
 
-describe('the reference', () => {
+describe('docs/reference', () => {
   it('settings.md has every setting that is read, once, and no other', async () => {
     const names = (await readRows('settings.md', 'setting')).map(nameOf)
     expect(names).toEqual([...new Set(names)])
-    expect(sorted(names)).toEqual(sorted(sources.flatMap(findSettings)))
+    expect(sorted(names)).toEqual(sorted((await readSources()).flatMap(findSettings)))
   })
 
   it('errors.md has every code, once, with the HTTP status of those that are expected, and no other', async () => {
     const rows = await readRows('errors.md', 'code')
     const names = rows.map(nameOf)
     expect(names).toEqual([...new Set(names)])
-    const inSource = sources.flatMap(findErrorCodes)
+    const inSource = (await readSources()).flatMap(findErrorCodes)
     expect(sorted(names)).toEqual(sorted([...Object.keys(ERROR_STATUS), ...inSource, ...CODES_OF_YOGA]))
     const statuses = rows.map((row) => [nameOf(row), Number(row.HTTP)] as const)
     expect(Object.fromEntries(statuses.filter(([name]) => name in ERROR_STATUS))).toEqual(ERROR_STATUS)
@@ -35,7 +32,7 @@ describe('the reference', () => {
 
   it('errors.md has every fact that an error can have, with codes that there are, and no other', async () => {
     const rows = await readRows('errors.md', 'field')
-    const members = sources.flatMap((source) => findMembers(source, 'ErrorFacts'))
+    const members = (await readSources()).flatMap((source) => findMembers(source, 'ErrorFacts'))
     expect(sorted(rows.flatMap(({ field }) => quotedIn(field)))).toEqual(sorted(members))
     const codes = sorted(rows.flatMap((row) => quotedIn(row.with)))
     expect(codes).toEqual(codes.filter((code) => code in ERROR_STATUS))
@@ -45,7 +42,7 @@ describe('the reference', () => {
     const rows = await readRows('log-messages.md', 'message')
     const documented = rows.map((row) => `${row.level}: ${nameOf(row)}`)
     expect(documented).toEqual([...new Set(documented)])
-    const logged = sources.flatMap(findLogMessages)
+    const logged = (await readSources()).flatMap(findLogMessages)
     expect(sorted(documented)).toEqual(sorted(logged.map(({ message, level }) => `${level}: ${message}`)))
   })
 
@@ -74,11 +71,6 @@ describe('the reference', () => {
     const ids = rows.map(({ id }) => id)
     const cited = await citedRules()
     expect(cited.filter((id) => !ids.includes(id))).toEqual([])
-  })
-
-  it('the guide on operations has every kind of finding, in its order, and no other', async () => {
-    const rows = await readRows('../guides/operations.md', 'finding')
-    expect(rows.map(nameOf)).toEqual(FINDING_KINDS)
   })
 
   it('commands.md has every command with its options, and no other', async () => {

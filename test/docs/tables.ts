@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 /** The cells of one row of a table in Markdown, by the heads of their columns. */
 export type Row = Readonly<Record<string, string>>
 
-/** The rows of the tables on a page, named as from `docs/reference/`, whose first column has `head`. */
+/** The rows of the tables on a page of `docs/reference/` whose first column has `head`. */
 export async function readRows(page: string, head: string): Promise<readonly Row[]> {
   const text = await readFile(new URL(`../../docs/reference/${page}`, import.meta.url), 'utf8')
   return text.split('\n\n').flatMap((block) => {

@@ -324,7 +324,7 @@ describe('refuses, and says what would be right', () => {
   it('a server that dies at its start, with its last words', async () => {
     await writeFile(join(dataDir, 'postgres', 'postgresql.auto.conf'), `work_mem = 'plenty'\n`)
     await expect(open()).rejects.toThrow(
-      /^PostgreSQL ended while starting; its last words: .*invalid value.*work_mem.*plenty/,
+      /^PostgreSQL ended while starting; its last log lines: .*invalid value.*work_mem.*plenty/,
     )
   })
 

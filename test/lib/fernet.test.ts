@@ -70,7 +70,7 @@ describe('a token is refused', () => {
     [
       'with an incorrect MAC',
       'gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykQUFBQUFBQUFBQQ==',
-      'signed by none of the keys',
+      'not signed with any of the keys',
     ],
     ['that is too short', 'gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPA==', 'too short'],
     [
@@ -103,7 +103,11 @@ describe('a token is refused', () => {
       'bad padding',
     ],
     ['without ciphertext', forge({ ciphertext: Buffer.alloc(0) }), 'too short'],
-    ['with part of a block', forge({ ciphertext: Buffer.alloc(31) }), 'ciphertext is not whole blocks'],
+    [
+      'with part of a block',
+      forge({ ciphertext: Buffer.alloc(31) }),
+      'ciphertext is not a multiple of the block size',
+    ],
     ['that is empty', '', 'too short'],
     ['without its padding characters', token.slice(0, -2), 'not URL-safe base64'],
     ['with padding characters inside', `${token.slice(0, 8)}=${token.slice(9)}`, 'not URL-safe base64'],
@@ -113,7 +117,7 @@ describe('a token is refused', () => {
     [
       'signed by another key',
       new Fernet([GAFAELFAWR.key]).seal('hello', { now: NOW }),
-      'signed by none of the keys',
+      'not signed with any of the keys',
     ],
   ])('%s', (_what, invalid, reason) => {
     expect(() => spec.open(invalid)).toThrow(FernetError)

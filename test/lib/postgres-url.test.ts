@@ -35,20 +35,20 @@ describe('parsePostgresUrl', () => {
     ['sslmode=allow', /sslmode.*verify-full/],
     ['sslaccept=accept_invalid_certs', /sslaccept.*sslmode=no-verify/],
     ['target_session_attrs=standby', /target_session_attrs/],
-    ['connection_limit=0', /connection_limit a whole number/],
-    ['statement_timeout=60000', /statement_timeout a whole number from 1 to 5000/],
-    ['schema=', /schema must be/],
-    ['schema=a&schema=b', /schema once/],
-    ['search_path=a', /search_path.*write schema/],
-    ['tokens=1', /the parameter tokens, which Porthor does not honour: leave it out/],
-    ['constructor=1', /the parameter constructor/],
+    ['connection_limit=0', /whole number from 1 to 1000 in its parameter connection_limit/],
+    ['statement_timeout=60000', /whole number from 1 to 5000 in its parameter statement_timeout/],
+    ['schema=', /name of a schema in its parameter schema/],
+    ['schema=a&schema=b', /schema only once/],
+    ['search_path=a', /search_path.*use schema/],
+    ['tokens=1', /the unsupported parameter tokens: remove it/],
+    ['constructor=1', /the unsupported parameter constructor/],
     ['channel_binding=x', /channel_binding/],
   ])('refuses ?%s by name, and says what would be right', (query, message) => {
     expect(() => parsePostgresUrl(`${SERVER}?${query}`)).toThrow(message)
   })
 
   it('never quotes what it refuses', () => {
-    expect(() => parsePostgresUrl(`${SERVER}?pass%3Fword@db`)).toThrow(/^(?!.*word).*not one/)
+    expect(() => parsePostgresUrl(`${SERVER}?pass%3Fword@db`)).toThrow(/^(?!.*word).*name is not valid/)
     expect(() => parsePostgresUrl(`${SERVER}?sslmode=hunter2`)).toThrow(/^(?!.*hunter2)/)
   })
 })

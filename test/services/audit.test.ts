@@ -406,7 +406,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     await expect(run(true)).rejects.toThrow(/^No record .* SESSION_SECRET, so nothing was fixed/)
     expect(await rowsOf(t.h, tokens)).toEqual(rows)
     expect(await storedOf(t.h, store, [tree.root, tree.child, tree.grandchild])).toHaveLength(3)
-    const foreign = `malformed ${keyOf(tree.root)} signed by none of the keys`
+    const foreign = `malformed ${keyOf(tree.root)} not signed with any of the keys`
     expect(await found()).toContain(foreign)
     await makeRoot(t.h)
     expect(await found(true)).toContain(`${foreign} (fixed)`)
@@ -428,7 +428,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await storedOf(t.h, store, [old])).toEqual([old])
     await dropEntry(t.h, store, fresh[0] ?? old)
     expect(await found(true)).toContain(
-      `malformed ${keyOf(fresh[1] ?? old)} signed by none of the keys (fixed)`,
+      `malformed ${keyOf(fresh[1] ?? old)} not signed with any of the keys (fixed)`,
     )
   })
 
@@ -442,7 +442,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     }
     const findings = await found(true)
     for (const token of claimed) {
-      expect(findings).toContain(`malformed ${keyOf(token)} signed by none of the keys (fixed)`)
+      expect(findings).toContain(`malformed ${keyOf(token)} not signed with any of the keys (fixed)`)
     }
     expect(await storedOf(t.h, store, [own])).toEqual([own])
   })

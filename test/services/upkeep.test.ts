@@ -284,7 +284,7 @@ describe('upkeep', () => {
     await proxy.refuse()
 
     timers.advance(60_000)
-    await expect.poll(() => t.h.logLines.map(({ msg }) => msg)).toContain('upkeep did not finish')
+    await expect.poll(() => t.h.logLines.map(({ msg }) => msg)).toContain('could not run maintenance')
     await expect.poll(timers.pending).toBe(3)
     await proxy.pass()
     timers.advance(60 * 60 * 1000)

@@ -157,7 +157,7 @@ export function tokenStoreContract(
       [
         'was sealed with a foreign key',
         new Fernet([generateFernetKey()]).seal(json, { now: NOW }),
-        'signed by none of the keys',
+        'not signed with any of the keys',
       ],
       ['is not JSON', seal('parent-secret000000000'), 'not JSON'],
       ['lacks a field', seal(json.replace('"username":"wren",', '')), 'username: invalid_type'],
