@@ -1,24 +1,24 @@
 export interface Bar {
   readonly label: string
   readonly value: number
-  /** What stands beside the bar. */
+  /** Text beside the bar. */
   readonly text: string
 }
 
 const WIDTH = 760
 const LABELS = 300
-const LONGEST = 300
+const MAX_BAR_WIDTH = 300
 const ROW = 28
 const TOP = 44
 
 const escapeXml = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 
-/** A picture of horizontal bars, as SVG. It can be read on light and dark pages. */
+/** Returns a bar chart as SVG, with colours for light and dark backgrounds. */
 export function drawBars(title: string, bars: readonly Bar[]): string {
-  const most = Math.max(...bars.map(({ value }) => value))
+  const max = Math.max(...bars.map(({ value }) => value))
   const rows = bars.map(({ label, value, text }, index) => {
     const y = TOP + index * ROW
-    const width = Math.max(1, (value / most) * LONGEST).toFixed(1)
+    const width = Math.max(1, (value / max) * MAX_BAR_WIDTH).toFixed(1)
     return `  <text x="${LABELS - 10}" y="${y + 14}" text-anchor="end">${escapeXml(label)}</text>
   <rect x="${LABELS}" y="${y}" width="${width}" height="18" rx="2"/>
   <text x="${(LABELS + Number(width) + 8).toFixed(1)}" y="${y + 14}">${escapeXml(text)}</text>`

@@ -21,13 +21,13 @@ import {
   withDatabase,
 } from './support.ts'
 
-/** What each step of a creation takes, one creation at a time and many at once. */
+/** Measures the duration of each step of a creation, with one and with many creations at a time. */
 const TOKENS = 100_000
 const CREATIONS = 2_000
 const PARENTS = 200
 const AT_ONCE = [1, 32]
 
-/** Milliseconds of every run of each step, in the order in which the steps first ran. */
+/** Durations of every run of each step in milliseconds, in the order in which the steps first ran. */
 class Steps {
   readonly times = new Map<string, number[]>()
 
@@ -37,7 +37,7 @@ class Steps {
     this.times.set(step, times)
   }
 
-  /** `target`, each of whose methods named in `steps` is a step. */
+  /** Returns `target` with each of its methods in `steps` measured as a step. */
   watch<T extends object>(target: T, steps: Readonly<Record<string, string>>): T {
     return new Proxy(target, {
       get: (object, name) => {
@@ -46,16 +46,16 @@ class Steps {
         const step = steps[String(name)]
         if (step === undefined) return value.bind(object)
         return async (...args: unknown[]) => {
-          const { ms, value: answer } = await timed(async () => value.apply(object, args))
+          const { ms, value: result } = await timed(async () => value.apply(object, args))
           this.note(step, ms)
-          return answer
+          return result
         }
       },
     })
   }
 }
 
-/** Its transactions are watched: the steps inside, and what it takes to begin and to commit. */
+/** Measures its transactions: their steps, and the time to begin and to commit. */
 class WatchedDatabase extends TokenDatabase {
   readonly #steps: Steps
 
@@ -65,25 +65,25 @@ class WatchedDatabase extends TokenDatabase {
   }
 
   override async transaction<T>(work: (tx: TokenTransaction) => Promise<T>): Promise<T> {
-    const start = performance.now()
+    const start = systemClock.monotonicMs()
     let end = start
-    const answer = await super.transaction(async (tx) => {
-      this.#steps.note('BEGIN', performance.now() - start)
-      const answer = await work(
+    const result = await super.transaction(async (tx) => {
+      this.#steps.note('BEGIN', systemClock.monotonicMs() - start)
+      const result = await work(
         this.#steps.watch(tx, {
           lockForDelegation: 'lock the parent and the lock key',
           insert: 'search again, insert row, lineage and history',
         }),
       )
-      end = performance.now()
-      return answer
+      end = systemClock.monotonicMs()
+      return result
     })
-    this.#steps.note('COMMIT', performance.now() - end)
-    return answer
+    this.#steps.note('COMMIT', systemClock.monotonicMs() - end)
+    return result
   }
 }
 
-/** Some creations: the times of their steps, and of each in all, in milliseconds; and how many were made a second. */
+/** Results of several creations: durations of their steps and in total, in milliseconds, and creations per second. */
 interface Run {
   readonly steps: Steps
   readonly all: readonly number[]
@@ -110,7 +110,7 @@ await withDatabase(async (url) => {
   const log = pino({ level: 'silent' })
   const prisma = openPrisma(url, log)
 
-  /** Makes children, `atOnce` at a time. */
+  /** Creates children, `atOnce` at a time. */
   async function create(atOnce: number, count: number): Promise<Run> {
     const steps = new Steps()
     const tokens = steps.watch(stores.tokens, {
@@ -139,17 +139,17 @@ await withDatabase(async (url) => {
       )
     }
     const all: number[] = []
-    let made = 0
-    const maker = async (): Promise<void> => {
-      for (let next = made++; next < count; next = made++) {
+    let created = 0
+    const worker = async (): Promise<void> => {
+      for (let next = created++; next < count; next = created++) {
         const parent = parents[next % PARENTS] ?? newParent()
         const creation = () => cache.getInternalToken(parent, `service-${next}`, ['read:all'], '127.0.0.1')
         const { ms, value } = await timed(creation)
-        if (value.source !== 'new') throw new Error(`it was there: ${value.source}`)
+        if (value.source !== 'new') throw new Error(`expected a new token, not one from ${value.source}`)
         all.push(ms)
       }
     }
-    const { ms } = await timed(() => Promise.all(Array.from({ length: atOnce }, maker)))
+    const { ms } = await timed(() => Promise.all(Array.from({ length: atOnce }, worker)))
     return { steps, all, rate: (count * 1000) / ms }
   }
 
@@ -175,7 +175,7 @@ Repeat it with \`node --import tsx bench/creation-steps.ts\`.
 
 ${await withClient(url, machineFacts)}
 
-${formatTable([['step', ...AT_ONCE.map((atOnce) => `${atOnce} at once`)], ...rows, total])}
+${formatTable([['step', ...AT_ONCE.map((atOnce) => `${atOnce} at a time`)], ...rows, total])}
 
 ${rates.join('; ')}.
 `,

@@ -2,26 +2,24 @@ import type pg from 'pg'
 
 export interface DataSize {
   readonly tokens: number
-  /** History entries in all; at least one for each token. */
+  /** Total number of history events; at least one for each token. */
   readonly changes: number
 }
 
-/** Tokens of one tree: a session, or a token of a user or bot, and what was lent from it in four levels. */
+/** Tokens of one tree: a session, user or service token, and delegated tokens on four levels. */
 const TREE = 10
 
-/** Days in which the live tokens were made, and in which all of the history happened. */
+/** Days in which the live tokens were created, and days of the whole history. */
 const LIVE_DAYS = 29
 const HISTORY_DAYS = 364
 
 /**
- * Fills a migrated, empty database: trees of ten tokens whose users have a few of them or very many,
- * a `create` entry for each token, and for tokens that are gone by now a `create` entry and one of
- * their end. Always the same data, but for the time, which ends now.
- *
- * In one transaction, with the indexes made last: all of it or nothing.
+ * Fills a migrated, empty database in one transaction: trees of ten tokens whose users have few or very many, a `create`
+ * event for each token, and for tokens without a row a `create` event and one of their expiry or revocation. The data
+ * differ only in their times, which end now. The indexes are created last.
  */
 export async function generateData(client: pg.Client, { tokens, changes }: DataSize): Promise<void> {
-  if (changes < tokens) throw new RangeError('there are at least as many changes as tokens')
+  if (changes < tokens) throw new RangeError('changes must not be less than tokens')
   const users = Math.max(10, Math.round(tokens / 100))
   const gone = Math.floor((changes - tokens) / 2)
   await client.query('BEGIN')
@@ -42,10 +40,10 @@ export async function generateData(client: pg.Client, { tokens, changes }: DataS
   await client.query('VACUUM ANALYZE token, subtoken, token_change_history')
 }
 
-/** Removes the indexes and foreign keys that are quicker made at the end; answers with the SQL that makes them. */
+/** Drops the indexes and foreign keys that are created faster at the end. Returns the SQL that creates them. */
 async function dropIndexes(client: pg.Client): Promise<string[]> {
-  const { rows } = await client.query<{ drop: string; make: string }>(`
-    SELECT format('DROP INDEX %s', indexrelid::regclass) AS drop, pg_get_indexdef(indexrelid) AS make
+  const { rows } = await client.query<{ drop: string; create: string }>(`
+    SELECT format('DROP INDEX %s', indexrelid::regclass) AS drop, pg_get_indexdef(indexrelid) AS create
     FROM pg_index
     WHERE indrelid IN ('token'::regclass, 'subtoken'::regclass, 'token_change_history'::regclass)
       AND indexrelid NOT IN (SELECT conindid FROM pg_constraint)
@@ -54,10 +52,10 @@ async function dropIndexes(client: pg.Client): Promise<string[]> {
            format('ALTER TABLE subtoken ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid))
     FROM pg_constraint WHERE conrelid = 'subtoken'::regclass AND contype = 'f'`)
   for (const { drop } of rows) await client.query(drop)
-  return rows.map(({ make }) => make)
+  return rows.map(({ create }) => create)
 }
 
-/** `user_of` spreads numbers over users unevenly: the first has a hundred times as many as most. */
+/** `user_of` distributes numbers unevenly over users: the first has a hundred times as many as most. */
 const FUNCTIONS = `
   CREATE FUNCTION pg_temp.key(kind text, i bigint) RETURNS text LANGUAGE sql IMMUTABLE AS
     $$ SELECT translate(left(encode(decode(md5(kind || i::text), 'hex'), 'base64'), 22), '+/', '-_') $$;
@@ -71,7 +69,7 @@ const FUNCTIONS = `
   CREATE FUNCTION pg_temp.ago(days float) RETURNS timestamp LANGUAGE sql STABLE AS
     $$ SELECT date_trunc('second', now() AT TIME ZONE 'UTC' - days * interval '1 day') $$`
 
-/** Tree number `t` holds tokens 10 t to 10 t + 9, of which `p` is the place in the tree. */
+/** Tree `t` has the tokens 10 t to 10 t + 9; `p` is the position in the tree. */
 const liveTokens = (tokens: number, users: number): string => `
   CREATE TEMP TABLE sample AS
   SELECT i, u, pg_temp.key('live', i) AS token, pg_temp.username(u) AS username,

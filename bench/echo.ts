@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { announce } from './announce.ts'
 
-/** The least that an HTTP server in Node does: it reads a body and sends it back. */
+/** A minimal HTTP server in Node: it reads a body and sends it back. */
 const server = createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', (chunk: Buffer) => chunks.push(chunk))

@@ -9,16 +9,16 @@ export interface HttpRequest {
 export interface HttpLoad {
   readonly url: string
   readonly connections: number
-  /** Asked in turn, again and again; or made anew for each question. */
+  /** Requests that are sent in turn and repeated, or a function that creates each request. */
   readonly requests: readonly HttpRequest[] | (() => HttpRequest)
-  /** For so long, or so often. */
+  /** Duration, or number of requests. */
   readonly until: { readonly seconds: number } | { readonly amount: number }
 }
 
 export interface HttpResult {
-  /** Answers a second. */
+  /** Responses per second. */
   readonly rate: number
-  /** Median and 99th percentile of the time to an answer, in milliseconds. */
+  /** Median and 99th percentile of the response time, in milliseconds. */
   readonly p50: number
   readonly p99: number
 }
@@ -35,7 +35,7 @@ const limitOf = (until: HttpLoad['until']) =>
 /**
  * Keeps each connection busy with one request after the other.
  *
- * @throws {Error} when an answer is not a success.
+ * @throws {Error} A response is not a success.
  */
 export async function loadHttp({ url, connections, requests, until }: HttpLoad): Promise<HttpResult> {
   const times: number[] = []
@@ -49,7 +49,7 @@ export async function loadHttp({ url, connections, requests, until }: HttpLoad):
     )
     run.on('response', (_client, _status, _bytes, ms) => times.push(ms))
   })
-  const { non2xx, errors, duration, requests: answers } = result
-  if (non2xx + errors > 0) throw new Error(`${non2xx + errors} of ${answers.total} requests failed`)
-  return { rate: answers.total / duration, p50: percentile(times, 0.5), p99: percentile(times, 0.99) }
+  const { non2xx, errors, duration, requests: responses } = result
+  if (non2xx + errors > 0) throw new Error(`${non2xx + errors} of ${responses.total} requests failed`)
+  return { rate: responses.total / duration, p50: percentile(times, 0.5), p99: percentile(times, 0.99) }
 }

@@ -21,22 +21,22 @@ import {
   withDatabase,
 } from './support.ts'
 
-/** What lists of tokens and of changes cost, and which index answers, with many rows in the tables. */
+/** Measures lists of tokens and of history events in large tables, and shows the index of each query. */
 const SIZE = { tokens: Number(process.env.TOKENS ?? 1e6), changes: Number(process.env.CHANGES ?? 5e6) }
 
-/** Each question is asked this often, after some times for warming up. */
+/** Number of measured runs of each query, and of runs before them to warm up. */
 const RUNS = 20
 const WARM_UPS = 5
 
-interface Question {
+interface MeasuredQuery {
   readonly name: string
-  /** Answers with the number of rows, or with the count. */
-  readonly ask: () => Promise<number>
+  /** Returns the number of rows, or the count. */
+  readonly run: () => Promise<number>
 }
 
 const first: PageRequest = parsePage('token', {})
 
-function questions(tokens: TokenListing, history: HistoryListing, samples: Samples): Question[] {
+function createQueries(tokens: TokenListing, history: HistoryListing, samples: Samples): MeasuredQuery[] {
   const { busy, usual, tree, thousandthToken, thousandthChange } = samples
   const list =
     (filter: Parameters<TokenListing['list']>[0], page = first) =>
@@ -52,56 +52,56 @@ function questions(tokens: TokenListing, history: HistoryListing, samples: Sampl
   const sumOf = (pages: ReadonlyMap<string, { readonly rows: readonly unknown[] }>) =>
     [...pages.values()].reduce((sum, { rows }) => sum + rows.length, 0)
   return [
-    { name: 'tokens: first page', ask: list({}) },
-    { name: 'tokens: last page', ask: list({}, { ...first, from: 'end' }) },
-    { name: 'tokens: thousandth page', ask: list({}, { ...first, after: thousandthToken }) },
-    { name: 'tokens: of a usual user', ask: list(usual) },
-    { name: 'tokens: of a busy user', ask: list(busy) },
+    { name: 'tokens: first page', run: list({}) },
+    { name: 'tokens: last page', run: list({}, { ...first, from: 'end' }) },
+    { name: 'tokens: thousandth page', run: list({}, { ...first, after: thousandthToken }) },
+    { name: 'tokens: of a usual user', run: list(usual) },
+    { name: 'tokens: of a busy user', run: list(busy) },
     {
       name: 'tokens: of a busy user, thousandth page',
-      ask: list(busy, { ...first, after: thousandthToken }),
+      run: list(busy, { ...first, after: thousandthToken }),
     },
-    { name: 'tokens: of a type', ask: list({ type: 'user' }) },
-    { name: 'tokens: of a busy user and a type', ask: list({ ...busy, type: 'notebook' }) },
-    { name: 'tokens: totalCount', ask: () => tokens.count({}) },
-    { name: 'tokens: totalCount of a busy user', ask: () => tokens.count({ username: busy.username }) },
-    { name: 'tokens: totalCount of a type', ask: () => tokens.count({ type: 'user' }) },
+    { name: 'tokens: of a type', run: list({ type: 'user' }) },
+    { name: 'tokens: of a busy user and a type', run: list({ ...busy, type: 'notebook' }) },
+    { name: 'tokens: totalCount', run: () => tokens.count({}) },
+    { name: 'tokens: totalCount of a busy user', run: () => tokens.count({ username: busy.username }) },
+    { name: 'tokens: totalCount of a type', run: () => tokens.count({ type: 'user' }) },
     {
       name: 'tokens: children of 50',
-      ask: async () => sumOf(await tokens.childrenOf(tree.parents, null, first, 20_000)),
+      run: async () => sumOf(await tokens.childrenOf(tree.parents, null, first, 20_000)),
     },
-    { name: 'tokens: parents of 50', ask: async () => (await tokens.parentsOf(tree.children, null)).size },
-    { name: 'changes: first page', ask: changes({}) },
-    { name: 'changes: last page', ask: changes({}, { ...first, from: 'end' }) },
-    { name: 'changes: thousandth page', ask: changes({}, { ...first, after: thousandthChange }) },
-    { name: 'changes: of a usual user', ask: changes({ username: usual.username }) },
-    { name: 'changes: of a busy user', ask: changes({ username: busy.username }) },
-    { name: 'changes: by an actor', ask: changes({ actor: busy.username }) },
-    { name: 'changes: of a token', ask: changes({ token: toTokenKey(tree.parent) }) },
-    { name: 'changes: of a token and its children', ask: changes({ key: toTokenKey(tree.parent) }) },
-    { name: 'changes: of a type', ask: changes({ type: 'notebook' }) },
-    { name: 'changes: of a type that is rare', ask: changes({ type: 'oidc' }) },
-    { name: 'changes: of a day', ask: changes(samples.day) },
-    { name: 'changes: from an address', ask: changes(address(usual.ipAddress)) },
-    { name: 'changes: from an address of a busy user', ask: changes(address(busy.ipAddress)) },
-    { name: 'changes: from a /24 block', ask: changes(address(block)) },
-    { name: 'changes: from a /16 block', ask: changes(address(many)) },
-    { name: 'changes: from an IPv6 block', ask: changes(address('2001:db8::4:0/112')) },
-    { name: 'changes: from a block without events', ask: changes(address('192.0.2.0/24')) },
-    { name: 'changes: totalCount', ask: () => history.count({}) },
-    { name: 'changes: totalCount of a busy user', ask: () => history.count({ username: busy.username }) },
-    { name: 'changes: totalCount from an address', ask: () => history.count(address(busy.ipAddress)) },
-    { name: 'changes: totalCount from a /24 block', ask: () => history.count(address(block)) },
-    { name: 'changes: totalCount from a /16 block', ask: () => history.count(address(many)) },
+    { name: 'tokens: parents of 50', run: async () => (await tokens.parentsOf(tree.children, null)).size },
+    { name: 'changes: first page', run: changes({}) },
+    { name: 'changes: last page', run: changes({}, { ...first, from: 'end' }) },
+    { name: 'changes: thousandth page', run: changes({}, { ...first, after: thousandthChange }) },
+    { name: 'changes: of a usual user', run: changes({ username: usual.username }) },
+    { name: 'changes: of a busy user', run: changes({ username: busy.username }) },
+    { name: 'changes: by an actor', run: changes({ actor: busy.username }) },
+    { name: 'changes: of a token', run: changes({ token: toTokenKey(tree.parent) }) },
+    { name: 'changes: of a token and its children', run: changes({ key: toTokenKey(tree.parent) }) },
+    { name: 'changes: of a type', run: changes({ type: 'notebook' }) },
+    { name: 'changes: of a type that is rare', run: changes({ type: 'oidc' }) },
+    { name: 'changes: of a day', run: changes(samples.day) },
+    { name: 'changes: from an address', run: changes(address(usual.ipAddress)) },
+    { name: 'changes: from an address of a busy user', run: changes(address(busy.ipAddress)) },
+    { name: 'changes: from a /24 block', run: changes(address(block)) },
+    { name: 'changes: from a /16 block', run: changes(address(many)) },
+    { name: 'changes: from an IPv6 block', run: changes(address('2001:db8::4:0/112')) },
+    { name: 'changes: from a block without events', run: changes(address('192.0.2.0/24')) },
+    { name: 'changes: totalCount', run: () => history.count({}) },
+    { name: 'changes: totalCount of a busy user', run: () => history.count({ username: busy.username }) },
+    { name: 'changes: totalCount from an address', run: () => history.count(address(busy.ipAddress)) },
+    { name: 'changes: totalCount from a /24 block', run: () => history.count(address(block)) },
+    { name: 'changes: totalCount from a /16 block', run: () => history.count(address(many)) },
     {
       name: 'changes: totalCount of a token and its children',
-      ask: () => history.count({ key: toTokenKey(tree.parent) }),
+      run: () => history.count({ key: toTokenKey(tree.parent) }),
     },
-    { name: 'changes: totalCount of a type', ask: () => history.count({ type: 'notebook' }) },
-    { name: 'changes: totalCount of a day', ask: () => history.count(samples.day) },
+    { name: 'changes: totalCount of a type', run: () => history.count({ type: 'notebook' }) },
+    { name: 'changes: totalCount of a day', run: () => history.count(samples.day) },
     {
       name: 'changes: histories of 50 tokens',
-      ask: async () => sumOf(await history.changesOf(tree.parents, null, first, 20_000)),
+      run: async () => sumOf(await history.changesOf(tree.parents, null, first, 20_000)),
     },
   ]
 }
@@ -110,23 +110,27 @@ await withDatabase((url) =>
   withClient(url, async (client) => {
     const { rows } = await client.query('SELECT FROM token LIMIT 1')
     if (rows.length === 0)
-      say('filled in', format((await timed(() => generateData(client, SIZE))).ms / 1000), 's')
+      say('generated data in', format((await timed(() => generateData(client, SIZE))).ms / 1000), 's')
     const prisma = openPrisma(url, pino({ level: 'warn' }))
-    let asked: Prisma.Sql | undefined
-    const noting = {
+    let last: Prisma.Sql | undefined
+    const recording = {
       $queryRaw: (sql: Prisma.Sql) => {
-        asked = sql
+        last = sql
         return prisma.$queryRaw(sql)
       },
     } as unknown as PrismaClient
-    const all = questions(new TokenListing(noting), new HistoryListing(noting), await findSamples(client))
+    const all = createQueries(
+      new TokenListing(recording),
+      new HistoryListing(recording),
+      await findSamples(client),
+    )
     const table = [['query', 'rows', 'median ms', 'slowest ms', 'pages', 'scan']]
-    for (const { name, ask } of all) {
-      for (let warm = 0; warm < WARM_UPS; warm += 1) await ask()
+    for (const { name, run } of all) {
+      for (let warm = 0; warm < WARM_UPS; warm += 1) await run()
       const runs = []
-      for (let run = 0; run < RUNS; run += 1) runs.push(await timed(ask))
+      for (let index = 0; index < RUNS; index += 1) runs.push(await timed(run))
       const times = runs.map(({ ms }) => ms)
-      const plan = await explain(client, asked)
+      const plan = await explain(client, last)
       const figures = [runs[0]?.value ?? 0, percentile(times, 0.5), Math.max(...times), plan.pages].map(
         format,
       )

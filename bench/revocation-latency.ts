@@ -1,4 +1,5 @@
 import { parseToken } from '../src/domain/token.ts'
+import { systemClock } from '../src/lib/clock.ts'
 import { startRedis } from '../test/support/redis.ts'
 import { meanwhile, PAUSE_MS } from './load.ts'
 import { AskError, newSecrets, type Server, startServer } from './server.ts'
@@ -14,22 +15,22 @@ import {
   withDatabase,
 } from './support.ts'
 
-/** How long a revoked token is still taken by the processes that did not revoke it. */
+/** Measures how long other processes accept a token after one process has revoked it. */
 const REVOCATIONS = 2_000
 
-/** Trees that are made at the same time, before anything is measured. */
-const MADE_AT_ONCE = 8
+/** Trees that are created at the same time, before the measurement. */
+const CREATION_BATCH_SIZE = 8
 
-/** Clients of each server that reuse other tokens meanwhile: load, but not all that two cores can bear. */
+/** Clients per server that reuse other tokens at the same time: a load below the capacity of two cores. */
 const CLIENTS = 4
 
-/** What the design promises, in milliseconds. */
+/** Required bounds, in milliseconds. */
 const BUDGET_P99_MS = 50
 const BOUND_MS = 2_000
 
 const SESSION =
   'mutation ($name: String!) { made: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }'
-const LEND = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { token } }'
+const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { token } }'
 const VIEWER = '{ viewer { user { username } } }'
 const REVOKE = 'mutation ($key: ID!) { revokeToken(key: $key) { keys } }'
 
@@ -41,16 +42,16 @@ interface Family {
 
 /** One other process, one revocation. */
 interface Sample {
-  /** From the answer of the revocation until the first right answer had come, in milliseconds. */
+  /** Time from the response of the revocation to the first correct response, in milliseconds. */
   readonly ms: number
-  /** Until the last wrong answer had come, in milliseconds; `undefined` where the first was right. */
+  /** Time to the last wrong response, in milliseconds; `undefined` where the first was correct. */
   readonly wrongUntil: number | undefined
 }
 
-const lend = async (server: Server, parent: string): Promise<string> =>
-  (await server.ask<{ lent: { token: string } }>(LEND, parent)).lent.token
+const delegate = async (server: Server, parent: string): Promise<string> =>
+  (await server.ask<{ lent: { token: string } }>(DELEGATE, parent)).lent.token
 
-/** A session and its child, of both of which every one of `others` has copies. */
+/** Creates a session and a child, and brings both into the caches of `others`. */
 async function makeFamily(
   maker: Server,
   others: readonly Server[],
@@ -60,35 +61,35 @@ async function makeFamily(
   const { made } = await maker.ask<{ made: { token: string } }>(SESSION, admin, { name })
   const parent = made.token
   let child = ''
-  // The first time finds or makes the child, the second keeps a copy of it.
-  for (const server of [...others, ...others]) child = await lend(server, parent)
+  // The first request finds or creates the child, the second brings it into the cache.
+  for (const server of [...others, ...others]) child = await delegate(server, parent)
   return { parent, child }
 }
 
-/** `count` of what `make` makes, some at a time. */
+/** Returns `count` results of `make`, which runs several times in parallel. */
 async function makeMany<T>(count: number, make: (index: number) => Promise<T>): Promise<T[]> {
   const made: T[] = []
   let next = 0
   const worker = async () => {
     while (next < count) made.push(await make(next++))
   }
-  await Promise.all(Array.from({ length: MADE_AT_ONCE }, worker))
+  await Promise.all(Array.from({ length: CREATION_BATCH_SIZE }, worker))
   return made
 }
 
-/** Asks again and again until the answer is right. */
-async function watch(isRight: () => Promise<boolean>): Promise<Sample> {
-  const start = performance.now()
+/** Repeats the request until the response is correct. */
+async function watch(isCorrect: () => Promise<boolean>): Promise<Sample> {
+  const start = systemClock.monotonicMs()
   let wrongUntil: number | undefined
   for (;;) {
-    const isOver = await isRight()
-    const ms = performance.now() - start
+    const isOver = await isCorrect()
+    const ms = systemClock.monotonicMs() - start
     if (isOver) return { ms, wrongUntil }
     wrongUntil = ms
   }
 }
 
-/** Whether `server` refuses who holds `token`. */
+/** Whether `server` refuses `token`. */
 async function refuses(server: Server, query: string, token: string): Promise<boolean> {
   try {
     await server.ask(query, token)
@@ -113,21 +114,21 @@ async function measure(databaseUrl: string, redisUrl: string): Promise<Samples> 
   const env = { ...secrets, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl }
   const servers = await Promise.all([1, 2, 3].map(() => startServer(env)))
   const [revoker, ...others] = servers
-  if (!revoker) throw new Error('there are three servers')
+  if (!revoker) throw new Error('expected three servers')
   try {
     const { value: families, ms } = await timed(() =>
       makeMany(REVOCATIONS, (index) => makeFamily(revoker, others, admin, `user${index}`)),
     )
     const sessions = await makeMany(CLIENTS, (index) => makeFamily(revoker, others, admin, `client${index}`))
-    say(families.length, 'families made in', format(ms / 1000), 's')
+    say(families.length, 'families created in', format(ms / 1000), 's')
 
     const samples: Samples = {
       'revoked parent, until refused': [],
       'child of a revoked parent, until refused': [],
       'revoked child, until another is returned': [],
     }
-    const note = async (kind: (typeof KINDS)[number], isRight: (server: Server) => Promise<boolean>) => {
-      samples[kind].push(...(await Promise.all(others.map((server) => watch(() => isRight(server))))))
+    const note = async (kind: (typeof KINDS)[number], isCorrect: (server: Server) => Promise<boolean>) => {
+      samples[kind].push(...(await Promise.all(others.map((server) => watch(() => isCorrect(server))))))
     }
     const revoke = (token: string) => revoker.ask(REVOKE, admin, { key: parseToken(token).key })
     const revokeAll = async () => {
@@ -135,14 +136,14 @@ async function measure(databaseUrl: string, redisUrl: string): Promise<Samples> 
         if (index % 2 === 0) {
           await revoke(parent)
           await Promise.all([
-            note('revoked parent, until refused', (server) => refuses(server, LEND, parent)),
+            note('revoked parent, until refused', (server) => refuses(server, DELEGATE, parent)),
             note('child of a revoked parent, until refused', (server) => refuses(server, VIEWER, child)),
           ])
         } else {
           await revoke(child)
           await note(
             'revoked child, until another is returned',
-            async (server) => (await lend(server, parent)) !== child,
+            async (server) => (await delegate(server, parent)) !== child,
           )
         }
       }

@@ -16,7 +16,7 @@ import {
   withDatabase,
 } from './support.ts'
 
-/** How long revoking 10,000 tokens takes, and what happens meanwhile to those who ask for tokens they have. */
+/** Measures the revocation of 10,000 tokens, and the reuse of other tokens at the same time. */
 const OTHERS = { tokens: 100_000, changes: 500_000 }
 const REPEATS = 5
 const IDLE_MS = 5_000
@@ -67,14 +67,14 @@ async function measure(store: string, databaseUrl: string, redisUrl: string): Pr
       const busy: number[] = []
       for (let repeat = 0; repeat < REPEATS; repeat += 1) {
         const root = await tokens.get(parseToken(await make(USER, 'wren')).key)
-        if (!root) throw new Error('the root is in the token store')
+        if (!root) throw new Error('the root is not in the token store')
         const tree = await growTree({ query: queryOf(pool), tokens }, root, levels)
         await pool.query('ANALYZE token, subtoken')
         const { ms, latencies } = await meanwhile(server, sessions, () => revoke(server, admin, root))
         const { rows: left } = await pool.query('SELECT FROM token WHERE username = $1', [root.username])
-        const entries = await tokens.inspect(tree.map(({ token }) => token.key))
-        if (left.length > 0 || entries.size > 0)
-          throw new Error(`${left.length} rows, ${entries.size} entries left`)
+        const records = await tokens.inspect(tree.map(({ token }) => token.key))
+        if (left.length > 0 || records.size > 0)
+          throw new Error(`${left.length} rows, ${records.size} records left`)
         times.push(ms)
         busy.push(...latencies)
         say(store, name, format(ms), 'ms', busy.length, 'reuses')

@@ -1,7 +1,7 @@
 import type { HttpResult } from './http-load.ts'
 import { format, percentile, say } from './support.ts'
 
-/** A figure of every round, and what they come to. */
+/** One value per round, and their statistics. */
 export class Rounds {
   readonly values: number[] = []
 
@@ -9,7 +9,7 @@ export class Rounds {
     return percentile(this.values, 0.5)
   }
 
-  /** Median, and from the least to the most. */
+  /** Returns the median, and the range from minimum to maximum. */
   toString(): string {
     return `${format(this.median)} (${format(Math.min(...this.values))} to ${format(Math.max(...this.values))})`
   }
@@ -21,7 +21,7 @@ export interface Measured {
   readonly p99: Rounds
 }
 
-/** Runs each load in turn, round by round after one that warms up, so that whatever else the machine does meets all of them. */
+/** Runs all loads in each round, after a round to warm up, so that other work of the machine affects all of them. */
 export async function inTurn<Name extends string>(
   rounds: number,
   loads: Readonly<Record<Name, () => Promise<HttpResult>>>,
@@ -39,39 +39,39 @@ export async function inTurn<Name extends string>(
       results[name].p99.values.push(p99)
     }
   }
-  for (const name of names) say(name, String(results[name].rate), 'a second')
+  for (const name of names) say(name, String(results[name].rate), 'per second')
   return results
 }
 
-/** One after the other, whichever connection asks, and again from the first. */
+/** Returns a function that returns the values in turn, and repeats them. */
 export function inOrder<T>(values: readonly T[]): () => T {
   let count = 0
   return () => {
     const value = values[count++ % values.length]
-    if (value === undefined) throw new RangeError('there is nothing to take')
+    if (value === undefined) throw new RangeError('there are no values')
     return value
   }
 }
 
-/** Ratios as people read them. */
+/** Formats a ratio. */
 export const ratio = (value: number): string => value.toFixed(2)
 
-/** What is promised of a figure. */
+/** A measured value and its required bound. */
 export interface Budget {
   readonly name: string
   readonly value: number
-  readonly least?: number
-  readonly most?: number
+  readonly min?: number
+  readonly max?: number
 }
 
-/** What a budget is, what was measured, and whether it was kept: a row of a table. */
+/** Returns a row of a table: the budget, the measured value, and whether the budget is kept. */
 export function judge({
   name,
   value,
-  least = Number.NEGATIVE_INFINITY,
-  most = Number.POSITIVE_INFINITY,
+  min = Number.NEGATIVE_INFINITY,
+  max = Number.POSITIVE_INFINITY,
 }: Budget): string[] {
   const show = (each: number): string => (each < 100 ? ratio(each) : format(each))
-  const bound = Number.isFinite(least) ? `at least ${show(least)}` : `at most ${show(most)}`
-  return [name, bound, show(value), value >= least && value <= most ? 'yes' : 'NO']
+  const bound = Number.isFinite(min) ? `at least ${show(min)}` : `at most ${show(max)}`
+  return [name, bound, show(value), value >= min && value <= max ? 'yes' : 'NO']
 }

@@ -7,12 +7,12 @@ export interface Person {
   readonly ipAddress: string
 }
 
-/** What there is to ask about in a database that is full. */
+/** Values of a filled database to query for. */
 export interface Samples {
-  /** Who has the most tokens, and somebody with as many as most. */
+  /** The user with the most tokens, and one with a typical number. */
   readonly busy: Person
   readonly usual: Person
-  /** Ends of page 999. */
+  /** Positions at the end of page 999. */
   readonly thousandthToken: Position
   readonly thousandthChange: Position
   readonly tree: {
@@ -29,7 +29,7 @@ const DAY_MS = 24 * 60 * 60 * 1000
 export async function findSamples(client: pg.Client): Promise<Samples> {
   const one = async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<T> => {
     const { rows } = await client.query<T>(sql, values)
-    if (!rows[0]) throw new Error(`there is nothing to sample: ${sql}`)
+    if (!rows[0]) throw new Error(`the query returned no row: ${sql}`)
     return rows[0]
   }
   const person = (rank: number) =>

@@ -18,13 +18,13 @@ import { RedisTokenStore } from '../src/stores/redis-token-store.ts'
 import { SealedRecords } from '../src/stores/sealed-record.ts'
 import type { TokenStore } from '../src/stores/token-store.ts'
 
-/** Settings that a server needs beside its stores. */
+/** Returns the secrets that a server needs. */
 export const newSecrets = (): Record<'SESSION_SECRET' | 'BOOTSTRAP_TOKEN', string> => ({
   SESSION_SECRET: generateFernetKey(),
   BOOTSTRAP_TOKEN: formatToken(generateToken()),
 })
 
-/** A GraphQL answer with errors: its text, and the code of the first. */
+/** A GraphQL response with errors: its text, and the code of the first error. */
 export class AskError extends Error {
   readonly code: unknown
 
@@ -36,33 +36,33 @@ export class AskError extends Error {
 
 export interface Server {
   readonly pid: number
-  /** The data of a GraphQL answer. @throws {AskError} */
+  /** Returns the data of a GraphQL response. @throws {AskError} */
   ask<T>(query: string, token: string, variables?: object): Promise<T>
-  /** What it tells at `path`, such as `/metrics`. */
+  /** Returns the response at `path`, such as `/metrics`. */
   read(path: string): Promise<string>
   stop(): Promise<void>
 }
 
-/** A server in a process of its own. */
+/** A server in its own process. */
 export interface Program {
   readonly pid: number
   readonly url: string
-  /** From the start of the process until it listened, in milliseconds. */
+  /** Time from the start of the process until it listens, in milliseconds. */
   readonly startMs: number
   stop(): Promise<void>
 }
 
-/** How often to look whether a server listens by now, in milliseconds. */
-const LOOK_MS = 5
+/** Time between two checks that a server listens, in milliseconds. */
+const CHECK_INTERVAL_MS = 5
 
 /**
- * Starts `node` with these arguments, from the top of the project, and waits until it says that it listens. What it
- * prints goes to a file: to read along would cost the one who measures.
+ * Starts `node` with these arguments in the root of the project, and waits until it logs `listening`. Its output goes to
+ * a file: reading a pipe would slow down the measuring process.
  */
 export async function startProgram(args: readonly string[], env: Environment = {}): Promise<Program> {
   const directory = await mkdtemp(join(tmpdir(), 'porthor-bench-log-'))
   const output = await open(join(directory, 'output'), 'a+')
-  const startedAt = performance.now()
+  const startedAt = systemClock.monotonicMs()
   const child = spawn(process.execPath, args, {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
     env: { PATH: process.env.PATH, ...env },
@@ -78,14 +78,14 @@ export async function startProgram(args: readonly string[], env: Environment = {
   let line: string | undefined
   while (line === undefined) {
     if (child.exitCode !== null) throw new Error(`${args.join(' ')}: the server ended`)
-    await delay(LOOK_MS)
+    await delay(CHECK_INTERVAL_MS)
     const printed = await readFile(join(directory, 'output'), 'utf8').catch(() => '')
     line = printed.split('\n').find((each) => each.endsWith('}') && each.includes('"msg":"listening"'))
   }
   return {
     pid: child.pid ?? 0,
     url: JSON.parse(line).url,
-    startMs: performance.now() - startedAt,
+    startMs: systemClock.monotonicMs() - startedAt,
     stop: async () => {
       child.kill('SIGTERM')
       await exited
@@ -93,7 +93,7 @@ export async function startProgram(args: readonly string[], env: Environment = {
   }
 }
 
-/** Starts `porthor serve`, as it was built by `npm run build`. */
+/** Starts the built `porthor serve`. */
 export async function startServer(env: Environment): Promise<Server & Program> {
   const production = { NODE_ENV: 'production', HOST: '127.0.0.1', PORT: '0', ...env }
   const program = await startProgram(['dist/main.js', 'serve'], production)
@@ -124,7 +124,7 @@ async function ask<T>(url: string, agent: Agent, token: string, body: string): P
   return data
 }
 
-/** The stores that a server with this environment has, to be filled behind its back. */
+/** Opens the stores of a server with this environment, to fill them directly. */
 export function openStores(env: Environment): {
   readonly pool: pg.Pool
   readonly tokens: TokenStore

@@ -1,38 +1,39 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseToken } from '../src/domain/token.ts'
+import { systemClock } from '../src/lib/clock.ts'
 import { AskError, type Server } from './server.ts'
 
 /**
- * Sessions alive at a time. Each is asked for its delegated token every four seconds or so, and lives for about nine
- * minutes.
+ * Number of live sessions. The delegated token of each is requested about every four seconds. A session is revoked after
+ * about nine minutes.
  */
 const SESSIONS = 800
 
-/** Sessions that are made at the same time at the start. */
-const MADE_AT_ONCE = 8
+/** Sessions that are created at the same time at the start. */
+const CREATION_BATCH_SIZE = 8
 
-/** Least life of a user token, in seconds, and a little: it is made for the clock of another process. */
-const USER_TOKEN_LIFE = 305
+/** Lifetime of a user token, in seconds: the minimum, and a margin for the clock of the other process. */
+const USER_TOKEN_LIFETIME_SECONDS = 305
 
-/** A session is not asked for any more for so long before it is revoked, in milliseconds: answers are on their way. */
+/** Time between the last request of a session and its revocation, in milliseconds: responses are pending. */
 const RETIRING_MS = 2_000
 
-/** In percent of all requests. The rest, 95 of them, ask for a delegated token. */
+/** Percentages of all requests. The other 95 % request a delegated token. */
 const TURNOVER = 1.5
 const USER_TOKENS = 3.5
 
 export const SHARES = `- ${100 - TURNOVER - USER_TOKENS} % request the delegated token of one of ${SESSIONS} sessions;
 - ${TURNOVER} % create a session or, in turn, revoke the oldest with its child;
-- ${USER_TOKENS} % create a user token that expires after ${USER_TOKEN_LIFE} s`
+- ${USER_TOKENS} % create a user token that expires after ${USER_TOKEN_LIFETIME_SECONDS} s`
 
-const LEND = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
+const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
 const SESSION =
   'mutation ($name: String!) { made: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }'
 const USER = `mutation ($name: String!, $end: DateTime!) {
   made: createUserToken(input: { username: $name, tokenName: $name, scopes: ["read:all"], expiresAt: $end }) { token } }`
 const REVOKE = 'mutation ($key: ID!) { revokeToken(key: $key) { keys } }'
 
-/** The users of two servers, and what they do. */
+/** The users of two servers, and their requests. */
 export class Population {
   readonly #servers: readonly Server[]
   readonly #admin: string
@@ -45,28 +46,28 @@ export class Population {
     this.#admin = admin
   }
 
-  /** Makes the first sessions. */
+  /** Creates the first sessions. */
   async fill(): Promise<void> {
     const worker = async () => {
       while (this.#sessions.length < SESSIONS) await this.#makeSession()
     }
-    await Promise.all(Array.from({ length: MADE_AT_ONCE }, worker))
+    await Promise.all(Array.from({ length: CREATION_BATCH_SIZE }, worker))
   }
 
-  /** One request of a random kind to a random server. Answers with how it came out. */
+  /** Sends one random request to a random server. Returns its outcome. */
   async step(): Promise<string> {
     const dice = Math.random() * 100
     try {
       if (dice < TURNOVER) return await this.#turnOver()
       if (dice < TURNOVER + USER_TOKENS) return await this.#makeUserToken()
-      return await this.#lend()
+      return await this.#delegate()
     } catch (error) {
       if (error instanceof AskError) return `error ${error.code}`
-      return `no answer: ${(error as Error).message}`
+      return `no response: ${(error as Error).message}`
     }
   }
 
-  /** By chance their number would drift, and with it all that is counted. */
+  /** Keeps the number of sessions constant: at random it would drift, and all counts with it. */
   #turnOver(): Promise<string> {
     return this.#sessions.length < SESSIONS ? this.#makeSession() : this.#revokeOldest()
   }
@@ -85,14 +86,14 @@ export class Population {
   }
 
   async #makeUserToken(): Promise<string> {
-    const end = new Date(Date.now() + USER_TOKEN_LIFE * 1000).toISOString()
+    const end = new Date(systemClock.now().getTime() + USER_TOKEN_LIFETIME_SECONDS * 1000).toISOString()
     await this.#ask(USER, { name: this.#newName(), end })
     return 'user token created'
   }
 
-  async #lend(): Promise<string> {
+  async #delegate(): Promise<string> {
     const session = this.#sessions[Math.floor(Math.random() * this.#sessions.length)] ?? ''
-    const { lent } = await this.#server().ask<{ lent: { source: string } }>(LEND, session)
+    const { lent } = await this.#server().ask<{ lent: { source: string } }>(DELEGATE, session)
     return `delegated, from ${lent.source}`
   }
 

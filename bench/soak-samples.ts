@@ -1,16 +1,17 @@
 import { readFile } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
 import type pg from 'pg'
+import { systemClock } from '../src/lib/clock.ts'
 import type { Server } from './server.ts'
 
-/** How things were at the end of a minute. Memory in MB, in the order of the servers. */
+/** Values at the end of a minute. Memory is in MB, in the order of the servers. */
 export interface Minute {
   readonly minute: number
-  /** Answers per second. */
+  /** Responses per second. */
   readonly rate: number
   readonly outcomes: Readonly<Record<string, number>>
   readonly rss: readonly number[]
-  /** The least that was seen in the minute. */
+  /** Minimum in the minute. */
   readonly heap: readonly number[]
   readonly tokens: number
   readonly lineage: number
@@ -19,12 +20,12 @@ export interface Minute {
   readonly redisMemory: number
 }
 
-/** How often the heap is looked at, in milliseconds. */
+/** Time between two samples of the heap, in milliseconds. */
 const HEAP_INTERVAL_MS = 5_000
 
 const MB = 2 ** 20
 
-/** Counts outcomes, and looks at everything once a minute. */
+/** Counts outcomes, and samples all values once a minute. */
 export class Recorder {
   readonly minutes: Minute[] = []
   readonly #deps: { readonly servers: readonly Server[]; readonly pool: pg.Pool; readonly redis: Redis }
@@ -38,8 +39,8 @@ export class Recorder {
   }
 
   start(): void {
-    this.#since = performance.now()
-    this.#timer = setInterval(() => void this.#lookAtHeaps(), HEAP_INTERVAL_MS)
+    this.#since = systemClock.monotonicMs()
+    this.#timer = setInterval(() => void this.#sampleHeaps(), HEAP_INTERVAL_MS)
   }
 
   stop(): void {
@@ -50,15 +51,15 @@ export class Recorder {
     this.#outcomes[outcome] = (this.#outcomes[outcome] ?? 0) + 1
   }
 
-  /** Ends a minute, and begins the next. */
+  /** Ends a minute and begins the next. */
   async minute(minute: number): Promise<Minute> {
     const { servers, pool, redis } = this.#deps
-    await this.#lookAtHeaps()
+    await this.#sampleHeaps()
     const outcomes = this.#outcomes
     const heaps = this.#heaps
-    const now = performance.now()
-    const answers = Object.values(outcomes).reduce((sum, count) => sum + count, 0)
-    const rate = answers / ((now - this.#since) / 1000)
+    const now = systemClock.monotonicMs()
+    const responses = Object.values(outcomes).reduce((sum, count) => sum + count, 0)
+    const rate = responses / ((now - this.#since) / 1000)
     this.#outcomes = {}
     this.#heaps = []
     this.#since = now
@@ -67,7 +68,7 @@ export class Recorder {
               (SELECT count(*)::int FROM token_change_history) AS history`,
     )
     const [counts] = rows
-    if (!counts) throw new Error('PostgreSQL counts')
+    if (!counts) throw new Error('PostgreSQL returned no counts')
     const taken: Minute = {
       minute,
       rate,
@@ -82,18 +83,18 @@ export class Recorder {
     return taken
   }
 
-  async #lookAtHeaps(): Promise<void> {
+  async #sampleHeaps(): Promise<void> {
     this.#heaps.push(await Promise.all(this.#deps.servers.map(heapOf)))
   }
 }
 
-/** Resident memory of a process, in MB. */
+/** Returns the resident memory of a process, in MB. */
 async function rssOf(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024
 }
 
-/** Memory that JavaScript uses, as the server tells it, in MB. */
+/** Returns the used heap of the server from its metrics, in MB. */
 async function heapOf(server: Server): Promise<number> {
   const metrics = await server.read('/metrics')
   return Number(/^nodejs_heap_size_used_bytes (\S+)/m.exec(metrics)?.[1]) / MB

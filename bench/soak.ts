@@ -5,41 +5,42 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import type { Environment } from '../src/config.ts'
+import { systemClock } from '../src/lib/clock.ts'
 import { startRedis } from '../test/support/redis.ts'
 import { newSecrets, type Server, startServer } from './server.ts'
 import { Population, SHARES } from './soak-load.ts'
 import { type Minute, Recorder } from './soak-samples.ts'
 import { format, formatTable, machineFacts, report, say, withClient, withDatabase } from './support.ts'
 
-/** Whether two servers under a mixed load stay as they are: memory, rows, keys. */
+/** Measures whether memory, rows and keys of two servers stay constant under a mixed load. */
 const MINUTES = Number(process.env.SOAK_MINUTES || 30)
 
 /** Requests per second, to both servers together. */
 const RATE = 200
 
-/** Sends so many at a time, so that timers need not be precise. */
+/** Requests are sent in batches, so that timers need not be precise. */
 const TICKS_PER_SECOND = 20
 
-/** Requests under way at which no more are sent, but counted as left out: the servers do not keep up. */
+/** Maximum number of running requests. Further ones are counted as `left out`: the servers cannot keep up. */
 const MOST_UNDER_WAY = 1_000
 
-/** Life of delegated tokens, in seconds: after it, as many end as begin. */
-const LIFE = 600
+/** Lifetime of delegated tokens, in seconds: after it, as many expire as are issued. */
+const LIFETIME_SECONDS = 600
 
-/** Age at which history is deleted, in seconds: there is as much of it as these make when as many end as begin. */
-const HISTORY = 300
+/** Age at which history events are deleted, in seconds: their number is constant after this time. */
+const HISTORY_SECONDS = 300
 
-/** What may have grown, as a share, from the middle third of the run to the last. */
-const FLAT = 0.1
+/** Maximum growth from the middle third of the run to the last, as a ratio. */
+const MAX_GROWTH = 0.1
 
 const settings = {
-  DELEGATED_TOKEN_LIFETIME: `${LIFE}s`,
-  HISTORY_RETENTION: `${HISTORY}s`,
-  // As many as there are parents, so that the caches are full early.
+  DELEGATED_TOKEN_LIFETIME: `${LIFETIME_SECONDS}s`,
+  HISTORY_RETENTION: `${HISTORY_SECONDS}s`,
+  // About the number of parents, so that the caches are full early.
   TOKEN_CACHE_SIZE: '1000',
 }
 
-/** `porthor maintenance`, which the servers do by themselves only once an hour. */
+/** Runs `porthor maintenance`, which the servers run only once an hour. */
 async function maintain(env: Environment): Promise<void> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'src/main.ts', 'maintenance'], {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
@@ -50,26 +51,26 @@ async function maintain(env: Environment): Promise<void> {
   if (code !== 0) throw new Error(`porthor maintenance ended with ${code}`)
 }
 
-/** Sends at the rate, however long the answers take, until it is told to stop. */
+/** Sends requests at a constant rate, whatever their duration, until `signal` is aborted. */
 async function load(population: Population, recorder: Recorder, { signal }: AbortController): Promise<void> {
-  const underWay = new Set<Promise<void>>()
-  const start = performance.now()
+  const running = new Set<Promise<void>>()
+  const start = systemClock.monotonicMs()
   for (let sent = 0; !signal.aborted; ) {
-    const due = Math.floor(((performance.now() - start) / 1000) * RATE)
+    const due = Math.floor(((systemClock.monotonicMs() - start) / 1000) * RATE)
     for (; sent < due; sent += 1) {
-      if (underWay.size >= MOST_UNDER_WAY) {
+      if (running.size >= MOST_UNDER_WAY) {
         recorder.count('left out')
         continue
       }
       const request: Promise<void> = population
         .step()
         .then(recorder.count)
-        .finally(() => underWay.delete(request))
-      underWay.add(request)
+        .finally(() => running.delete(request))
+      running.add(request)
     }
     await delay(1000 / TICKS_PER_SECOND)
   }
-  await Promise.all(underWay)
+  await Promise.all(running)
 }
 
 async function soak(env: Environment, admin: string, pool: pg.Pool, redis: Redis): Promise<Minute[]> {
@@ -81,9 +82,9 @@ async function soak(env: Environment, admin: string, pool: pg.Pool, redis: Redis
     await population.fill()
     recorder.start()
     const loading = load(population, recorder, stop)
-    const start = performance.now()
+    const start = systemClock.monotonicMs()
     for (let minute = 1; minute <= MINUTES; minute += 1) {
-      await delay(start + minute * 60_000 - performance.now())
+      await delay(start + minute * 60_000 - systemClock.monotonicMs())
       say(await recorder.minute(minute))
       await maintain(env)
     }
@@ -112,7 +113,7 @@ const SERIES: Readonly<Record<string, (minute: Minute) => number>> = {
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length
 
-/** How much each series has grown from the middle third to the last. */
+/** Returns the growth of each series from the middle third to the last. */
 function growth(
   minutes: readonly Minute[],
 ): { readonly name: string; readonly cells: string[]; readonly grown: number }[] {
@@ -126,13 +127,13 @@ function growth(
 }
 
 function verdict(minutes: readonly Minute[]): string {
-  if (minutes.length * 60 < 2.5 * LIFE)
-    return `Too short for a result: tokens live ${LIFE / 60} minutes, and the run must last two and a half times as long.`
+  if (minutes.length * 60 < 2.5 * LIFETIME_SECONDS)
+    return `Too short for a result: tokens live ${LIFETIME_SECONDS / 60} minutes, and the run must last two and a half times as long.`
   const rows = growth(minutes)
-  const growing = rows.filter(({ grown }) => grown > FLAT).map(({ name }) => name)
+  const growing = rows.filter(({ grown }) => grown > MAX_GROWTH).map(({ name }) => name)
   const table = formatTable([['', 'middle third', 'last third', 'growth'], ...rows.map(({ cells }) => cells)])
   const words = growing.length > 0 ? `NOT flat: ${growing.join(', ')}` : 'Flat'
-  return `${words}. The threshold is a growth of more than ${100 * FLAT} % from the middle third of the run to the last.\n\n${table}`
+  return `${words}. The threshold is a growth of more than ${100 * MAX_GROWTH} % from the middle third of the run to the last.\n\n${table}`
 }
 
 function describe(minutes: readonly Minute[]): string {
@@ -171,7 +172,7 @@ Two processes share one PostgreSQL and one Redis, with ${RATE} requests per seco
 
 ${SHARES}.
 
-Delegated tokens live ${LIFE} s and history is kept for ${HISTORY} s, so that after ${LIFE / 60} minutes as many tokens expire as are created.
+Delegated tokens live ${LIFETIME_SECONDS} s and history is kept for ${HISTORY_SECONDS} s, so that after ${LIFETIME_SECONDS / 60} minutes as many tokens expire as are created.
 \`porthor maintenance\` runs each minute. RSS is that of the process. The heap is the smallest value of \`/metrics\` in the
 minute, since garbage is not growth. Repeat it with \`SOAK_MINUTES=${MINUTES} node --import tsx bench/soak.ts\`.
 

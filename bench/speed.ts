@@ -70,7 +70,7 @@ const makePgbenchParents = (client: pg.Client) =>
     SELECT 'pgbench-parent-' || lpad(i::text, 7, '0'), 'wren', 'session', 'read:all', now(), now() + interval '10 years'
     FROM generate_series(0, 199) AS i`)
 
-/** Reuse with thousands of tokens cached, and a number of rows in the tables. */
+/** Starts a server with thousands of cached tokens, on a database with the given rows. */
 async function openFull(databaseUrl: string, redisUrl: string): Promise<Server & Program & FullCache> {
   const { server, secrets } = await openServer(databaseUrl, redisUrl)
   const sessions = await makeSessions(server, secrets.BOOTSTRAP_TOKEN, PARENTS)
@@ -83,7 +83,7 @@ async function openFull(databaseUrl: string, redisUrl: string): Promise<Server &
 }
 
 interface FullCache {
-  /** The next of the requests for tokens that are cached. */
+  /** Returns the next request for a cached token. */
   readonly next: () => HttpRequest
 }
 
@@ -124,7 +124,7 @@ await withDatabase(async (url) => {
         [server, second].map((each) => load({ url: each.url, connections: 16, requests: reuse })()),
       )
       const [one, two] = halves
-      if (!one || !two) throw new Error('there are two')
+      if (!one || !two) throw new Error('expected two results')
       return { rate: one.rate + two.rate, p50: Math.max(one.p50, two.p50), p99: Math.max(one.p99, two.p99) }
     },
   })
@@ -184,27 +184,27 @@ await withDatabase(async (url) => {
   ]
   const reuseRate = rate('reuse, 32 connections')
   const budgets: readonly Budget[] = [
-    { name: 'reuse at 32 connections, of the echo', value: reuseRate / echoRate, least: 0.3 },
+    { name: 'reuse at 32 connections, of the echo', value: reuseRate / echoRate, min: 0.3 },
     {
       name: "reuse at 32 connections, of Yoga's defaults",
       value: reuseRate / rate('Yoga defaults, { __typename }, 32 connections'),
-      least: 3,
+      min: 3,
     },
     {
       name: 'p99 of a reuse at 32 connections, of that of the echo',
       value: all['reuse, 32 connections'].p99.median / all['echo, 32 connections'].p99.median,
-      most: 4,
+      max: 4,
     },
-    { name: 'reuse in the process, per second', value: service.median, least: 500_000 },
+    { name: 'reuse in the process, per second', value: service.median, min: 500_000 },
     {
       name: 'creation, of pgbench on the same statements',
       value: rate('creation, 32 connections') / rate('pgbench, the statements of a creation'),
-      least: 0.25,
+      min: 0.25,
     },
     {
       name: `reuse of 5,000 with ${format(MANY_TOKENS)} tokens in the database, of that with ${format(FEW_TOKENS)}`,
       value: rows.many.rate.median / rows.few.rate.median,
-      least: 0.9,
+      min: 0.9,
     },
   ]
   const chart = 'speed.svg'

@@ -5,9 +5,9 @@ import type { Environment } from '../src/config.ts'
 import { startProgram } from './server.ts'
 import { format, percentile } from './support.ts'
 
-const TIMES = 5
+const RUNS = 5
 
-/** How long `porthor serve` takes until it listens, in words: with what is given, and with the embedded database. */
+/** Returns a text with the start times of `porthor serve`: on the given stores, and on the embedded database. */
 export async function measureStarts(given: Environment): Promise<string> {
   const home = await mkdtemp(join(tmpdir(), 'porthor-bench-start-'))
   const start = async (env: Environment): Promise<number> => {
@@ -17,7 +17,7 @@ export async function measureStarts(given: Environment): Promise<string> {
   }
   const several = async (one: (time: number) => Promise<number>): Promise<string> => {
     const times: number[] = []
-    for (let time = 0; time < TIMES; time += 1) times.push(await one(time))
+    for (let time = 0; time < RUNS; time += 1) times.push(await one(time))
     return format(percentile(times, 0.5))
   }
   try {

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import { systemClock } from '../src/lib/clock.ts'
 import { openEmbeddedPostgres } from '../src/lib/embedded-postgres.ts'
 import { migrate } from '../src/stores/migrations.ts'
 
@@ -12,7 +13,7 @@ export const say = (...words: unknown[]): void => {
   process.stderr.write(`${text.join(' ')}\n`)
 }
 
-/** Runs `work` on a migrated database: that of DATABASE_URL, or one that is gone afterwards. */
+/** Runs `work` on a migrated database: that of DATABASE_URL, or a temporary one. */
 export async function withDatabase(work: (databaseUrl: string) => Promise<void>): Promise<void> {
   const { DATABASE_URL: given } = process.env
   if (given) {
@@ -47,20 +48,20 @@ export async function withClient<T>(
   }
 }
 
-/** How long `work` takes, in milliseconds, and what it gives. */
+/** Returns the duration of `work` in milliseconds, and its result. */
 export async function timed<T>(work: () => Promise<T>): Promise<{ readonly ms: number; readonly value: T }> {
-  const start = performance.now()
+  const start = systemClock.monotonicMs()
   const value = await work()
-  return { ms: performance.now() - start, value }
+  return { ms: systemClock.monotonicMs() - start, value }
 }
 
-/** The value below which a share `p` of `values` lies. */
+/** Returns the value below which a share `p` of `values` lies. */
 export function percentile(values: readonly number[], p: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? Number.NaN
 }
 
-/** What a figure is worth depends on: never the name of the machine or a path on it. */
+/** Describes the machine, on which all values depend; without its name and paths. */
 export async function machineFacts(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ version: string }>(
     "SELECT current_setting('server_version') AS version",
@@ -69,17 +70,17 @@ export async function machineFacts(client: pg.Client): Promise<string> {
   return `${availableParallelism()} cores (${cpus()[0]?.model.trim()}), ${memory} GB of memory, Node ${process.versions.node}, PostgreSQL ${rows[0]?.version} as embedded, with its default settings.`
 }
 
-/** Numbers as people read them: `1,234,567`; below ten, what is not whole has two significant digits. */
+/** Formats a number as `1,234,567`; a fraction below ten has two significant digits. */
 export const format = (value: number): string =>
   value < 10 && !Number.isInteger(value) ? value.toPrecision(2) : Math.round(value).toLocaleString('en-US')
 
-/** A table in Markdown; the first row is its head. */
+/** Returns a Markdown table; the first row is its head. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const [head = [], ...body] = rows
   return [head, head.map(() => '---'), ...body].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
-/** Writes `docs/benchmarks/<name>.md`, and shows it. */
+/** Writes `docs/benchmarks/<name>.md`, and prints it. */
 export async function report(name: string, text: string): Promise<void> {
   await writeFile(new URL(`../docs/benchmarks/${name}.md`, import.meta.url), text)
   process.stdout.write(text)
@@ -94,18 +95,18 @@ interface PlanNode {
   readonly Plans?: readonly PlanNode[]
 }
 
-/** How PostgreSQL answers `sql`: the pages that it looks at, and each way that it takes into a table. */
+/** Explains how PostgreSQL executes `sql`: the number of pages that it reads, and its access paths. */
 export async function explain(
   client: pg.Client,
   sql: { readonly text: string; readonly values: readonly unknown[] } | undefined,
 ): Promise<{ readonly pages: number; readonly scans: readonly string[] }> {
-  if (!sql) throw new Error('nothing was asked')
+  if (!sql) throw new Error('there is no statement to explain')
   const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
     `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${sql.text}`,
     [...sql.values],
   )
   const root = rows[0]?.['QUERY PLAN'][0].Plan
-  if (!root) throw new Error('EXPLAIN answers with a plan')
+  if (!root) throw new Error('EXPLAIN returned no plan')
   const nodes = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodes)]
   const scans = nodes(root)
     .filter((node) => node['Node Type'].endsWith('Scan') && (node['Index Name'] ?? node['Relation Name']))

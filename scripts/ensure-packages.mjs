@@ -1,11 +1,11 @@
-// The tests run against a real Redis and a real PgBouncer. This makes sure of both, or says in one line what would be right.
+// Installs Redis and PgBouncer for the tests if they are missing, or prints one line with the remedy.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
-/** Debian's packages, each with its program and service of the same name. */
+/** Debian packages. Program and service have the name of the package. */
 const needed = [...(process.env.REDIS_URL ? [] : ['redis-server']), 'pgbouncer']
 
-// Debian keeps servers where the PATH of an ordinary user does not lead.
+// Debian installs servers in directories that are not in the PATH of an ordinary user.
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin` }
 
 const runs = (/** @type {string} */ program, /** @type {string[]} */ ...args) =>
@@ -13,7 +13,7 @@ const runs = (/** @type {string} */ program, /** @type {string[]} */ ...args) =>
 
 const findMissing = () => needed.filter((name) => !runs(name, '--version'))
 
-/** How to become root without being asked for a password, or `undefined`. */
+/** Returns the command prefix that gives root rights without a password, or `undefined`. */
 const findRoot = () => {
   if (process.getuid?.() === 0) return []
   return runs('sudo', '-n', 'true') ? ['sudo', '-n'] : undefined
@@ -27,7 +27,7 @@ const attempt = (/** @type {string[]} */ ...command) => {
 }
 
 const install = (/** @type {string[]} */ root, /** @type {string[]} */ packages) => {
-  // The packages start servers of their own, and the tests start theirs. systemd obeys a mask, all else RUNLEVEL=1.
+  // The packages must not start their servers: the tests start their own. systemd respects a mask, other systems RUNLEVEL=1.
   if (existsSync('/run/systemd/system')) {
     if (!attempt(...root, 'systemctl', 'mask', ...packages.map((name) => `${name}.service`))) return false
   }
@@ -38,7 +38,7 @@ const install = (/** @type {string[]} */ root, /** @type {string[]} */ packages)
 
 const fail = (/** @type {string[]} */ missing, /** @type {string} */ why) => {
   const orElse = missing.includes('redis-server')
-    ? '; in place of redis-server, REDIS_URL can name an empty Redis'
+    ? '; instead of redis-server, REDIS_URL may name an empty Redis'
     : ''
   process.stderr.write(
     `ensure-packages: the tests need ${missing.join(' and ')}, and ${why}: install ${missing.join(' and ')}${orElse}.\n`,
@@ -49,8 +49,8 @@ const fail = (/** @type {string[]} */ missing, /** @type {string} */ why) => {
 const missing = findMissing()
 if (missing.length > 0) {
   const root = findRoot()
-  if (!runs('apt-get', '--version')) fail(missing, 'there is no apt-get to install what is missing')
-  else if (!root) fail(missing, 'there is no right to install what is missing')
+  if (!runs('apt-get', '--version')) fail(missing, 'apt-get, which would install them, is missing')
+  else if (!root) fail(missing, 'this user may not install them')
   else {
     install(root, missing)
     const left = findMissing()
