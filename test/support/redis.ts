@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomInt } from 'node:crypto'
+import { randomInt, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -32,7 +32,9 @@ export async function startRedis(
   options: { readonly port?: number; readonly args?: readonly string[] } = {},
 ): Promise<RedisProcess> {
   const port = options.port ?? (await findFreePort())
-  const nothingOnDisk = ['--save', '', '--appendonly', 'no', '--dir', tmpdir()]
+  // A name of its own: it would load what another Redis has left there.
+  const file = `porthor-${randomUUID()}.rdb`
+  const nothingOnDisk = ['--save', '', '--appendonly', 'no', '--dir', tmpdir(), '--dbfilename', file]
   return startRedisServer(port, [
     '--port',
     String(port),
