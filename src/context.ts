@@ -10,6 +10,7 @@ import { AuthenticationGuard } from './services/authentication-guard.ts'
 import { Authenticator } from './services/authenticator.ts'
 import { ChangeFinisher } from './services/change-finisher.ts'
 import { ClockCheck } from './services/clock-check.ts'
+import { openTurns } from './services/current-token.ts'
 import { KeyCheck } from './services/key-check.ts'
 import { OrphanService } from './services/orphan-service.ts'
 import { OrphanWatch } from './services/orphan-watch.ts'
@@ -104,6 +105,8 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
   const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
   const clocks = new ClockCheck({ readSkew: () => upkeepDatabase.readClockSkew(), log })
   const names = new TokenNames({ tokens, database, clock, log })
+  // Of their own: a log-in service creates sessions with the token with which it revokes large trees.
+  const turns = openTurns()
   const services: Services = {
     authenticator,
     guard: new AuthenticationGuard({
@@ -120,19 +123,21 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       clock,
       knownScopes: config.knownScopes,
       tokenLifetime: config.tokenLifetime,
+      limits: config.delegationLimits,
       mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
     modification: new TokenModificationService({
       tokens,
       database,
       finisher,
+      turns,
       names,
       clock,
       log,
       knownScopes: config.knownScopes,
       mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
-    revocation: new TokenRevocationService({ tokens, database, finisher, clock, log }),
+    revocation: new TokenRevocationService({ tokens, database, finisher, turns, clock, log }),
     finisher,
     directory: new TokenDirectory({
       tokens: new TokenListing(prisma),

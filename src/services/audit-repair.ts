@@ -9,8 +9,9 @@ import {
 } from '../domain/audit.ts'
 import { INTERNAL_ACTOR } from '../domain/history.ts'
 import { isExpired, type TokenKey } from '../domain/token.ts'
+import type { Edit } from '../stores/row-changes.ts'
 import type { StoredEntry, TokenStore } from '../stores/token-store.ts'
-import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
+import type { LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
 import { lockTrees } from './token-tree.ts'
 
 /** A row in which something may be wrong, held, with its record and what is wrong. */

@@ -3,6 +3,7 @@ import { decidedButPending, UnavailableError } from '../domain/errors.ts'
 import { floorToSecond } from '../domain/lifetime.ts'
 import type { TokenKey } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
+import { EqualLines } from '../lib/equal-lines.ts'
 import { slicesOf } from '../lib/slices.ts'
 import type { PendingChangeDatabase } from '../stores/pending-change-database.ts'
 import type { EditedFacts, PendingChange } from '../stores/pending-changes.ts'
@@ -27,8 +28,20 @@ const RECORDS_AT_ONCE = 1_000
 /** Pending changes that are looked at together. */
 const BATCH = 1_000
 
+/** Token keys in a log line. */
+const MAX_KEYS_IN_LOG = 20
+
+/** How long a run goes on taking up changes, in milliseconds. */
+const RUN_MS = 60_000
+
 /** Age at which a pending change is taken up by others than who decided it, in seconds. */
 const TAKEN_UP_SECONDS = 3
+
+interface Run {
+  completed: number
+  readonly errors: unknown[]
+  readonly isOver: () => boolean
+}
 
 /**
  * Completes the changes that PostgreSQL has decided: a revocation or an edit, once begun, is finished, by whichever
@@ -37,9 +50,11 @@ const TAKEN_UP_SECONDS = 3
  */
 export class ChangeFinisher {
   readonly #deps: ChangeFinisherDeps
+  readonly #lines: EqualLines
 
   constructor(deps: ChangeFinisherDeps) {
     this.#deps = deps
+    this.#lines = new EqualLines(deps.log)
   }
 
   /**
@@ -51,7 +66,7 @@ export class ChangeFinisher {
    */
   async revoke(keys: readonly TokenKey[]): Promise<readonly TokenKey[]> {
     try {
-      return await this.#revoke(keys, false)
+      return await this.#revoke(keys)
     } catch (error) {
       throw error instanceof UnavailableError ? decidedButPending('The revocation', error) : error
     }
@@ -72,21 +87,55 @@ export class ChangeFinisher {
   }
 
   /**
-   * Completes what others have left.
+   * Completes what others have left. One that cannot be completed keeps off no other, and is tried again alone.
    *
    * @param minAgeSeconds Leaves younger changes to those who have decided them and are at it.
    * @returns How many changes were completed.
-   * @throws {UnavailableError} The others are still decided.
+   * @throws the first error, when all have been tried for which there was time: these are still decided.
    */
   async run(minAgeSeconds = TAKEN_UP_SECONDS): Promise<number> {
-    let total = 0
-    for (;;) {
-      const pending = await this.#deps.pending.find(minAgeSeconds, BATCH)
-      let completed = 0
-      for (const group of groupsOf(pending)) completed += await this.#complete(group)
-      total += completed
-      // What is left others are at.
-      if (completed === 0 || pending.length < BATCH) return total
+    const { tokens, pending, clock } = this.#deps
+    const startedAt = clock.monotonicMs()
+    const run: Run = { completed: 0, errors: [], isOver: () => clock.monotonicMs() - startedAt > RUN_MS }
+    let page: readonly PendingChange[]
+    let lastId = 0n
+    do {
+      page = await pending.find(minAgeSeconds, lastId, BATCH)
+      lastId = page.at(-1)?.id ?? lastId
+      const revoked = page.filter(({ action }) => action === 'revoke')
+      // The records first: however long the trees take, the named tokens are refused.
+      await this.#attempt(run, revoked, () => tokens.delete(revoked.map(({ key }) => key)))
+      await this.#completeAll(run, page)
+    } while (page.length === BATCH && !run.isOver())
+    if (run.errors.length > 0) throw run.errors[0]
+    return run.completed
+  }
+
+  async #completeAll(run: Run, changes: readonly PendingChange[]): Promise<void> {
+    const groups = [...groupsOf(changes)]
+    for (const group of groups) {
+      if (run.isOver()) return
+      const completed = await this.#attempt(run, group, () => this.#complete(group))
+      run.completed += completed ?? 0
+      // Those that only shared a transaction with one that cannot be completed come through alone.
+      if (completed === undefined && group.length > 1) groups.push(...group.map((change) => [change]))
+    }
+  }
+
+  /** `undefined` where it fails. */
+  async #attempt<T>(
+    { errors }: Run,
+    changes: readonly PendingChange[],
+    work: () => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      return await work()
+    } catch (error) {
+      errors.push(error)
+      const tokenKeys = changes.slice(0, MAX_KEYS_IN_LOG).map(({ key }) => key)
+      const fields = { tokenKeys, count: changes.length, fault: String(error) }
+      this.#lines.warn(String(error), fields, 'could not complete some pending changes')
+      return undefined
     }
   }
 
@@ -94,13 +143,29 @@ export class ChangeFinisher {
     const [first] = group
     if (!first) return 0
     const keys = group.map(({ key }) => key)
+    let count = 1
     if (first.action === 'edit') await this.#edit(first.key)
-    else if ((await this.#revoke(keys, true)).length === 0) return 0
-    this.#deps.log.info({ tokenKeys: keys, action: first.action }, 'completed pending changes')
-    return group.length
+    // Leaves those that others are at.
+    else count = (await this.#endDecided(keys, true)).found.size
+    if (count > 0) this.#deps.log.info({ tokenKeys: keys, action: first.action }, 'completed pending changes')
+    return count
   }
 
-  async #revoke(keys: readonly TokenKey[], skipLocked: boolean): Promise<readonly TokenKey[]> {
+  async #revoke(keys: readonly TokenKey[]): Promise<readonly TokenKey[]> {
+    const { found, ended } = await this.#endDecided(keys, false)
+    const known = new Set(ended)
+    // Somebody else has completed the others since they were decided, or before.
+    const others = keys.filter((key) => !found.has(key) || !known.has(key))
+    return others.length === 0
+      ? ended
+      : [...new Set([...ended, ...(await this.#deps.pending.findRevoked(others))])]
+  }
+
+  /** Ends the trees below those of `keys` that are still pending. */
+  async #endDecided(
+    keys: readonly TokenKey[],
+    skipLocked: boolean,
+  ): Promise<{ readonly found: ReadonlySet<TokenKey>; readonly ended: readonly TokenKey[] }> {
     const { tokens, database, log } = this.#deps
     await tokens.delete(keys)
     let found = new Set<TokenKey>()
@@ -114,11 +179,7 @@ export class ChangeFinisher {
     for (const { keys: ended, actor } of done) {
       for (const tokenKey of ended) log.info({ tokenKey, actor }, 'revoked token')
     }
-    const revoked = done.flatMap((each) => each.keys)
-    if (skipLocked || found.size === keys.length) return revoked
-    // Somebody else has completed the others since they were decided.
-    const others = await this.#deps.pending.findRevoked(keys.filter((key) => !found.has(key)))
-    return [...new Set([...revoked, ...others])]
+    return { found, ended: done.flatMap((each) => each.keys) }
   }
 
   async #endTrees(tx: TreeTransaction, pending: readonly PendingChange[]) {
@@ -135,8 +196,7 @@ export class ChangeFinisher {
     }
     await tx.revoke(rows, origin, floorToSecond(this.#deps.clock.now()))
     await tx.deletePendingChanges(pending)
-    const found = new Set(rows)
-    return { keys: [...rows, ...named.filter((key) => !found.has(key))], actor: origin.actor }
+    return { keys: rows, actor: origin.actor }
   }
 
   async #edit(key: TokenKey): Promise<void> {

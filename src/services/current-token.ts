@@ -1,10 +1,11 @@
 import { type Actor, actorName } from '../domain/actor.ts'
-import { UnauthenticatedError } from '../domain/errors.ts'
+import { UnauthenticatedError, UnavailableError } from '../domain/errors.ts'
 import { earlier } from '../domain/lifetime.ts'
 import { intersect } from '../domain/scope.ts'
 import { isExpired, type TokenData } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { equalInConstantTime } from '../lib/equal.ts'
+import { Turns } from '../lib/turns.ts'
 import type { HeldToken, TokenHolder } from '../stores/current-token.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 
@@ -20,8 +21,8 @@ export interface TokenInBothStores {
 }
 
 /**
- * Reads the record of a token whose row is held, past every client-side cache. A token whose revocation is decided
- * counts as missing.
+ * Reads the record of a token whose row is held, past every client-side cache. A token counts as missing whose revocation
+ * is decided, or that of one of its ancestors.
  */
 export async function readHeld(
   { tokens }: Pick<CurrentTokenDeps, 'tokens'>,
@@ -64,6 +65,21 @@ export async function holdCurrentToken(
   return { kind: 'token', data: current, hasParent: row.hasParent }
 }
 
-/** Names whose turn it is: creations of one current token wait for each other, those of others do not. */
+/** How long a write waits for others of its current token, in milliseconds. */
+const MAX_WAIT_MS = 5_000
+
+/** Writes under way for one current token: one that is flooded with requests leaves connections to the others. */
+const MAX_WRITES_PER_TOKEN = 4
+
+/** Turns of the current tokens, to be taken before a connection is. */
+export const openTurns = (): Turns =>
+  new Turns({
+    max: MAX_WRITES_PER_TOKEN,
+    maxWaitMs: MAX_WAIT_MS,
+    tooLate: () =>
+      new UnavailableError('postgres', new Error('waited too long for others of the current token')),
+  })
+
+/** Names whose turn it is: writes with one current token wait for each other, those with others do not. */
 export const currentTokenName = (actor: Actor): string =>
   actor.kind === 'token' ? actor.data.token.key : actorName(actor)

@@ -1,11 +1,10 @@
 import type { Logger } from 'pino'
-import { UnavailableError } from '../domain/errors.ts'
 import type { Origin } from '../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
-import { Turns } from '../lib/turns.ts'
 import type { ChildQuery } from '../stores/child-query.ts'
 import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
+import { openTurns } from './current-token.ts'
 
 /** A token to be made: what the token store holds, and what only the database knows. */
 export interface NewToken {
@@ -23,20 +22,10 @@ export interface TokenIssuerDeps {
   readonly log: Logger
 }
 
-/** Creations under way for one current token: one that is flooded with requests leaves connections to the others. */
-const MAX_CREATIONS_PER_TOKEN = 4
-
-/** How long a creation waits for others of its current token, in milliseconds. */
-const MAX_WAIT_MS = 5_000
-
 /** Makes tokens: the one place that knows in which order the two stores are written, and undone. */
 export class TokenIssuer {
   readonly #deps: TokenIssuerDeps
-  readonly #turns = new Turns({
-    max: MAX_CREATIONS_PER_TOKEN,
-    maxWaitMs: MAX_WAIT_MS,
-    tooLate: () => new UnavailableError('postgres', new Error('waited too long for other creations')),
-  })
+  readonly #turns = openTurns()
 
   constructor(deps: TokenIssuerDeps) {
     this.#deps = deps

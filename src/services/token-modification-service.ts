@@ -14,11 +14,13 @@ import {
 } from '../domain/scope.ts'
 import type { TokenData, TokenKey } from '../domain/token.ts'
 import { requireTokenName } from '../domain/user.ts'
+import type { Turns } from '../lib/turns.ts'
+import type { Edit } from '../stores/row-changes.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
-import type { Edit, LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
+import type { LockedToken, TreeTransaction } from '../stores/tree-transaction.ts'
 import type { ChangeFinisher } from './change-finisher.ts'
-import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
+import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
 import type { OwnedName, TokenNames } from './token-names.ts'
 import type { Caller } from './token-service.ts'
 import { lockTrees } from './token-tree.ts'
@@ -36,6 +38,7 @@ export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly finisher: Pick<ChangeFinisher, 'edit'>
+  readonly turns: Turns
   readonly names: Pick<TokenNames, 'retrying'>
   readonly log: Logger
   readonly knownScopes: KnownScopes
@@ -78,8 +81,10 @@ export class TokenModificationService {
     const wanted = this.#require(modification)
     const decide = () =>
       this.#deps.database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, wanted))
-    await this.#deps.names.retrying(() => this.#nameOf(key, wanted), decide)
-    if (isAboutGrant(wanted)) await this.#deps.finisher.edit(key)
+    await this.#deps.turns.run(currentTokenName(actor), async () => {
+      await this.#deps.names.retrying(() => this.#nameOf(key, wanted), decide)
+      if (isAboutGrant(wanted)) await this.#deps.finisher.edit(key)
+    })
     this.#deps.log.info({ tokenKey: key, actor: actorName(actor), ...wanted }, 'modified token')
   }
 

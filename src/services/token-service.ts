@@ -9,11 +9,19 @@ import {
   requireSelfOrAdmin,
   requireTokenData,
 } from '../domain/actor.ts'
-import { PorthorError } from '../domain/errors.ts'
+import { type DelegationLimits, requireDepth, requireRoom } from '../domain/delegation.ts'
+import { PorthorError, UnauthenticatedError } from '../domain/errors.ts'
 import { addSeconds, earlier, floorToSecond, requireExpiry } from '../domain/lifetime.ts'
 import { type KnownScopes, requireHeld, requireKnown, type Scopes, toScopes } from '../domain/scope.ts'
-import { generateToken, NO_USER_INFO, type RootTokenData, type UserInfo } from '../domain/token.ts'
+import {
+  generateToken,
+  NO_USER_INFO,
+  type RootTokenData,
+  type TokenKey,
+  type UserInfo,
+} from '../domain/token.ts'
 import { requireBotUsername, requireTokenName, requireUserInfo, requireUsername } from '../domain/user.ts'
+import type { TokenTransaction } from '../stores/token-database.ts'
 import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 import type { TokenNames } from './token-names.ts'
@@ -52,6 +60,7 @@ export interface TokenServiceDeps extends CurrentTokenDeps {
   readonly knownScopes: KnownScopes
   /** Life of a session, in seconds. */
   readonly tokenLifetime: number
+  readonly limits: DelegationLimits
   /** Whether internal and notebook tokens may create tokens, which are then revoked with them. */
   readonly mayDelegatedTokensCreate: boolean
 }
@@ -135,6 +144,7 @@ export class TokenService {
         this.#requireMayCreate(current)
         const { expiresAt, ...facts } = toFacts(current)
         const parent = isDelegated(current) ? requireTokenData(current) : undefined
+        if (parent) await this.#requireWithinLimits(tx, parent.token.key)
         const data: RootTokenData = {
           token,
           type,
@@ -149,6 +159,16 @@ export class TokenService {
         return data
       })
     return this.#deps.names.retrying(nameOf, make)
+  }
+
+  /** What a delegated token creates is a child as those are that are delegated from it. */
+  async #requireWithinLimits(tx: TokenTransaction, parentKey: TokenKey): Promise<void> {
+    const { limits } = this.#deps
+    const parent = await tx.lockForChild(parentKey, limits)
+    if (!parent) throw new UnauthenticatedError('unknown')
+    requireDepth(parent.depth, limits)
+    if (!parent.isCrowded) return
+    requireRoom(await tx.countLiveChildren(parentKey, this.#now(), limits.maxChildren), limits)
   }
 
   #requireMayCreate(actor: Actor): void {

@@ -1,6 +1,6 @@
 import { parseScopes, type Scopes } from '../domain/scope.ts'
 import type { TokenKey } from '../domain/token.ts'
-import type { PrismaClient } from '../generated/prisma/client.ts'
+import { Prisma, type PrismaClient } from '../generated/prisma/client.ts'
 
 /** What a row grants while the transaction holds it. */
 export interface HeldToken {
@@ -16,41 +16,64 @@ export interface HeldCurrentToken extends HeldToken {
 
 /** A transaction that can hold the token that it is run for. */
 export interface TokenHolder {
-  /** Takes the token's row, so that it cannot be revoked before this transaction ends. `undefined` without one. */
+  /**
+   * Takes the token's row, so that it cannot be revoked before this transaction ends. `undefined` without one, and where
+   * a revocation of the token or of one of its ancestors is decided.
+   */
   hold(key: TokenKey): Promise<HeldCurrentToken | undefined>
   /**
-   * Whether a revocation of the token is decided. To be called once its row is held: a decision is made with the row
-   * locked, so that none can follow.
+   * Whether a revocation of the token or of one of its ancestors is decided. To be called once its row is held, in a
+   * statement of its own: the one that held it may have waited, and does not see what was decided meanwhile.
    */
   isBeingRevoked(key: TokenKey): Promise<boolean>
 }
 
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
-/** Names the advisory lock in which who holds a token and who changes it wait for each other. Any number would do. */
+/** Names the advisory lock in which who holds a token and who edits it wait for each other. Any number would do. */
 const TURN = 0x7475_726e
 
 /**
- * PostgreSQL lets who shares a row past who waits to change it: a flood of requests with one token could keep off its own
- * revocation. Advisory locks are given in the order in which they were asked for.
+ * A term of `WITH RECURSIVE`: `line`, the keys of a token and of its ancestors. UNION ends in a circle too.
  */
+export const lineOf = (key: TokenKey): Prisma.Sql => Prisma.sql`
+  line (key) AS (
+    SELECT ${key}::text COLLATE "C"
+    UNION
+    SELECT subtoken.parent COLLATE "C" FROM line JOIN subtoken ON subtoken.child = line.key WHERE subtoken.parent IS NOT NULL
+  )`
+
+/** Whether the revocation of one of `line` is decided. */
+const IS_DECIDED = Prisma.sql`EXISTS (
+  SELECT FROM line JOIN porthor_pending_change AS pending ON pending.token = line.key WHERE pending.action = 'revoke')`
+
+/**
+ * The condition on which a token is held, with `line` of it. Looks and waits before the row is locked.
+ *
+ * PostgreSQL lets who shares a row past who waits to change it, so that a flood of requests with a token could keep off
+ * the end of that token or of one above it. Once a revocation is decided nobody holds a token below it any more, and
+ * its completion waits for those alone who do already. An edit has its turn by an advisory lock on the edited token,
+ * which are given in the order in which they were asked for.
+ */
+export const MAY_BE_HELD = Prisma.sql`NOT ${IS_DECIDED} AND (
+  SELECT count(pg_advisory_xact_lock_shared(hashtextextended(line.key, ${TURN}))::text) FROM line) > 0`
+
 export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurrentToken | undefined> {
   const [row] = await db.$queryRaw<{ scopes: string; expires: Date | null; hasParent: boolean }[]>`
-    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(hashtextextended(${key}, ${TURN}))::text)
+    WITH RECURSIVE ${lineOf(key)}
     SELECT scopes, expires, EXISTS (SELECT FROM subtoken WHERE child = ${key}) AS "hasParent"
-    FROM token CROSS JOIN turn WHERE token = ${key} FOR KEY SHARE OF token`
+    FROM token WHERE token = ${key} AND ${MAY_BE_HELD} FOR KEY SHARE OF token`
   return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires, hasParent: row.hasParent }
 }
 
-/** Waits for those who hold these tokens now, and has later ones wait until the transaction ends. */
-export async function waitForTurn(db: Queryable, keys: readonly TokenKey[]): Promise<void> {
-  await db.$queryRaw`
-    SELECT pg_advisory_xact_lock(hashtextextended(key, ${TURN}))::text FROM unnest(${keys.toSorted()}::text[]) AS key`
+/** Waits for those who hold this token or one below it, and has later ones wait until the transaction ends. */
+export async function waitForTurn(db: Queryable, key: TokenKey): Promise<void> {
+  await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${key}, ${TURN}))::text`
 }
 
-/** A statement of its own: one that waits for the row would not see what was committed meanwhile. */
+/** As `TokenHolder.isBeingRevoked`. */
 export async function isTokenBeingRevoked(db: Queryable, key: TokenKey): Promise<boolean> {
-  const rows = await db.$queryRaw<unknown[]>`
-    SELECT FROM porthor_pending_change WHERE token = ${key} AND action = 'revoke'`
-  return rows.length > 0
+  const [row] = await db.$queryRaw<{ isDecided: boolean }[]>`
+    WITH RECURSIVE ${lineOf(key)} SELECT ${IS_DECIDED} AS "isDecided"`
+  return row?.isDecided === true
 }

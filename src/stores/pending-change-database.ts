@@ -39,8 +39,8 @@ export class PendingChangeDatabase {
   }
 
   /** As `findPendingChanges` of the pending changes. */
-  find(minAgeSeconds: number, limit: number): Promise<PendingChange[]> {
-    return asking('postgres', () => findPendingChanges(this.#prisma, minAgeSeconds, limit))
+  find(minAgeSeconds: number, afterId: bigint, limit: number): Promise<PendingChange[]> {
+    return asking('postgres', () => findPendingChanges(this.#prisma, minAgeSeconds, afterId, limit))
   }
 
   /** The edit of a token that is pending. */

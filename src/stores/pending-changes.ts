@@ -73,15 +73,18 @@ export function lockRevocations(
   )
 }
 
-/** The oldest pending changes that are of that age at least: whoever has decided a younger one is at it. */
+/**
+ * The oldest pending changes after `afterId` that are of that age at least: whoever has decided a younger one is at it.
+ */
 export const findPendingChanges = (
   db: Queryable,
   minAgeSeconds: number,
+  afterId: bigint,
   limit: number,
 ): Promise<PendingChange[]> =>
   select(
     db,
-    Prisma.sql`WHERE recorded_at <= clock_timestamp() - make_interval(secs => ${minAgeSeconds})
+    Prisma.sql`WHERE recorded_at <= clock_timestamp() - make_interval(secs => ${minAgeSeconds}) AND id > ${afterId}
       ORDER BY id LIMIT ${limit}`,
   )
 

@@ -16,6 +16,8 @@ import {
   type HeldToken,
   holdToken,
   isTokenBeingRevoked,
+  lineOf,
+  MAY_BE_HELD,
   type TokenHolder,
 } from './current-token.ts'
 import { expireChildren, expireNamed } from './expiry.ts'
@@ -154,18 +156,27 @@ export class TokenTransaction implements TokenHolder {
    * greatest number of children that those being issued by others could reach it. There are no more of these than
    * connections to the server, whatever the number of processes.
    *
-   * @returns `undefined` when the database has no such parent; nothing is locked then.
+   * @returns `undefined` when the database has no such parent, or the end of it is decided; no row is locked then.
    */
-  async lockForDelegation(
-    shape: DelegationShape,
+  lockForDelegation(shape: DelegationShape, limits: DelegationLimits): Promise<LockedParent | undefined> {
+    return this.#lockParent(shape.parentKey, shapeLockId(shape), limits)
+  }
+
+  /** The same for a child that is not delegated: each request for one gets its own. */
+  lockForChild(parentKey: TokenKey, limits: DelegationLimits): Promise<LockedParent | undefined> {
+    return this.#lockParent(parentKey, null, limits)
+  }
+
+  async #lockParent(
+    parentKey: TokenKey,
+    shapeLock: bigint | null,
     { maxDepth, maxChildren }: DelegationLimits,
   ): Promise<LockedParent | undefined> {
-    const { parentKey } = shape
     const parentLock = parentLockId(parentKey)
     // MATERIALIZED fixes the order: the row first, then the advisory locks.
     const rows = await this.#tx.$queryRaw<LockedRow[]>`
-      WITH RECURSIVE parent AS MATERIALIZED (
-        SELECT scopes, expires FROM token WHERE token = ${parentKey} FOR KEY SHARE
+      WITH RECURSIVE ${lineOf(parentKey)}, parent AS MATERIALIZED (
+        SELECT scopes, expires FROM token WHERE token = ${parentKey} AND ${MAY_BE_HELD} FOR KEY SHARE OF token
       ), chain AS (
         SELECT parent, 1 AS depth FROM subtoken WHERE child = ${parentKey}
         UNION ALL
@@ -182,7 +193,7 @@ export class TokenTransaction implements TokenHolder {
       )
       SELECT scopes, expires, is_crowded AS "isCrowded", parent_lock,
              coalesce((SELECT max(depth) FROM chain), 0) AS depth,
-             pg_advisory_xact_lock(${shapeLockId(shape)})::text
+             pg_advisory_xact_lock(${shapeLock}::bigint)::text
       FROM held`
     const [row] = rows
     return (

@@ -47,6 +47,50 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     })
   })
 
+  describe('where delegated tokens may create tokens', () => {
+    const t = useHeart(store, {
+      DELEGATED_TOKENS_MAY_CREATE: 'true',
+      DELEGATION_MAX_DEPTH: `${MAX_DEPTH}`,
+      MAX_CHILDREN: `${MAX_CHILDREN}`,
+    })
+    let names = 0
+    const create = (data: TokenData) => {
+      names += 1
+      const input = { tokenName: `token ${names}`, scopes: ['user:token'], expiresAt: null }
+      return t.h.context.services.tokens.createUser({ actor: { kind: 'token', data }, ipAddress: IP }, input)
+    }
+    const notebook = async () =>
+      (await t.cache.getNotebookToken(await t.parent({ scopes: ['user:token'] }), IP)).data
+
+    it('rule 13: a chain of tokens that each created the next is no longer than one of delegations', async () => {
+      const chain: TokenData[] = [await notebook()]
+      for (const token of chain) if (chain.length < MAX_DEPTH) chain.push(await create(token))
+      const last = chain.at(-1)
+      if (!last) throw new Error('there is no chain')
+      await expect(create(last)).rejects.toMatchObject({ code: 'DELEGATION_TOO_DEEP' })
+      await expect(delegate(t.cache, last)).rejects.toMatchObject({ code: 'DELEGATION_TOO_DEEP' })
+      expect(await t.children(last)).toEqual([])
+    })
+
+    it('rule 14: a parent creates and delegates MAX_CHILDREN live tokens together, also when 30 are asked for at once', async () => {
+      const parent = await notebook()
+      await delegate(t.cache, parent)
+      const answers = await Promise.allSettled(Array.from({ length: 30 }, () => create(parent)))
+      expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(MAX_CHILDREN - 1)
+      for (const answer of answers) {
+        if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'TOO_MANY_TOKENS' })
+      }
+      await expect(delegate(t.cache, parent, 'other')).rejects.toMatchObject({ code: 'TOO_MANY_TOKENS' })
+      expect(await t.children(parent)).toHaveLength(MAX_CHILDREN)
+    })
+
+    it('rules 13 and 14 leave what a session creates alone: it is no child', async () => {
+      let token: TokenData = await t.parent({ scopes: ['user:token'] })
+      for (let length = 0; length <= MAX_DEPTH; length += 1) token = await create(token)
+      for (let count = 0; count <= MAX_CHILDREN; count += 1) await create(token)
+    })
+  })
+
   describe('rule 14: a parent has at most MAX_CHILDREN live children', () => {
     const t = useHeart(store, { MAX_CHILDREN: `${MAX_CHILDREN}` })
 

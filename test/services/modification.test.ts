@@ -3,6 +3,7 @@ import { UnavailableError } from '../../src/domain/errors.ts'
 import type { TokenData, TokenKey } from '../../src/domain/token.ts'
 import type { AuditedFinding } from '../../src/services/audit-service.ts'
 import { ChangeFinisher } from '../../src/services/change-finisher.ts'
+import { openTurns } from '../../src/services/current-token.ts'
 import { TokenChangeApplier } from '../../src/services/token-change-applier.ts'
 import { TokenModificationService } from '../../src/services/token-modification-service.ts'
 import { TokenNames } from '../../src/services/token-names.ts'
@@ -226,6 +227,7 @@ describe('modifying while others are at it', () => {
       tokens,
       database,
       finisher,
+      turns: openTurns(),
       names: new TokenNames({ tokens, database, clock, log }),
       clock,
       log,

@@ -1,5 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { generateToken, type TokenKey } from '../../src/domain/token.ts'
+import { generateToken, type TokenData, type TokenKey } from '../../src/domain/token.ts'
+import { openTurns } from '../../src/services/current-token.ts'
+import { TokenRevocationService } from '../../src/services/token-revocation-service.ts'
+import { TokenDatabase } from '../../src/stores/token-database.ts'
 import { useApi } from '../support/api.ts'
 import { failure } from '../support/failures.ts'
 import { openHarness } from '../support/harness.ts'
@@ -198,6 +201,72 @@ describe('revoking while others are at it', () => {
     await dataOf(t.h, `mutation { revokeToken(key: "${keyOf(other)}") { keys } }`)
     await holding.query('COMMIT')
     expect(await revoked).toHaveLength(4)
+  })
+})
+
+describe('revoking, when the time of an answer is over,', () => {
+  const t = useHeart('redis')
+
+  /** Another process, in which each completion of a revocation goes through `around`, by a clock of its own. */
+  const serviceOver = (
+    around: (complete: () => Promise<readonly TokenKey[]>, pass: () => void) => Promise<readonly TokenKey[]>,
+    isOverOnceDecided = false,
+  ) => {
+    const { prisma, services, clock, log } = t.h.context
+    let elapsedMs = 0
+    const pass = () => {
+      elapsedMs += 9_000
+    }
+    const database = new TokenDatabase(prisma)
+    const changeTrees: TokenDatabase['changeTrees'] = async (work) => {
+      const decided = await database.changeTrees(work)
+      if (isOverOnceDecided) pass()
+      return decided
+    }
+    return new TokenRevocationService({
+      tokens: t.tokens,
+      database: { changeTrees },
+      finisher: { revoke: (keys) => around(() => services.finisher.revoke(keys), pass) },
+      turns: openTurns(),
+      clock: { now: () => clock.now(), monotonicMs: () => elapsedMs },
+      log,
+    })
+  }
+  const caller = { actor: { kind: 'bootstrap' }, ipAddress: null } as const
+
+  it('while tokens that match are created as fast as they are revoked, is UNAVAILABLE, and says how many were', async () => {
+    const { root } = await makeTree(t.h)
+    const late: TokenData[] = []
+    const service = serviceOver(async (complete, pass) => {
+      const keys = await complete()
+      late.push(await makeRoot(t.h, { username: root.username }))
+      if (late.length === 3) pass()
+      return keys
+    })
+    await expect(service.revokeMatching(caller, { username: root.username })).rejects.toThrow(
+      failure('UNAVAILABLE', {
+        message: expect.stringMatching(/^6 tokens are revoked, and there may be more that match/),
+      }),
+    )
+    expect(Object.keys(await rowsOf(t.h, [root, ...late]))).toEqual(keysOf(late.slice(-1)))
+  })
+
+  it('while a tree is not done, is UNAVAILABLE, says that it is recorded, and goes on', async () => {
+    const { root } = await makeTree(t.h)
+    let goOn: () => void = () => undefined
+    const isToGoOn = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    let completed: Promise<readonly TokenKey[]> | undefined
+    const service = serviceOver((complete) => {
+      completed = isToGoOn.then(complete)
+      return completed
+    }, true)
+    await expect(service.revoke(caller, keyOf(root))).rejects.toThrow(
+      failure('UNAVAILABLE', { message: expect.stringContaining('is recorded and will be completed') }),
+    )
+    goOn()
+    expect(await completed).toHaveLength(4)
   })
 })
 
