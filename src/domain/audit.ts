@@ -98,8 +98,8 @@ export function auditStray(key: TokenKey, record: StoredEntry, known: KnownScope
 const WARN_AT_SHARE = 0.7
 
 /**
- * Returns a finding where most ids of history events are used: the column is an integer of 32 bits, and without an
- * id no token can be created, changed or revoked.
+ * Returns a finding where most ids of history events are used. The column is an integer of 32 bits, and without an id no
+ * token can be created, changed or revoked.
  */
 export function auditHistoryIds({ last, max }: HistoryIds): Finding[] {
   const share = last / max

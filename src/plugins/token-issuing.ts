@@ -21,7 +21,7 @@ export const tokenIssuingFields = (schema: GraphQLSchema): ReadonlySet<string> =
   )
 
 /**
- * Returns an error for a document with an operation that issues more than one token: if one of its fields failed, the
+ * Returns an error for a document with an operation that issues more than one token. If one of its fields failed, the
  * response would lose the bearer strings of the tokens that were issued before.
  */
 export function findSecondToken(
