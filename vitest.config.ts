@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Need no store: a few seconds, also on a machine without Redis. */
 const UNIT_TESTS = [
@@ -10,6 +11,17 @@ const UNIT_TESTS = [
 /** In `test/lib/`, but they start a PostgreSQL. */
 const EMBEDDED_POSTGRES_TESTS = 'test/lib/embedded-postgres*.test.ts'
 
+/** Take longest, though some are small: their processes start and wait. */
+const LONGEST = /\/(processes|hostile|cli)\/|\/(deep-trees|embedded-postgres|redis-(sentinel|cluster))\.test/
+
+/** Has no worker begin a long file when the others have nothing left to do. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification) => Number(LONGEST.test(moduleId))
+    return (await super.sort(files)).toSorted((a, b) => isLong(b) - isLong(a))
+  }
+}
+
 export default defineConfig({
   // The copy that Node loads: Vite would take the one of `module`, whose errors are not instances of the first's.
   resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
@@ -18,6 +30,7 @@ export default defineConfig({
     fileParallelism: true,
     // Each has a Redis of its own, made by the global setup.
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,

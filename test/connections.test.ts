@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { Agent } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { closeServer, createServer, type ServerLimits } from '../src/server.ts'
 import { useApi } from './support/api.ts'
 import { askGraphQL } from './support/harness.ts'
+import { waitForLocks } from './support/heart.ts'
 import { send } from './support/http.ts'
 import { openRaw, type RawConnection, sendRaw, statusesIn } from './support/raw-http.ts'
 
@@ -184,14 +185,21 @@ describe('a server on the stores of another', () => {
   })
 
   it('waits for a response that takes longer to make than one may be left unread', async () => {
-    const { server, url } = await openServer({ stallTimeoutMs: 100 })
+    const { server, url } = await openServer()
     const lock = new pg.Client(api.h.env.DATABASE_URL)
     await lock.connect()
     onTestFinished(() => lock.end())
     await lock.query('BEGIN; LOCK TABLE token')
+    const connected = once(server, 'connection')
     const query = 'mutation { createSessionToken(input: { username: "wren" }) { token } }'
     const answer = askGraphQL(url, query, { token: api.h.bootstrapToken })
-    for (let time = 0; time < 2; time += 1) await once(server, 'timeout')
+    const [socket] = (await connected) as [Socket]
+    await waitForLocks(api.h, 1)
+    for (let time = 0; time < 2; time += 1) {
+      // Has the time pass that a response may be left unread.
+      socket.setTimeout(1)
+      await once(server, 'timeout')
+    }
     await lock.query('COMMIT')
     expect((await answer).errors).toEqual([])
   })

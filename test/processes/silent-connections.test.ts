@@ -34,33 +34,30 @@ describe.concurrent('a connection to Redis that is lost without a close', { time
     },
   )
 
-  it('while the network swallows everything is opened again once that passes: until then requests are UNAVAILABLE', async ({
-    expect,
-    onTestFinished,
-  }) => {
-    const p = await openTrackedPair(onTestFinished, openTcpProxy)
-    const [session, other] = [await p.session(), await p.session()]
-    await p.warm(session)
-    p.cable.swallow()
-    for (let time = 0; time < 3; time += 1) expect(await askCold(p, other)).toBe('UNAVAILABLE')
-    await p.cable.pass()
-    await vi.waitFor(async () => expect(await askCold(p, other)).toBe(undefined), PATIENT)
-    await p.warm(session)
-  })
-
-  it('while its server hangs is left, and opened again once that goes on', async ({
-    expect,
-    onTestFinished,
-  }) => {
-    const p = await openTrackedPair(onTestFinished, openTcpProxy)
-    const [session, other] = [await p.session(), await p.session()]
-    await p.warm(session)
-    p.redis.pause()
-    for (let time = 0; time < 3; time += 1) expect(await askCold(p, other)).toBe('UNAVAILABLE')
-    p.redis.resume()
-    await vi.waitFor(async () => expect(await askCold(p, other)).toBe(undefined), PATIENT)
-    await p.warm(session)
-  })
+  it.for([
+    [
+      'while the network swallows everything',
+      (p: TrackedPair<TcpProxy>) => p.cable.swallow(),
+      (p: TrackedPair<TcpProxy>) => p.cable.pass(),
+    ],
+    [
+      'while its server hangs',
+      (p: TrackedPair<TcpProxy>) => p.redis.pause(),
+      async (p: TrackedPair<TcpProxy>) => p.redis.resume(),
+    ],
+  ] as const)(
+    '%s is opened again once that passes: until then requests are UNAVAILABLE',
+    async ([, silence, end], { expect, onTestFinished }) => {
+      const p = await openTrackedPair(onTestFinished, openTcpProxy)
+      const [session, other] = [await p.session(), await p.session()]
+      await p.warm(session)
+      silence(p)
+      for (let time = 0; time < 3; time += 1) expect(await askCold(p, other)).toBe('UNAVAILABLE')
+      await end(p)
+      await vi.waitFor(async () => expect(await askCold(p, other)).toBe(undefined), PATIENT)
+      await p.warm(session)
+    },
+  )
 
   it('by the subscription to clearTokenCache is opened again, and what was not heard meanwhile is made up for', async ({
     expect,

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import { expect, vi } from 'vitest'
 import { systemClock } from '../../src/lib/clock.ts'
 import type { OnFinished } from './faulty.ts'
+import { askUntilAvailable } from './harness.ts'
 import { serverSecrets } from './processes.ts'
 import { type RedisProcess, startRedis } from './redis.ts'
 import { openPorthor, type Porthor } from './shared-stores.ts'
@@ -117,7 +118,12 @@ export async function openTrackedPair<C extends Cable>(
       return redis
     },
     control,
-    session: async () => (await asAdmin<{ made: { token: string } }>(SESSION)).made.token,
+    session: async () => {
+      const asked = () => far.ask(SESSION, { token: secrets.BOOTSTRAP_TOKEN })
+      const { data, errors } = await askUntilAvailable(asked)
+      expect(errors).toEqual([])
+      return (data as { made: { token: string } }).made.token
+    },
     lend,
     revoke: async (key) => {
       await asAdmin(REVOKE, { key })
