@@ -23,12 +23,13 @@ import type { TokenData } from '../domain/token.ts'
 import type { Clock } from '../lib/clock.ts'
 import { SingleFlight } from '../lib/single-flight.ts'
 import type { Broadcast } from '../stores/broadcast.ts'
+import { withinMs } from '../stores/deadline.ts'
 import type { TokenDatabase } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import { ChildCache } from './child-cache.ts'
 import { ChildIssuer, type ChildRequest, type DelegatedToken } from './child-issuer.ts'
 import type { OrphanWatch } from './orphan-watch.ts'
-import type { TokenIssuer } from './token-issuer.ts'
+import { MAX_CREATION_MS, type TokenIssuer } from './token-issuer.ts'
 
 export type { DelegatedToken, DelegationSource } from './child-issuer.ts'
 
@@ -174,7 +175,10 @@ export class TokenCacheService {
       childScopes(wish.parent, wish.request),
     ])
     return this.#flights.run(flight, async () => {
-      const found = (await this.#children.find(wish)) ?? (await this.#children.create(wish))
+      const found = await withinMs(
+        MAX_CREATION_MS,
+        async () => (await this.#children.find(wish)) ?? (await this.#children.create(wish)),
+      )
       this.#caches[wish.request.type].set(wish.cacheKey, found.data.token)
       return found
     })

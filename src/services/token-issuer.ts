@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Origin } from '../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../domain/token.ts'
 import type { ChildQuery } from '../stores/child-query.ts'
+import { withinMs, withMoreMs } from '../stores/deadline.ts'
 import type { TokenDatabase, TokenTransaction } from '../stores/token-database.ts'
 import type { TokenStore } from '../stores/token-store.ts'
 import { openTurns } from './current-token.ts'
@@ -21,6 +22,15 @@ export interface TokenIssuerDeps {
   readonly database: TokenDatabase
   readonly log: Logger
 }
+
+/**
+ * How long a creation may take, in milliseconds, with all that it waits for. What became of a lost COMMIT is looked up
+ * after it, and records are taken back, so that every response comes within ten seconds.
+ */
+export const MAX_CREATION_MS = 7_000
+
+/** How long records may take to be taken back, in milliseconds. */
+const TAKE_BACK_MS = 1_000
 
 /** Makes tokens: the one place that knows in which order the two stores are written, and undone. */
 export class TokenIssuer {
@@ -42,7 +52,7 @@ export class TokenIssuer {
    * @param currentToken Whose creations wait their turn together, before they take a connection.
    */
   transaction<T>(currentToken: string, work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
-    return this.#turns.run(currentToken, () => this.#transaction(work))
+    return withinMs(MAX_CREATION_MS, () => this.#turns.run(currentToken, () => this.#transaction(work)))
   }
 
   async #transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
@@ -72,7 +82,7 @@ export class TokenIssuer {
 
   async #takeBack(keys: readonly TokenKey[]): Promise<void> {
     try {
-      await this.#deps.tokens.delete(keys)
+      await withMoreMs(TAKE_BACK_MS, () => this.#deps.tokens.delete(keys))
     } catch (error) {
       // The first fault is the one to report; what stays behind is in nobody's hands, and the audit finds it.
       this.#deps.log.error(

@@ -9,6 +9,10 @@ const deadlines = new AsyncLocalStorage<number>()
 export const withinMs = <T>(limitMs: number, work: () => Promise<T>): Promise<T> =>
   deadlines.run(performance.now() + Math.min(limitMs, remainingMs()), work)
 
+/** As `withinMs`, though the outer deadline may have passed: what sets a failure right is not to fail by it. */
+export const withMoreMs = <T>(limitMs: number, work: () => Promise<T>): Promise<T> =>
+  deadlines.run(performance.now() + limitMs, work)
+
 /** Milliseconds to the deadline that the caller works under: infinite without one, and never less than 1. */
 export function remainingMs(): number {
   const deadline = deadlines.getStore()

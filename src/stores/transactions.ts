@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts'
-import { withinMs } from './deadline.ts'
+import { withinMs, withMoreMs } from './deadline.ts'
 import { findOutcome } from './outcome.ts'
 import { isConflict, isUnavailable } from './unavailable.ts'
 
@@ -50,7 +50,7 @@ export async function runTransaction<T>(
       )
     } catch (error) {
       if (finished && !isConflict(error) && isUnavailable(error)) {
-        return await withinMs(lookupMs, () =>
+        return await withMoreMs(lookupMs, () =>
           answerIfCommitted(prisma, finished as Finished<T>, error, lookupMs),
         )
       }
