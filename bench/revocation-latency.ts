@@ -30,7 +30,7 @@ const BOUND_MS = 2_000
 
 const SESSION =
   'mutation ($name: String!) { made: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }'
-const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { token } }'
+const DELEGATE = 'mutation { delegated: internalToken(service: "tap", scopes: ["read:all"]) { token } }'
 const VIEWER = '{ viewer { user { username } } }'
 const REVOKE = 'mutation ($key: ID!) { revokeToken(key: $key) { keys } }'
 
@@ -49,7 +49,7 @@ interface Sample {
 }
 
 const delegate = async (server: Server, parent: string): Promise<string> =>
-  (await server.ask<{ lent: { token: string } }>(DELEGATE, parent)).lent.token
+  (await server.ask<{ delegated: { token: string } }>(DELEGATE, parent)).delegated.token
 
 /** Creates a session and a child, and brings both into the caches of `others`. */
 async function makeFamily(

@@ -26,7 +26,7 @@ export const SHARES = `- ${100 - TURNOVER - USER_TOKENS} % request the delegated
 - ${TURNOVER} % create a session or, in turn, revoke the oldest with its child;
 - ${USER_TOKENS} % create a user token that expires after ${USER_TOKEN_LIFETIME_SECONDS} s`
 
-const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
+const DELEGATE = 'mutation { delegated: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
 const SESSION =
   'mutation ($name: String!) { made: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }'
 const USER = `mutation ($name: String!, $end: DateTime!) {
@@ -93,8 +93,8 @@ export class Population {
 
   async #delegate(): Promise<string> {
     const session = this.#sessions[Math.floor(Math.random() * this.#sessions.length)] ?? ''
-    const { lent } = await this.#server().ask<{ lent: { source: string } }>(DELEGATE, session)
-    return `delegated, from ${lent.source}`
+    const { delegated } = await this.#server().ask<{ delegated: { source: string } }>(DELEGATE, session)
+    return `delegated, from ${delegated.source}`
   }
 
   #ask<T>(query: string, variables: object): Promise<T> {

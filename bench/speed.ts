@@ -19,7 +19,7 @@ const SECONDS = Number(process.env.SECONDS ?? 3)
 const MANY_TOKENS = Number(process.env.TOKENS ?? 1e6)
 const FEW_TOKENS = 1_000
 
-/** Tokens on record where it does not matter how many, but PostgreSQL must have seen enough to plan by. */
+/** Rows of the databases whose size does not matter: enough for the statistics of the planner. */
 const SOME_TOKENS = 100_000
 
 /** Parents and services that fill a token cache: 5,000 children. */
@@ -32,20 +32,22 @@ const POSTGRES_CLIENTS = 20
 const run = promisify(execFile)
 
 const SESSION = `mutation ($name: String!) {
-  made: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }`
-const LEND = `mutation ($service: String!, $scopes: [String!]!) {
+  created: createSessionToken(input: { username: $name, scopes: ["read:all"] }) { token } }`
+const DELEGATE = `mutation ($service: String!, $scopes: [String!]!) {
   internalToken(service: $service, scopes: $scopes) { token expiresAt source } }`
 
-const lend = (token: string, service: string) => ({
+const delegate = (token: string, service: string) => ({
   token,
-  body: JSON.stringify({ query: LEND, variables: { service, scopes: ['read:all'] } }),
+  body: JSON.stringify({ query: DELEGATE, variables: { service, scopes: ['read:all'] } }),
 })
 
 async function makeSessions(server: Server, admin: string, count: number): Promise<string[]> {
   const sessions: string[] = []
   for (let user = 0; user < count; user += 1) {
-    const { made } = await server.ask<{ made: { token: string } }>(SESSION, admin, { name: `user${user}` })
-    sessions.push(made.token)
+    const { created } = await server.ask<{ created: { token: string } }>(SESSION, admin, {
+      name: `user${user}`,
+    })
+    sessions.push(created.token)
   }
   return sessions
 }
@@ -75,7 +77,7 @@ async function openFull(databaseUrl: string, redisUrl: string): Promise<Server &
   const { server, secrets } = await openServer(databaseUrl, redisUrl)
   const sessions = await makeSessions(server, secrets.BOOTSTRAP_TOKEN, PARENTS)
   const requests = sessions.flatMap((token) =>
-    Array.from({ length: SERVICES }, (_, index) => lend(token, `service-${index}`)),
+    Array.from({ length: SERVICES }, (_, index) => delegate(token, `service-${index}`)),
   )
   const next = inOrder(requests)
   await loadHttp({ url: server.url, connections: 10, requests: next, until: { amount: requests.length } })
@@ -103,7 +105,7 @@ await withDatabase(async (url) => {
   const { server, secrets, env } = await openServer(url, redis.url)
   const second = await startServer(env)
   const [session = '', ...parents] = await makeSessions(server, secrets.BOOTSTRAP_TOKEN, 201)
-  const reuse = [lend(session, 'tap')]
+  const reuse = [delegate(session, 'tap')]
   const body = [{ body: reuse[0]?.body ?? '' }]
   const typename = [{ body: JSON.stringify({ query: '{ __typename }' }) }]
 
@@ -130,13 +132,13 @@ await withDatabase(async (url) => {
   })
   await withClient(url, makePgbenchParents)
   const nextParent = inOrder(parents)
-  let made = 0
+  let created = 0
   const creation = await inTurn(ROUNDS, {
     'pgbench, the statements of a creation': () => pgbench(url),
     'creation, 32 connections': load({
       url: server.url,
       connections: 32,
-      requests: () => lend(nextParent(), `new-${made++}`),
+      requests: () => delegate(nextParent(), `new-${created++}`),
     }),
   })
   for (const program of [echo, yoga, server, second]) await program.stop()

@@ -33,19 +33,19 @@ export function parseKnownScopes(json: string | undefined): KnownScopes {
   try {
     if (json) table = JSON.parse(json)
   } catch {
-    throw notATable('it is not JSON')
+    throw invalidTable('it is not JSON')
   }
   const { data, error } = scopeTable.safeParse(table)
   if (error) {
     const place = Object.keys(table ?? {}).indexOf(String(error.issues[0]?.path[0]))
-    throw notATable(place < 0 ? 'it is not an object' : `entry ${place + 1} is not valid`)
+    throw invalidTable(place < 0 ? 'it is not an object' : `entry ${place + 1} is not valid`)
   }
   const missing = [ADMIN_SCOPE, USER_SCOPE].filter((scope) => !(scope in data))
-  if (missing.length > 0) throw notATable(`${missing.join(' and ')} is missing`)
+  if (missing.length > 0) throw invalidTable(`${missing.join(' and ')} is missing`)
   return new Map(Object.entries(data))
 }
 
-const notATable = (reason: string): Error =>
+const invalidTable = (reason: string): Error =>
   new Error(
     `must be a JSON object that maps scope names (letters, digits, : . _ -) to descriptions, with ${ADMIN_SCOPE} and ${USER_SCOPE}: ${reason}`,
   )
