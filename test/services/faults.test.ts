@@ -3,6 +3,9 @@ import { parseToken } from '../../src/domain/token.ts'
 import { type Faulty, openFaulty } from '../support/faulty.ts'
 import type { GraphQLAnswer } from '../support/harness.ts'
 
+/** Long enough on a busy machine; nothing is decided by it. */
+const PATIENT = { timeout: 10_000, interval: 20 }
+
 interface Delegated {
   readonly token: string
   readonly key: string
@@ -118,7 +121,11 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       else expectUnavailable(reused)
       await f.cable.pass()
       expect(delegated(await f.lend('portal')).source).toBe('NEW')
-      expect(delegated(await f.lend('tap'))).toMatchObject({ key, source: 'CACHE' })
+      // A subscription that was lost with PostgreSQL clears the cache once more when it is back.
+      await vi.waitFor(async () => {
+        const { key: again, source } = delegated(await f.lend('tap'))
+        expect({ again, source }).toEqual({ again: key, source: 'CACHE' })
+      }, PATIENT)
       await f.expectNothingHalfMade()
       expect(f.errors()).toEqual([])
     })
