@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** Need no store: a few seconds, also on a machine without Redis. */
 const UNIT_TESTS = [
   'test/{docs,domain,lib}/**/*.test.ts',
-  'test/config.test.ts',
+  'test/config/config.test.ts',
   'test/schema/schema-graphql.test.ts',
 ]
 

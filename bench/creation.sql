@@ -1,4 +1,4 @@
--- The statements that create an internal token (src/stores/token-database.ts), for pgbench.
+-- The statements that create an internal token (src/stores/database/token-database.ts), for pgbench.
 \set i random(1, 1000000000000)
 \set p random(0, 199)
 SELECT match.token, match.expires

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Environment } from '../src/config.ts'
+import type { Environment } from '../src/config/config.ts'
 import { startProgram } from './server.ts'
 import { format, percentile } from './support.ts'
 

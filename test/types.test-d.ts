@@ -1,7 +1,7 @@
 // What must not compile, and what must stay as it is. `npm run types` checks it; nothing here runs.
 import { inspect } from 'node:util'
 import { expectTypeOf } from 'vitest'
-import type { Config } from '../src/config.ts'
+import type { Config } from '../src/config/config.ts'
 import type { Actor } from '../src/domain/actor.ts'
 import type { ChildRecord, DelegationRequest } from '../src/domain/delegation.ts'
 import { ERROR_STATUS, type ErrorCode, PorthorError, UnavailableError } from '../src/domain/errors.ts'
@@ -17,7 +17,7 @@ import type {
   TokenType,
 } from '../src/domain/token.ts'
 import { Secret } from '../src/lib/secret.ts'
-import type { TokenStore } from '../src/stores/token-store.ts'
+import type { TokenStore } from '../src/stores/token-store/token-store.ts'
 
 export function theHalvesOfATokenAreNotMixedUp(key: TokenKey, secret: TokenSecret, store: TokenStore): void {
   expectTypeOf<TokenKey>().toExtend<string>()

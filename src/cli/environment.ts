@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Logger } from 'pino'
-import { type Environment, isProduction, splitList } from '../config.ts'
+import { type Environment, isProduction, splitList } from '../config/config.ts'
 import { formatToken, generateToken, parseToken } from '../domain/token.ts'
 import { Fernet, generateFernetKey } from '../lib/fernet.ts'
 import { makeDirectory } from '../lib/make-directory.ts'
-import { type GeneratedSecret, readOrCreateSecret } from './secret-file.ts'
+import { type GeneratedSecret, readOrCreateSecret } from './generated-secret.ts'
 import { exitOnSignals } from './stop-signals.ts'
 
 /** Permissions of the data directory: only its owner may list, read or change what is in it. */
@@ -102,7 +102,7 @@ export async function openDatabase(
   }
   const dataDir = dataDirOf(env)
   await (mustExist ? requireDataDir(dataDir) : makeDataDir(dataDir))
-  const { findEmbeddedPostgres, openEmbeddedPostgres } = await import('../lib/embedded-postgres.ts')
+  const { findEmbeddedPostgres, openEmbeddedPostgres } = await import('../embedded-postgres/embedded-postgres.ts')
   const running = join ? await findEmbeddedPostgres(dataDir) : undefined
   if (running) return { ...running, isEmbedded: true, endAtOnce: () => undefined }
   if (join) exitOnSignals()

@@ -1,13 +1,13 @@
 import { Command, CommanderError } from 'commander'
-import type { Environment } from '../config.ts'
-import { ConfigError } from '../config-error.ts'
+import type { Environment } from '../config/config.ts'
+import { ConfigError } from '../config/config-error.ts'
 import { UnavailableError } from '../domain/errors.ts'
 import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
-import { trimSecrets } from '../secret-config.ts'
-import type { AuditFlags } from './audit.ts'
+import { trimSecrets } from '../config/secrets.ts'
+import type { AuditFlags } from './commands/audit.ts'
 import { note, print } from './output.ts'
-import { addTokenCommands } from './token.ts'
+import { addTokenCommands } from './commands/token.ts'
 import { UsageError } from './usage-error.ts'
 import { packageVersion } from './version.ts'
 
@@ -68,16 +68,16 @@ Exit codes: 0 success; 1 failure, or findings left by audit; 2 invalid arguments
   program
     .command('serve')
     .description('Run the server. Without DATABASE_URL, it uses an embedded PostgreSQL in DATA_DIR.')
-    .action(async () => (await import('./serve.ts')).serve(env))
+    .action(async () => (await import('./commands/serve.ts')).serve(env))
   program
     .command('migrate')
     .description('Apply pending migrations to the database. Safe to run on any machine at any time.')
-    .action(async () => (await import('./migrate.ts')).migrateDatabase(env))
+    .action(async () => (await import('./commands/migrate.ts')).migrateDatabase(env))
   program
     .command('maintenance')
     .description('Remove expired tokens and old history. Safe to run on any machine at any time.')
     .option('--json', 'Print the counts as JSON.')
-    .action(async (flags: { json?: boolean }) => (await import('./maintenance.ts')).maintain(env, flags))
+    .action(async (flags: { json?: boolean }) => (await import('./commands/maintenance.ts')).maintain(env, flags))
   program
     .command('audit')
     .description(
@@ -88,7 +88,7 @@ Exit codes: 0 success; 1 failure, or findings left by audit; 2 invalid arguments
     .option('--json', 'Print each finding as a JSON object on its own line.')
     .action(async (flags: AuditFlags) => {
       outcome.codeOfFailure = COULD_NOT_AUDIT
-      const { audit } = await import('./audit.ts')
+      const { audit } = await import('./commands/audit.ts')
       outcome.code = await audit(env, flags)
     })
   addTokenCommands(program, env)

@@ -3,7 +3,7 @@ import PrismaPlugin from '@pothos/plugin-prisma'
 import type { NumericId } from '../domain/token.ts'
 import type PrismaTypes from '../generated/pothos.ts'
 import { getDatamodel } from '../generated/pothos.ts'
-import type { RequestContext } from './context.ts'
+import type { RequestContext } from './request-context.ts'
 
 /** The schema builder, with its types and plugins. Other files define the schema with it. */
 export const builder = new SchemaBuilder<{

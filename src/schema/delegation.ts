@@ -1,8 +1,8 @@
 import { requireTokenData } from '../domain/actor.ts'
 import { formatToken, serviceOf } from '../domain/token.ts'
-import type { DelegatedToken as Delegated } from '../services/token-cache-service.ts'
+import type { DelegatedToken as Delegated } from '../services/delegation/token-cache-service.ts'
 import { builder } from './builder.ts'
-import type { RequestContext } from './context.ts'
+import type { RequestContext } from './request-context.ts'
 import { DateTime } from './scalars.ts'
 import { TokenType } from './token-type.ts'
 

@@ -1,7 +1,7 @@
 import { formatScopes } from '../domain/scope.ts'
 import { formatToken, serviceOf, type TokenData } from '../domain/token.ts'
 import { builder } from './builder.ts'
-import { callerOf } from './context.ts'
+import { callerOf } from './request-context.ts'
 import { DateTime } from './scalars.ts'
 import { toUserInfo, UserInfoInput } from './user-info.ts'
 

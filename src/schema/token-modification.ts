@@ -1,7 +1,7 @@
 import { PorthorError } from '../domain/errors.ts'
 import { toTokenKey } from '../domain/token.ts'
 import { builder } from './builder.ts'
-import { callerOf } from './context.ts'
+import { callerOf } from './request-context.ts'
 import { DateTime } from './scalars.ts'
 
 const ModifyTokenInput = builder.inputType('ModifyTokenInput', {

@@ -110,7 +110,7 @@ export function findSettings({ path, program }: SourceFile): readonly string[] {
       found.push(property.name)
     },
     Literal: ({ value }) => {
-      if (path === 'config.ts' && typeof value === 'string') found.push(value)
+      if (path === 'config/config.ts' && typeof value === 'string') found.push(value)
     },
   }).visit(program)
   return found.filter((name) => SETTING.test(name))

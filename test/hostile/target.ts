@@ -1,6 +1,6 @@
 import { Agent } from 'node:http'
 import { afterAll, beforeAll } from 'vitest'
-import type { Environment } from '../../src/config.ts'
+import type { Environment } from '../../src/config/config.ts'
 import { type HttpAnswer, send } from '../support/http.ts'
 import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
 import { freshDatabase, freshRedis } from '../support/stores.ts'

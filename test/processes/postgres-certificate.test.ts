@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { migrate } from '../../src/stores/migrations.ts'
+import { migrate } from '../../src/stores/migrations/migrations.ts'
 import { BAD_CERTIFICATES } from '../support/certificates.ts'
 import { startTlsPostgres } from '../support/postgres-tls.ts'
 import { serverSecrets, startServer } from '../support/processes.ts'

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { Environment } from '../../src/config.ts'
+import type { Environment } from '../../src/config/config.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
 import { freshDatabase, freshRedis } from '../support/stores.ts'

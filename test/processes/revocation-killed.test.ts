@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import type { Environment } from '../../src/config.ts'
+import type { Environment } from '../../src/config/config.ts'
 import { parseToken } from '../../src/domain/token.ts'
 import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
 import { freshDatabase, freshRedis } from '../support/stores.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
-import { openProcess } from '../../src/context.ts'
+import { loadConfig } from '../../src/config/config.ts'
+import { openProcess } from '../../src/app.ts'
 import { fieldOf, useApi } from '../support/api.ts'
 
 const CLEAR = 'mutation { clearTokenCache { internal notebook } }'

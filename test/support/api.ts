@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest'
-import type { Environment } from '../../src/config.ts'
+import type { Environment } from '../../src/config/config.ts'
 import { formatScopes, toScopes } from '../../src/domain/scope.ts'
 import {
   formatToken,
@@ -9,8 +9,8 @@ import {
   type UserInfo,
 } from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
-import { SealedRecords } from '../../src/stores/sealed-record.ts'
-import { formatTimestamp } from '../../src/stores/timestamp.ts'
+import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
+import { formatTimestamp } from '../../src/stores/database/timestamp.ts'
 import { type GraphQLAnswer, type Harness, openHarness, type StoreKind } from './harness.ts'
 
 /** Level of pino's `error` lines. */

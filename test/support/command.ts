@@ -1,6 +1,6 @@
 import { vi } from 'vitest'
 import { run } from '../../src/cli/program.ts'
-import type { Environment } from '../../src/config.ts'
+import type { Environment } from '../../src/config/config.ts'
 
 /** How a command ended, and what it printed. */
 export interface CommandResult {

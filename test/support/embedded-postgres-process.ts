@@ -1,7 +1,7 @@
 // Opens the embedded PostgreSQL in DATA_DIR in a process of its own, and prints a line for each thing that happens.
 // SIGINT makes it ask the server something, as a program that drains would. SIGTERM closes.
 import pg from 'pg'
-import { openEmbeddedPostgres } from '../../src/lib/embedded-postgres.ts'
+import { openEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
 
 const print = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`)
 

@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import { formatScopes } from '../../src/domain/scope.ts'
 import { generateToken, serviceOf, type TokenData } from '../../src/domain/token.ts'
-import type { TokenStore } from '../../src/stores/token-store.ts'
+import type { TokenStore } from '../../src/stores/token-store/token-store.ts'
 
 /** Size of each level below the root of a tree of 10,000 tokens. */
 export const FOUR_LEVELS = [9, 990, 9_000]

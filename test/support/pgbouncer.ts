@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { choosePostgresUser } from '../../src/lib/postgres-os-user.ts'
+import { choosePostgresUser } from '../../src/embedded-postgres/os-user.ts'
 import { findFreePort } from './redis.ts'
 
 export interface PgBouncer {

@@ -2,7 +2,7 @@ import { chmod, chown, copyFile, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { openEmbeddedPostgres } from '../../src/lib/embedded-postgres.ts'
+import { openEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
 import { BAD_CERTIFICATES, type Certificate, makeCertificates } from './certificates.ts'
 import { copyUsedDataDir } from './stores.ts'
 

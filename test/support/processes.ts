@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import type { Environment } from '../../src/config.ts'
+import type { Environment } from '../../src/config/config.ts'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { type AskOptions, askGraphQL, type GraphQLAnswer, type LogLine } from './harness.ts'

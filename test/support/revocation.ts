@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import type { TokenKey } from '../../src/domain/token.ts'
-import type { TokenStore } from '../../src/stores/token-store.ts'
+import type { TokenStore } from '../../src/stores/token-store/token-store.ts'
 
 /**
  * A revoke, step by step, so that a test can stop between the steps. Does what rule 8 says, in SQL of its

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { DelegationRequest } from '../../src/domain/delegation.ts'
 import type { TokenData, TokenKey } from '../../src/domain/token.ts'
-import type { DelegatedToken } from '../../src/services/token-cache-service.ts'
+import type { DelegatedToken } from '../../src/services/delegation/token-cache-service.ts'
 
 /** A request as a test makes it, before anybody has looked whether it may be granted. */
 export interface Wish {

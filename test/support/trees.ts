@@ -4,7 +4,7 @@ import { expect, onTestFinished } from 'vitest'
 import { addSeconds } from '../../src/domain/lifetime.ts'
 import { formatToken, NO_USER_INFO, type TokenData, type TokenKey } from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
-import { SealedRecords } from '../../src/stores/sealed-record.ts'
+import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import type { AskOptions, Harness, StoreKind } from './harness.ts'
 
 /** Whole trees of tokens, and questions about them, for tests of administration. */

@@ -1,0 +1,238 @@
+import type { Logger } from 'pino'
+import type { Config } from './config/config.ts'
+import type { PrismaClient } from './generated/prisma/client.ts'
+import type { Clock } from './lib/clock.ts'
+import { Fernet } from './lib/fernet.ts'
+import { RecentCheck } from './lib/recent-check.ts'
+import { openTokenStore } from './stores/token-store/open-token-store.ts'
+import { AuditService } from './services/maintenance/audit-service.ts'
+import { AuthenticationGuard } from './services/authentication/authentication-guard.ts'
+import { Authenticator } from './services/authentication/authenticator.ts'
+import { ChangeFinisher } from './services/tokens/change-completer.ts'
+import { ClockCheck } from './services/maintenance/clock-check.ts'
+import { openTurns } from './services/tokens/current-token.ts'
+import { KeyCheck } from './services/maintenance/encryption-key-check.ts'
+import { OrphanService } from './services/maintenance/orphan-service.ts'
+import { OrphanWatch } from './services/maintenance/orphan-watch.ts'
+import type { Services } from './services/services.ts'
+import { TokenCacheService } from './services/delegation/token-cache-service.ts'
+import { TokenChangeApplier } from './services/tokens/token-change-applier.ts'
+import { TokenDirectory } from './services/queries/token-queries.ts'
+import { TokenIssuer } from './services/tokens/token-issuer.ts'
+import { TokenModificationService } from './services/tokens/token-modification-service.ts'
+import { TokenNames } from './services/tokens/token-names.ts'
+import { TokenRevocationService } from './services/tokens/token-revocation-service.ts'
+import { TokenService } from './services/tokens/token-service.ts'
+import { UpkeepService } from './services/maintenance/maintenance-service.ts'
+import { UsageRecorder } from './services/maintenance/usage-recorder.ts'
+import { AuditDatabase } from './stores/database/audit-database.ts'
+import { HistoryListing } from './stores/database/history-listing.ts'
+import { OrphanDatabase } from './stores/database/orphan-database.ts'
+import { PendingChangeDatabase } from './stores/database/pending-change-database.ts'
+import { openPrisma } from './stores/database/prisma.ts'
+import { openRedis } from './stores/redis/client.ts'
+import { assertRedisUsable } from './stores/redis/setup.ts'
+import { RedisTokenStore } from './stores/token-store/redis-token-store.ts'
+import { SealedRecords } from './stores/token-store/encrypted-records.ts'
+import { TokenDatabase } from './stores/database/token-database.ts'
+import { TokenListing } from './stores/database/token-listing.ts'
+import { UpkeepDatabase } from './stores/database/maintenance-database.ts'
+
+/** What the process takes from the world around it. */
+export interface Outside {
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Everything that lives as long as the process. */
+export interface ProcessContext extends Outside {
+  readonly config: Config
+  readonly prisma: PrismaClient
+  readonly services: Services
+  /** Resolves when both stores answered within the last second, however often it is asked. @throws {UnavailableError} */
+  readonly ping: () => Promise<void>
+  /** Closes every connection. Requests under way must have ended. */
+  readonly close: () => Promise<void>
+}
+
+/** The composition root: the one place that knows which store serves which service. */
+export function openProcess(config: Config, outside: Outside): ProcessContext {
+  const { clock, log } = outside
+  const prisma = openPrisma(config.databaseUrl.reveal(), log)
+  const database = new TokenDatabase(prisma)
+  const {
+    tokens,
+    openBroadcast,
+    close: closeStore,
+  } = openTokenStore(config, prisma, outside, (keys) => orphanWatch.onChange(keys))
+
+  const issuer = new TokenIssuer({ tokens, database, log })
+  const broadcast = openBroadcast(() => tokenCache.clear())
+  const orphanDatabase = new OrphanDatabase(prisma)
+  const orphans = new OrphanService({ orphans: orphanDatabase, tokens, database, clock, log })
+  const orphanWatch = new OrphanWatch({
+    orphans,
+    database: orphanDatabase,
+    tokens,
+    log,
+    size: config.tokenCacheSize,
+  })
+  const tokenCache = new TokenCacheService({
+    tokens,
+    database,
+    issuer,
+    orphanWatch,
+    broadcast,
+    clock,
+    log,
+    knownScopes: config.knownScopes,
+    limits: config.delegationLimits,
+    delegatedLifetime: config.delegatedTokenLifetime,
+    cacheSize: config.tokenCacheSize,
+  })
+  const applier = new TokenChangeApplier({ tokens, database, clock })
+  const finisher = new ChangeFinisher({
+    tokens,
+    database,
+    pending: new PendingChangeDatabase(prisma),
+    applier,
+    clock,
+    log,
+  })
+  const upkeepDatabase = new UpkeepDatabase(prisma, config.databaseUrl.reveal())
+  const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
+  const keys = new KeyCheck({ tokens, clock, log })
+  const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
+  const clocks = new ClockCheck({ readSkew: () => upkeepDatabase.readClockSkew(), log })
+  const names = new TokenNames({ tokens, database, clock, log })
+  // Of their own: a log-in service creates sessions with the token with which it revokes large trees.
+  const turns = openTurns()
+  const services: Services = {
+    authenticator,
+    guard: new AuthenticationGuard({
+      authenticator,
+      failuresPerMinute: config.authFailuresPerMinute,
+      clock,
+      log,
+    }),
+    tokenCache,
+    tokens: new TokenService({
+      tokens,
+      issuer,
+      names,
+      clock,
+      knownScopes: config.knownScopes,
+      tokenLifetime: config.tokenLifetime,
+      limits: config.delegationLimits,
+      mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
+    }),
+    modification: new TokenModificationService({
+      tokens,
+      database,
+      finisher,
+      turns,
+      names,
+      clock,
+      log,
+      knownScopes: config.knownScopes,
+      mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
+    }),
+    revocation: new TokenRevocationService({ tokens, database, finisher, turns, clock, log }),
+    finisher,
+    directory: new TokenDirectory({
+      tokens: new TokenListing(prisma),
+      history: new HistoryListing(prisma),
+      log,
+    }),
+    usage,
+    upkeep: new UpkeepService({
+      database: upkeepDatabase,
+      tokens,
+      orphans,
+      clocks,
+      clock,
+      log,
+      historyRetention: config.historyRetention,
+    }),
+    audit: new AuditService({
+      tokens,
+      database,
+      audit: new AuditDatabase(prisma),
+      keys,
+      clocks,
+      clock,
+      knownScopes: config.knownScopes,
+    }),
+    keys,
+    knownScopes: config.knownScopes,
+  }
+
+  let probe: Probe | undefined
+  const readiness = new RecentCheck({
+    check: () => {
+      probe ??= openProbe(config, outside)
+      return probe.ping()
+    },
+    maxAgeMs: READINESS_MAX_AGE_MS,
+  })
+
+  return {
+    config,
+    prisma,
+    services,
+    clock,
+    log,
+    ping: () => readiness.run(),
+    close: async () => {
+      await usage.flush()
+      await orphanWatch.close()
+      await probe?.close()
+      await broadcast.close()
+      await closeStore()
+      await prisma.$disconnect()
+    },
+  }
+}
+
+/**
+ * Sees that the token store is set up for us, as far as it answers.
+ *
+ * @throws {RedisSetupError}
+ */
+export async function assertStoreUsable(
+  { tokenStore, redisUrl }: Config,
+  options: Parameters<typeof assertRedisUsable>[1] = {},
+): Promise<void> {
+  if (tokenStore === 'redis' && redisUrl) await assertRedisUsable(redisUrl.reveal(), options)
+}
+
+/** For how long it stands whether the stores answered, in milliseconds. */
+const READINESS_MAX_AGE_MS = 1_000
+
+interface Probe {
+  readonly ping: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+/**
+ * A way to both stores by connections of its own, opened when it is first asked for: whether they answer is not to
+ * wait behind requests, nor these behind it. What is wrong with them is logged by those that requests use.
+ */
+function openProbe(config: Config, { clock, log }: Outside): Probe {
+  const { tokenStore, redisUrl, databaseUrl } = config
+  const quiet = log.child({}, { level: 'silent' })
+  const records = new SealedRecords({ fernet: new Fernet(config.sessionSecrets.reveal()), clock, log })
+  const prisma = openPrisma(databaseUrl.reveal(), quiet, 1)
+  const database = new TokenDatabase(prisma)
+  const redis = tokenStore === 'redis' && redisUrl ? openRedis(redisUrl.reveal(), quiet) : undefined
+  const tokens = redis && new RedisTokenStore({ redis, records, clock })
+  return {
+    ping: async () => {
+      await Promise.all([tokens?.ping(), database.ping()])
+    },
+    close: async () => {
+      redis?.disconnect()
+      await prisma.$disconnect()
+    },
+  }
+}

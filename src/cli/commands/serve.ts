@@ -1,0 +1,137 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type Config, type Environment, isProduction, loadConfig } from '../../config/config.ts'
+import { assertStoreUsable, openProcess, type ProcessContext } from '../../app.ts'
+import { UnavailableError } from '../../domain/errors.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { createLogger } from '../../lib/logger.ts'
+import { closeServer, createServer } from '../../http/server.ts'
+import { checkMigrated, migrate } from '../../stores/migrations/migrations.ts'
+import {
+  bootstrapTokenFile,
+  dataDirOf,
+  type OpenDatabase,
+  openDatabase,
+  withPlaceholders,
+  withSecrets,
+} from '../environment.ts'
+import { listenToSignals, type Stop } from '../stop-signals.ts'
+import { startUpkeep } from '../../background-jobs.ts'
+
+/** Runs the server until a signal asks it to stop. */
+export async function serve(env: Environment): Promise<void> {
+  // Before anything is started, so that an invalid configuration leaves nothing to stop.
+  const { logLevel } = loadConfig(withPlaceholders(env))
+  const log = createLogger(logLevel)
+  const stop = listenToSignals()
+  const database = await openDatabase(env, log)
+  stop.forced.addEventListener('abort', database.endAtOnce)
+  try {
+    const config = loadConfig({ ...(await withSecrets(env)), DATABASE_URL: database.url })
+    if (database.isEmbedded) await migrate(database.url, { log })
+    const reason = await checkMigrated(database.url)
+    // During a failover PostgreSQL accepts no writes yet. The server starts, and becomes ready once it does.
+    if (reason) log.warn({ reason }, 'not ready')
+    await assertStoreUsable(config, { isEvictionRefused: isProduction(env) })
+    const context = openProcess(config, { clock: systemClock, log })
+    // Before the first request: a process without file descriptors could not load Prisma's engine, then or later.
+    await context.prisma.$connect()
+    const stopJobs = startUpkeep(context)
+    try {
+      await checkEncryptionKeys(context)
+      await listenUntil(stop, context, isProduction(env), (url) => {
+        if (!isProduction(env)) process.stdout.write(formatWelcome(url, env, database, config))
+      })
+    } finally {
+      await stopJobs()
+      await context.close()
+    }
+  } finally {
+    await database.close()
+  }
+  log.info('stopped')
+}
+
+/**
+ * Throws if no record of the token store can be decrypted, and logs the number of those that cannot while the server
+ * runs. While the store is unavailable nothing is known, and the server starts.
+ */
+async function checkEncryptionKeys({ services: { keys }, log }: ProcessContext): Promise<void> {
+  const isUnknown = (error: unknown): void => {
+    if (!(error instanceof UnavailableError)) throw error
+    log.warn({ err: error }, 'could not check SESSION_SECRET')
+  }
+  await keys.requireAny().catch(isUnknown)
+  keys.warn().catch(isUnknown)
+}
+
+async function listenUntil(
+  { requested, forced }: Stop,
+  context: ProcessContext,
+  isInProduction: boolean,
+  onListening: (url: string) => void,
+): Promise<void> {
+  const server = createServer(context)
+  const { host, port } = context.config
+  server.listen(port, host)
+  await once(server, 'listening')
+  const url = urlOf(server)
+  context.log.info({ url, tokenStore: context.config.tokenStore }, 'listening')
+  warnOfRiskySettings(context, server, isInProduction)
+  onListening(url)
+  await requested
+  context.log.info('stopping')
+  forced.addEventListener('abort', () => server.closeAllConnections())
+  await closeServer(server)
+}
+
+/** Logs settings that are meant for a short time, or may not be meant at all. */
+function warnOfRiskySettings({ config, log }: ProcessContext, server: Server, isInProduction: boolean): void {
+  if (config.bootstrapToken) {
+    log.warn('bootstrap token is enabled: set BOOTSTRAP_TOKEN=none once there is an admin')
+  }
+  const { address } = server.address() as AddressInfo
+  if (!isInProduction && !isLoopback(address)) {
+    log.warn(
+      { address },
+      'other machines can reach this development server: set HOST=127.0.0.1 or NODE_ENV=production',
+    )
+  }
+}
+
+const isLoopback = (address: string): boolean => address === '::1' || /^(::ffff:)?127\./.test(address)
+
+function urlOf(server: Server): string {
+  const { address, family, port } = server.address() as AddressInfo
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`
+}
+
+/** Returns where the bootstrap token is: for a person, and as an expression of a shell. */
+function describeBootstrapToken(
+  { BOOTSTRAP_TOKEN: given }: Environment,
+  file: string,
+): { readonly place: string; readonly shell: string } {
+  if (given === 'none') return { place: 'none (BOOTSTRAP_TOKEN=none)', shell: "<an admin's token>" }
+  if (given) return { place: 'the value of BOOTSTRAP_TOKEN', shell: '$BOOTSTRAP_TOKEN' }
+  // The full path, quoted: the command is pasted in any directory.
+  return { place: file, shell: `$(cat '${file.replaceAll("'", String.raw`'\''`)}')` }
+}
+
+function formatWelcome(url: string, env: Environment, { isEmbedded }: OpenDatabase, config: Config): string {
+  const dataDir = dataDirOf(env)
+  const token = describeBootstrapToken(env, bootstrapTokenFile(dataDir))
+  const mutation =
+    'mutation { createSessionToken(input: { username: \\"wren\\", scopes: [\\"user:token\\", \\"read:all\\", \\"exec:notebook\\"] }) { token } }'
+  return `
+  Porthor is listening:  ${url}${config.graphiql ? '   (open it in a browser for GraphiQL)' : ''}
+  Data:                  ${isEmbedded ? `${dataDir} (embedded PostgreSQL)` : 'the database of DATABASE_URL'}
+  Bootstrap token:       ${token.place}
+
+  Create the first session:
+
+  curl -s ${url} -H "Authorization: Bearer ${token.shell}" -H 'Content-Type: application/json' \\
+    -d '{"query":"${mutation}"}'
+
+`
+}

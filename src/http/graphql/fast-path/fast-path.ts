@@ -1,0 +1,227 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import {
+  type ExecutionResult,
+  GraphQLError,
+  type GraphQLSchema,
+  getOperationAST,
+  OperationTypeNode,
+} from 'graphql'
+import { LRUCache } from 'lru-cache'
+import { type FlatOperation, flatten } from './prepared-operation.ts'
+import type { PreparedDocument, WithPrepared } from '../documents/documents.ts'
+import { type Execute, type Finisher, finish, operationNameOf } from '../results/operation.ts'
+import { MAX_RESPONSE_BYTES, responseTooLarge } from '../results/response-size.ts'
+import type { RequestContext } from '../../../schema/request-context.ts'
+
+/**
+ * Fast path for most requests: a POST of JSON with one valid operation. All other requests go to Yoga, so that there is
+ * only one full implementation of GraphQL over HTTP.
+ *
+ * @see https://graphql.github.io/graphql-over-http/draft/
+ */
+
+export interface PlainPostDeps {
+  readonly schema: GraphQLSchema
+  /** Parses and validates a query, as for Yoga. */
+  readonly prepare: (query: string) => PreparedDocument
+  readonly execute: Execute
+  readonly finishers: readonly Finisher[]
+}
+
+/** A response that is ready to be written. */
+export interface PlainAnswer {
+  readonly status: number
+  readonly headers: Record<string, string>
+  readonly body: string
+}
+
+/**
+ * Size of the cache of validated documents, and of one document in it, in characters of their queries. A document takes up
+ * to two hundred times the memory of its query, and any client can send one.
+ */
+const MOST_QUERY_CHARS = 250_000
+const LONGEST_KEPT_QUERY = 10_000
+
+/** Size of the cache of prepared operations, and of one in it, in characters of their request bodies. */
+const MOST_BODY_CHARS = 250_000
+const LONGEST_KEPT_BODY = 2_000
+
+const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
+
+/** Content type of the response, by the usual values of `Accept`; Yoga negotiates all others. */
+const ACCEPTED_TYPES: ReadonlyMap<string, string> = new Map([
+  ['*/*', 'application/json; charset=utf-8'],
+  ['application/json', 'application/json; charset=utf-8'],
+  ['application/graphql-response+json', 'application/graphql-response+json; charset=utf-8'],
+  ['application/graphql-response+json, application/json', 'application/graphql-response+json; charset=utf-8'],
+])
+
+/** Returns the content type of the response, if the head of the request allows the fast path. */
+export function plainAnswerType({ method, url, headers }: IncomingMessage): string | undefined {
+  const isPlain =
+    method === 'POST' &&
+    !url?.includes('?') &&
+    headers['content-encoding'] === undefined &&
+    JSON_TYPE.test(headers['content-type'] ?? '')
+  return isPlain ? ACCEPTED_TYPES.get(headers.accept ?? '*/*') : undefined
+}
+
+/** A request that goes to Yoga, with its document if it is prepared. Nothing was executed. */
+export interface Left extends WithPrepared {
+  readonly execute?: undefined
+}
+
+const UNREAD: Left = {}
+
+/** A request that is ready to be executed. */
+interface Ready {
+  /** Set where execution may find that the variables are not valid. */
+  readonly prepared?: PreparedDocument
+  readonly name: string | null
+  readonly execute: FlatOperation<RequestContext>
+  /** Whether it may be cached, to be executed again. */
+  readonly isFlat: boolean
+}
+
+/** Executes the requests that take the fast path. */
+export class PlainPost {
+  readonly #deps: PlainPostDeps
+  readonly #documents = new LRUCache<string, PreparedDocument>({
+    maxSize: MOST_QUERY_CHARS,
+    maxEntrySize: LONGEST_KEPT_QUERY,
+    sizeCalculation: (_document, query) => query.length,
+  })
+  /** By request body: a client sends the same request again and again. */
+  readonly #flatOperations = new LRUCache<string, Ready>({
+    maxSize: MOST_BODY_CHARS,
+    maxEntrySize: LONGEST_KEPT_BODY,
+    sizeCalculation: (_ready, body) => body.length,
+  })
+
+  constructor(deps: PlainPostDeps) {
+    this.#deps = deps
+  }
+
+  /** Returns the response to `body`, or what Yoga needs to respond where the request is not valid. */
+  async answer(body: Buffer, context: RequestContext, type: string): Promise<PlainAnswer | Left> {
+    const text = body.toString('utf8')
+    const known = this.#flatOperations.get(text)
+    const ready = known ?? this.#prepare(text)
+    if (!ready.execute) return ready
+    const startedAt = performance.now()
+    const result = await ready.execute(context)
+    // Without data nothing was executed: the variables or the operation name are not valid.
+    if (result.data === undefined) return ready.prepared ? { prepared: ready.prepared } : UNREAD
+    // Cached only after a success: clients without a valid token must not evict the requests of others.
+    if (!known && ready.isFlat && !result.errors) this.#flatOperations.set(text, ready)
+    return toAnswer(finish(this.#deps.finishers, { name: ready.name, context, startedAt }, result), type)
+  }
+
+  #prepare(text: string): Ready | Left {
+    const params = parseParams(text)
+    if (!params) return UNREAD
+    const prepared = this.#document(params.query)
+    const { document, errors } = prepared
+    if (!document || errors.length > 0) return { prepared }
+    const { schema, execute } = this.#deps
+    const { variables } = params
+    // Some clients send an empty name for an anonymous operation.
+    const operationName = params.operationName || null
+    const operation = getOperationAST(document, operationName)
+    if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return { prepared }
+    const name = operationNameOf(document, operationName)
+    const flat = flatten<RequestContext>(schema, document, operationName, variables ?? {})
+    if (flat) return { name, execute: flat, isFlat: true }
+    const variableValues = variables ?? null
+    return {
+      prepared,
+      name,
+      execute: async (contextValue) =>
+        execute({ schema, document, contextValue, variableValues, operationName }),
+      isFlat: false,
+    }
+  }
+
+  #document(query: string): PreparedDocument {
+    const known = this.#documents.get(query)
+    if (known) return known
+    const prepared = this.#deps.prepare(query)
+    if (prepared.errors.length === 0) this.#documents.set(query, prepared)
+    return prepared
+  }
+}
+
+interface PlainParams {
+  readonly query: string
+  readonly variables?: Record<string, unknown> | null
+  readonly operationName?: string | null
+}
+
+function parseParams(body: string): PlainParams | undefined {
+  let params: unknown
+  try {
+    params = JSON.parse(body)
+  } catch {
+    return undefined
+  }
+  return isPlainParams(params) ? params : undefined
+}
+
+function isPlainParams(params: unknown): params is PlainParams {
+  // Other members are ignored: some clients and proxies send an id.
+  if (!isRecord(params)) return false
+  const { query, variables, operationName, extensions } = params
+  return (
+    typeof query === 'string' &&
+    (variables == null || isRecord(variables)) &&
+    (operationName == null || typeof operationName === 'string') &&
+    (extensions == null || isRecord(extensions))
+  )
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+interface HttpExtension {
+  readonly status: number
+  readonly headers: Record<string, string>
+}
+
+/** Builds a response as Yoga does: the highest status of all errors, the headers of each, and neither in the body. */
+export function toAnswer({ data, errors }: ExecutionResult, type: string): PlainAnswer {
+  const body = JSON.stringify(errors ? { errors: errors.map(withoutHttp), data } : { data })
+  const length = Buffer.byteLength(body)
+  if (length > MAX_RESPONSE_BYTES) return tooLargeAnswer(type)
+  const https = errors?.map(({ extensions }) => extensions.http as HttpExtension | undefined) ?? []
+  return {
+    status: Math.max(200, ...https.map((http) => http?.status ?? 200)),
+    headers: Object.assign(headersOf(type, length), ...https.map((http) => http?.headers)),
+    body,
+  }
+}
+
+/** Returns the response that replaces one whose JSON is too large. */
+export function tooLargeAnswer(type: string): PlainAnswer {
+  const { code, message, facts } = responseTooLarge()
+  const error = new GraphQLError(message, { extensions: { ...facts, code } })
+  return toAnswer({ errors: [error], data: null }, type)
+}
+
+const headersOf = (type: string, length: number): Record<string, string> => ({
+  'Content-Type': type,
+  'Content-Length': String(length),
+  'Cache-Control': 'no-store',
+})
+
+function withoutHttp(error: GraphQLError): object {
+  const { http: _http, ...extensions } = error.extensions
+  return { ...error.toJSON(), extensions }
+}
+
+/**
+ * Writes a response after all requests that arrived together have been handled: a client or proxy with many connections
+ * then wakes once for all of its responses.
+ */
+export function writeAnswer(response: ServerResponse, { status, headers, body }: PlainAnswer): void {
+  setImmediate(() => response.writeHead(status, headers).end(body))
+}

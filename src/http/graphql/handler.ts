@@ -1,0 +1,177 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createYoga, type YogaServerInstance, type YogaServerOptions } from 'graphql-yoga'
+import type { ProcessContext } from '../../app.ts'
+import { type Actor, actorName } from '../../domain/actor.ts'
+import { parseBearer } from '../bearer.ts'
+import { clientAddress } from '../client-address.ts'
+import { lazy } from '../../lib/lazy.ts'
+import type { BodyReader } from '../read-body.ts'
+import { type PlainAnswer, PlainPost, plainAnswerType, tooLargeAnswer, writeAnswer } from './fast-path/fast-path.ts'
+import { codeErrors } from './results/error-codes.ts'
+import { Documents, useDocuments, type WithPrepared } from './documents/documents.ts'
+import { graphiqlOptions, renderGraphiQLPage } from './yoga/graphiql.ts'
+import { toGraphQLError } from './results/graphql-error.ts'
+import { logOperation } from './results/log-operation.ts'
+import type { Metrics } from './results/metrics.ts'
+import { createExecutor, useFinishers } from './results/operation.ts'
+import { RefusalLog, useRefusalLog } from './results/refusal-log.ts'
+import { countResponses, MAX_RESPONSE_BYTES } from './results/response-size.ts'
+import { useGraphiQLHeaders } from './yoga/use-graphiql-headers.ts'
+import { useNoStore } from './yoga/use-no-store.ts'
+import { useRedaction } from './yoga/use-redaction.ts'
+import { useSpokenRefusals } from './yoga/use-explained-refusals.ts'
+import { useTolerantParams } from './yoga/use-tolerant-params.ts'
+import { REFUSED_BODIES, toRefusal } from '../refusals.ts'
+import type { RequestContext, RequestTrace } from '../../schema/request-context.ts'
+import { schema } from '../../schema/index.ts'
+
+/** Path of the API. */
+export const ENDPOINT = '/graphql'
+
+interface NodeRequest extends WithPrepared {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+}
+
+type Yoga = YogaServerInstance<NodeRequest, RequestContext>
+
+type YogaPlugins = YogaServerOptions<NodeRequest, RequestContext>['plugins'] & {}
+
+type AddressOf = (request: IncomingMessage) => string | undefined
+
+type OpenContext = (request: IncomingMessage) => RequestContext
+
+/** Returns the handler of requests to the API: common ones take the fast path, all others go to Yoga. */
+export function createGraphQLHandler(
+  process: ProcessContext,
+  metrics: Metrics,
+  bodies: BodyReader,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  const { introspection, suggestions } = process.config
+  countResponses(schema)
+  const documents = new Documents({ schema, introspection: introspection !== 'off', suggestions })
+  const execute = createExecutor({ suggestions, introspectionNeedsToken: introspection === 'token' })
+  const addressOf = clientAddress(process.config.trustedProxies)
+  const refusals = new RefusalLog(process.log)
+  const openContext = contextOpener(process, addressOf, refusals)
+  const finishers = [codeErrors(process.log), metrics.count, logOperation(process.log)]
+  const yoga = openYoga(process, openContext, [
+    useTolerantParams(),
+    useDocuments(documents),
+    useFinishers(execute, finishers),
+    useRedaction(),
+    useRefusalLog(refusals, addressOf),
+    useSpokenRefusals(),
+    useNoStore(),
+    useGraphiQLHeaders(),
+  ])
+  const prepare = (query: string) => documents.prepare(query)
+  const plainPost = new PlainPost({ schema, prepare, execute, finishers })
+
+  const respond = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<PlainAnswer | undefined> => {
+    const context = openContext(request)
+    if (process.services.guard.isOverLimit(context.ipAddress) && request.headers.authorization) {
+      // Refuses before the body is read: the token is most likely one more that is not valid.
+      await context.actor()
+    }
+    const body = await bodies.read(request)
+    if (body === 'aborted') return undefined
+    if (typeof body === 'string') {
+      const refusal = REFUSED_BODIES[body]
+      refusals.request({ ipAddress: context.ipAddress, status: refusal.status, reason: `body: ${body}` })
+      return refusal
+    }
+    try {
+      const type = plainAnswerType(request)
+      const plain = type ? await plainPost.answer(body, context, type) : {}
+      if ('status' in plain) return plain
+      return await answerByYoga(yoga, { ...plain, req: request, res: response }, body)
+    } finally {
+      bodies.release(body)
+    }
+  }
+
+  return (request, response) => {
+    respond(request, response)
+      .catch((error: unknown) => {
+        // Not an error of an operation: an address over its limit of failed authentications, or a bug.
+        const errors = [toGraphQLError(error, randomUUID(), process.log)]
+        return toRefusal(errors)
+      })
+      .then((ready) => (ready ? writeAnswer(response, ready) : response.destroy()))
+  }
+}
+
+function openYoga({ config, log }: ProcessContext, openContext: OpenContext, plugins: YogaPlugins): Yoga {
+  return createYoga<NodeRequest, RequestContext>({
+    schema,
+    graphqlEndpoint: ENDPOINT,
+    landingPage: false,
+    logging: false,
+    cors: false,
+    multipart: false,
+    // This cache has no bound; the fast path keeps the documents that are worth it.
+    parserAndValidationCache: false,
+    maxRequestBodySize: false,
+    graphiql: config.graphiql && graphiqlOptions,
+    renderGraphiQL: renderGraphiQLPage,
+    context: ({ req }) => openContext(req),
+    // Outside of an execution there is no request context with an id.
+    maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
+    plugins,
+  })
+}
+
+function contextOpener(
+  { prisma, services }: ProcessContext,
+  addressOf: AddressOf,
+  refusals: RefusalLog,
+): OpenContext {
+  return (request) => {
+    const { authorization } = request.headers
+    const trace: RequestTrace = { requestId: randomUUID() }
+    const ipAddress = addressOf(request) ?? null
+    const actor = lazy(async (): Promise<Actor> => {
+      const bearer = parseBearer(authorization)
+      try {
+        const found = await services.guard.authenticate(bearer, ipAddress)
+        trace.username = actorName(found)
+        trace.tokenKey = found.kind === 'token' ? found.data.token.key : trace.username
+        return found
+      } catch (error) {
+        services.guard.noteFailure(error, ipAddress)
+        refusals.token(error, bearer, ipAddress)
+        throw error
+      }
+    })
+    const view = lazy(async () => services.directory.viewFor(await actor()))
+    return { prisma, services, ipAddress, trace, actor, view }
+  }
+}
+
+/**
+ * Returns Yoga's response to a request whose body has been read. Yoga's own listener for Node is not used: it parses the
+ * `Host` header as part of a URL, and where that fails, the response shows the stack.
+ */
+async function answerByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Promise<PlainAnswer> {
+  const { req: request } = given
+  const { url = ENDPOINT, method = 'GET' } = request
+  const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const)
+  const response = await yoga.fetch(
+    `http://localhost${url}`,
+    {
+      method,
+      headers: Object.fromEntries(headers),
+      ...(method !== 'GET' && method !== 'HEAD' && { body: body.toString('utf8') }),
+    },
+    given,
+  )
+  const text = await response.text()
+  const type = response.headers.get('content-type') ?? ''
+  if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES && type.includes('json')) return tooLargeAnswer(type)
+  return { status: response.status, headers: Object.fromEntries(response.headers), body: text }
+}

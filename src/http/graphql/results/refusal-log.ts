@@ -1,0 +1,86 @@
+import type { IncomingMessage } from 'node:http'
+import type { GraphQLError } from 'graphql'
+import { isAsyncIterable, type Plugin } from 'graphql-yoga'
+import type { Logger } from 'pino'
+import { PorthorError, UnauthenticatedError } from '../../../domain/errors.ts'
+import { parseToken, type TokenKey } from '../../../domain/token.ts'
+import { RateLimitedLog } from '../../../lib/rate-limited-log.ts'
+
+/** Lines of each kind: enough to see what happens, too few to fill a disk. */
+const LINES_PER_MINUTE = 60
+
+/** Length of a reason in a line, in characters. */
+const MAX_REASON_LENGTH = 200
+
+/** Facts of a request that was refused before anything was executed. */
+export interface Refusal {
+  readonly ipAddress: string | null
+  readonly status: number
+  readonly code?: unknown
+  readonly reason?: string
+}
+
+/** Logs refused requests and tokens, which have no line as an operation. The rate is limited: any client can cause them. */
+export class RefusalLog {
+  readonly #requests: RateLimitedLog
+  readonly #tokens: RateLimitedLog
+
+  constructor(log: Logger) {
+    this.#requests = new RateLimitedLog(log, LINES_PER_MINUTE)
+    this.#tokens = new RateLimitedLog(log, LINES_PER_MINUTE)
+  }
+
+  /** Logs a request that was refused before anything was executed. */
+  request({ reason, ...refusal }: Refusal): void {
+    this.#requests.info({ ...refusal, reason: reason?.slice(0, MAX_REASON_LENGTH) }, 'refused request')
+  }
+
+  /** Logs why a token was refused, which the response does not say. */
+  token(error: unknown, bearer: string | undefined, ipAddress: string | null): void {
+    if (!(error instanceof PorthorError) || error.code === 'UNAVAILABLE') return
+    const reason = error instanceof UnauthenticatedError ? error.reason : error.code
+    this.#tokens.info({ ipAddress, tokenKey: findKey(bearer), reason }, 'refused token')
+  }
+}
+
+/** Returns the token key of a bearer string; `undefined` if it is malformed. */
+function findKey(bearer: string | undefined): TokenKey | undefined {
+  try {
+    return bearer === undefined ? undefined : parseToken(bearer).key
+  } catch {
+    return undefined
+  }
+}
+
+interface WithRequest {
+  readonly req: IncomingMessage
+}
+
+/** Logs each request to which Yoga responds without an execution. */
+export function useRefusalLog(
+  log: RefusalLog,
+  addressOf: (request: IncomingMessage) => string | undefined,
+): Plugin<WithRequest, WithRequest> {
+  const executed = new WeakSet<Request>()
+  const firstErrors = new WeakMap<Request, GraphQLError>()
+  return {
+    onExecute: ({ args: { contextValue } }) => {
+      executed.add(contextValue.request)
+    },
+    onResultProcess: ({ request, result }) => {
+      if (isAsyncIterable(result) || Array.isArray(result)) return
+      const error = result.errors?.[0] as GraphQLError | undefined
+      if (error) firstErrors.set(request, error)
+    },
+    onResponse: ({ request, response: { status }, serverContext: { req } }) => {
+      const error = firstErrors.get(request)
+      if (executed.has(request) || (!error && status < 400)) return
+      const ipAddress = addressOf(req) ?? null
+      log.request({
+        ipAddress,
+        status,
+        ...(error && { code: error.extensions.code, reason: error.message }),
+      })
+    },
+  }
+}

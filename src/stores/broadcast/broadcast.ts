@@ -1,0 +1,102 @@
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import type pg from 'pg'
+import type { Logger } from 'pino'
+import { FaultLog } from '../../lib/fault-log.ts'
+import { withinMs } from '../deadline.ts'
+import { createClient } from '../database/postgres-client.ts'
+import { asking } from '../unavailable.ts'
+
+/** Tells every process of this installation, this one included, to do something once. */
+export interface Broadcast {
+  /** Resolves when the message is on its way. */
+  send(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface BroadcastDeps {
+  /** What all processes call the message; at most 63 characters of a-z, 0-9 and _. */
+  readonly channel: string
+  /** Runs in each process for each message. */
+  readonly onMessage: () => void
+  /** Runs when this process listens again after a while without: messages may have been missed. */
+  readonly onMissed?: () => void
+  readonly log: Logger
+}
+
+/**
+ * How often the server is asked whether the listener is alive, and how long it may take to answer, in milliseconds: a
+ * network that swallows everything closes no connection.
+ */
+const PING_INTERVAL_MS = 1_000
+const SILENCE_MS = 2_000
+
+/** How long to wait before listening again, in milliseconds. */
+const RELISTEN_DELAY_MS = 1_000
+
+/**
+ * Over PostgreSQL LISTEN and NOTIFY, for installations without Redis, on a connection of its own, which is opened
+ * again when it is lost.
+ */
+export function openPostgresBroadcast(
+  pool: pg.Pool,
+  databaseUrl: string,
+  { channel, onMessage, onMissed, log }: BroadcastDeps,
+): Broadcast {
+  const closing = new AbortController()
+  const { signal } = closing
+  const faults = new FaultLog(log)
+  let listener: pg.Client | undefined
+
+  /** Rejects when the listener is lost, or there could be none. */
+  const listen = async (wasLost: boolean): Promise<never> => {
+    const client = createClient(databaseUrl)
+    listener = client
+    client.on('notification', onMessage)
+    try {
+      await client.connect()
+      // Again and again the same: it is no work where nothing is lost, and a sign of life.
+      const renew = () =>
+        withinMs(SILENCE_MS, () => client.query(`LISTEN ${client.escapeIdentifier(channel)}`))
+      await renew()
+      signal.throwIfAborted()
+      if (wasLost) onMissed?.()
+      faults.pass()
+      for (;;) {
+        await untilEnd(client, PING_INTERVAL_MS)
+        await renew()
+      }
+    } finally {
+      client.off('notification', onMessage)
+      // Not waited for: a server that is silent does not say goodbye.
+      void client.end().catch(() => undefined)
+    }
+  }
+  const run = async (): Promise<void> => {
+    for (let wasLost = false; !signal.aborted; wasLost = true) {
+      await listen(wasLost).catch((error: Error) => {
+        if (!signal.aborted) faults.tell(error, 'lost the listener in PostgreSQL')
+      })
+      await delay(RELISTEN_DELAY_MS, undefined, { signal, ref: false }).catch(() => undefined)
+    }
+  }
+  void run()
+
+  return {
+    send: async () => {
+      await asking('postgres', () => pool.query('SELECT pg_notify($1, $2)', [channel, '']))
+    },
+    close: async () => {
+      closing.abort()
+      await listener?.end().catch(() => undefined)
+    },
+  }
+}
+
+/** Resolves after `timeMs`, or at the end of the connection. Rejects with the fault that ends it. */
+async function untilEnd(client: pg.Client, timeMs: number): Promise<void> {
+  const pause = AbortSignal.timeout(timeMs)
+  await once(client, 'end', { signal: pause }).catch((error: unknown) => {
+    if (!pause.aborted) throw error
+  })
+}

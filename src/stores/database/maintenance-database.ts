@@ -1,0 +1,80 @@
+import type { TokenKey } from '../../domain/token.ts'
+import type { PrismaClient } from '../../generated/prisma/client.ts'
+import { readClockSkew } from './database-clock.ts'
+import { expireTokens } from './expiry.ts'
+import { createClient } from './postgres-client.ts'
+import { formatTimestamp } from './timestamp.ts'
+import { asking } from '../unavailable.ts'
+
+/** Names the advisory lock of upkeep: one process does it at a time. Any number would do. */
+const UPKEEP_LOCK = 0x706f_7274_686f
+
+/** The statements of upkeep. Each is short, and is a transaction of its own. */
+export class UpkeepDatabase {
+  readonly #prisma: PrismaClient
+  readonly #databaseUrl: string
+
+  constructor(prisma: PrismaClient, databaseUrl: string) {
+    this.#prisma = prisma
+    this.#databaseUrl = databaseUrl
+  }
+
+  /**
+   * Runs `work` unless another process is at it, on whichever machine. The lock ends with the connection,
+   * and so with the process.
+   *
+   * @returns `undefined` where another one is at it.
+   */
+  async alone<T>(work: () => Promise<T>): Promise<T | undefined> {
+    const client = createClient(this.#databaseUrl, { application_name: 'porthor upkeep' })
+    try {
+      const { rows } = await asking('postgres', async () => {
+        await client.connect()
+        return client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [UPKEEP_LOCK])
+      })
+      return rows[0]?.taken ? await work() : undefined
+    } finally {
+      await client.end().catch(() => undefined)
+    }
+  }
+
+  /** How far this machine's clock is ahead of the database's, in milliseconds. */
+  readClockSkew(): Promise<number> {
+    return readClockSkew(this.#prisma)
+  }
+
+  /** Deletes up to `limit` expired tokens, with an `expire` entry each. Answers how many. */
+  expire(now: Date, limit: number): Promise<number> {
+    return asking('postgres', () => expireTokens(this.#prisma, now, limit))
+  }
+
+  /** Deletes up to `limit` history entries from before `cutoff`. Answers how many. */
+  truncateHistory(cutoff: Date, limit: number): Promise<number> {
+    return asking(
+      'postgres',
+      () => this.#prisma.$executeRaw`
+        DELETE FROM token_change_history WHERE id IN (
+          SELECT id FROM token_change_history WHERE event_time < ${formatTimestamp(cutoff)}::timestamp
+          ORDER BY event_time LIMIT ${limit} FOR UPDATE SKIP LOCKED)`,
+    )
+  }
+
+  /** Notes when tokens were last used, but where that was noted less than a minute before. */
+  async recordUse(uses: readonly (readonly [TokenKey, Date])[]): Promise<void> {
+    const keys = uses.map(([key]) => key)
+    const times = uses.map(([, time]) => formatTimestamp(time))
+    // A row that somebody holds is being revoked or edited: better not to wait for it.
+    await asking(
+      'postgres',
+      () => this.#prisma.$executeRaw`
+        WITH used AS (
+          SELECT * FROM unnest(${keys}::text[], ${times}::timestamp[]) AS used (key, time)
+        ), free AS (
+          SELECT token.token, used.time FROM token JOIN used ON used.key = token.token
+          WHERE last_used IS NULL OR last_used <= used.time - interval '1 minute'
+          ORDER BY token.token FOR NO KEY UPDATE OF token SKIP LOCKED
+        )
+        UPDATE token SET last_used = free.time FROM free WHERE token.token = free.token`,
+    )
+  }
+}

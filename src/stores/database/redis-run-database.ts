@@ -1,0 +1,185 @@
+import { parseScopes, type Scopes } from '../../domain/scope.ts'
+import type { TokenKey } from '../../domain/token.ts'
+import type { Prisma, PrismaClient } from '../../generated/prisma/client.ts'
+import { listBelow } from './lineage.ts'
+import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
+import { asking } from '../unavailable.ts'
+
+/** Names the advisory locks of replays, beside a hash of the server's identity. Any number would do. */
+const REPLAY_LOCK = 0x7265_7031
+
+/** How long one replay may take in all, in milliseconds. */
+const REPLAY_TIMEOUT_MS = 15 * 60_000
+
+/** Added to the window, in seconds: clocks of several machines, whole seconds, and signs of life once a minute. */
+const MARGIN_S = 120
+
+/** Changes that are read at a time. */
+const BATCH_SIZE = 1_000
+
+/** What a row says that a record says too, and that can change. */
+export interface ReplayedRow {
+  readonly scopes: Scopes
+  readonly expiresAt: Date | null
+}
+
+/** What history and rows say of one token. */
+export interface ReplayedToken {
+  readonly key: TokenKey
+  readonly wasEdited: boolean
+  /** `undefined` where it has no row any more, or is about to lose it. */
+  readonly row: ReplayedRow | undefined
+}
+
+/** What has changed lately, and what is decided and not completed. */
+export interface RecentChanges {
+  /** Batches of tokens, each of which may come more than once. */
+  readonly tokens: AsyncIterable<readonly ReplayedToken[]>
+  /** The row as it is now, and stays until the end: whoever is changing it is waited for. */
+  readonly hold: (key: TokenKey) => Promise<ReplayedRow | undefined>
+}
+
+interface Change {
+  readonly id: number
+  readonly at: string
+  readonly token: TokenKey
+  readonly action: string
+}
+
+/** Which runs of Redis have had the history applied, and that history. */
+export class RedisRunDatabase {
+  readonly #prisma: PrismaClient
+
+  constructor(prisma: PrismaClient) {
+    this.#prisma = prisma
+  }
+
+  /**
+   * Runs `apply` with what has changed lately, unless that was done for this Redis already; one process at a time.
+   *
+   * @param leftMs How long ago this process left another Redis, in milliseconds: what it wrote there may be missing
+   *   here, unless the history was applied since. `undefined`: never.
+   * @param windowSeconds How much older than the last use of Redis its data may be, in seconds.
+   * @returns `busy`: another process is doing it.
+   */
+  replay(
+    identity: string,
+    { leftMs, windowSeconds }: { readonly leftMs: number | undefined; readonly windowSeconds: number },
+    apply: (changes: RecentChanges) => Promise<void>,
+  ): Promise<'busy' | 'known' | 'applied'> {
+    const work = async (tx: Prisma.TransactionClient) => {
+      const [lock] = await tx.$queryRaw<{ taken: boolean }[]>`
+        SELECT pg_try_advisory_xact_lock(${REPLAY_LOCK}::int, hashtext(${identity})) AS taken`
+      if (!lock?.taken) return 'busy'
+      const [run] = await tx.$queryRaw<{ known: boolean }[]>`
+        SELECT ${leftMs ?? null}::float8 IS NULL
+               OR replayed_at >= clock_timestamp() - make_interval(secs => ${(leftMs ?? 0) / 1_000}::float8) AS known
+        FROM porthor_redis_run WHERE identity = ${identity}`
+      if (run?.known) return 'known'
+      const since = await this.#begin(tx, identity, windowSeconds)
+      await apply({ tokens: changesOf(tx, since), hold: (key) => holdRow(tx, key) })
+      await tx.$executeRaw`
+        INSERT INTO porthor_redis_run (identity, replayed_at, seen_at) VALUES (${identity}, now(), clock_timestamp())
+        ON CONFLICT (identity) DO UPDATE SET replayed_at = now(), seen_at = clock_timestamp()`
+      return 'applied'
+    }
+    const limits = { timeout: REPLAY_TIMEOUT_MS, maxWait: CONNECT_TIMEOUT_MS }
+    return asking('postgres', () => this.#prisma.$transaction(work, limits))
+  }
+
+  /** Notes that this run of Redis is in use. */
+  async note(identity: string): Promise<void> {
+    await asking(
+      'postgres',
+      () => this.#prisma.$executeRaw`
+        UPDATE porthor_redis_run SET seen_at = clock_timestamp()
+        WHERE identity = ${identity} AND seen_at < clock_timestamp() - interval '30 seconds'`,
+    )
+  }
+
+  /**
+   * The moment from which on changes may be missing: a while before the last use of the Redis that this one follows.
+   * Runs that are followed already are forgotten; the masters of a cluster may be followed within minutes.
+   */
+  async #begin(tx: Prisma.TransactionClient, identity: string, windowSeconds: number): Promise<string> {
+    await tx.$executeRaw`
+      DELETE FROM porthor_redis_run AS run WHERE identity <> ${identity} AND EXISTS (
+        SELECT FROM porthor_redis_run AS later
+        WHERE later.replayed_at > run.seen_at AND later.replayed_at < now() - interval '15 minutes')`
+    const [row] = await tx.$queryRaw<{ since: string }[]>`
+      SELECT to_char((LEAST(now(), min(seen_at) FILTER (WHERE identity <> ${identity}
+                              AND seen_at < now() - interval '2 minutes'),
+                            min(replayed_at) FILTER (WHERE identity = ${identity}))
+                      - make_interval(secs => ${windowSeconds + MARGIN_S}::float8)) AT TIME ZONE 'UTC',
+                     'YYYY-MM-DD HH24:MI:SS.US') AS since
+      FROM porthor_redis_run`
+    if (!row) throw new Error('an aggregate has one row')
+    return row.since
+  }
+}
+
+async function* changesOf(
+  tx: Prisma.TransactionClient,
+  since: string,
+): AsyncIterable<readonly ReplayedToken[]> {
+  yield* beingRevoked(tx)
+  yield* changedSince(tx, since)
+}
+
+/**
+ * Tokens whose revocation is decided and not completed, with all below them: they still have rows and no history events,
+ * while their records may have been deleted already.
+ */
+async function* beingRevoked(tx: Prisma.TransactionClient): AsyncIterable<readonly ReplayedToken[]> {
+  const roots = await tx.$queryRaw<{ token: TokenKey }[]>`
+    SELECT token FROM porthor_pending_change WHERE action = 'revoke'`
+  const keys = roots.map(({ token }) => token)
+  if (keys.length === 0) return
+  yield keys.map(ended)
+  for await (const links of listBelow(tx, keys)) yield links.map(({ child }) => ended(child))
+}
+
+const ended = (key: TokenKey): ReplayedToken => ({ key, wasEdited: false, row: undefined })
+
+async function* changedSince(
+  tx: Prisma.TransactionClient,
+  since: string,
+): AsyncIterable<readonly ReplayedToken[]> {
+  let [at, id] = [since, 0]
+  for (;;) {
+    const changes = await tx.$queryRaw<Change[]>`
+      SELECT id, to_char(event_time, 'YYYY-MM-DD HH24:MI:SS.US') AS at, token, action::text AS action
+      FROM token_change_history WHERE (event_time, id) > (${at}::timestamp, ${id}::int)
+      ORDER BY event_time, id LIMIT ${BATCH_SIZE}`
+    const last = changes.at(-1)
+    if (!last) return
+    yield await withRows(tx, changes)
+    ;[at, id] = [last.at, last.id]
+  }
+}
+
+async function withRows(
+  tx: Prisma.TransactionClient,
+  changes: readonly Change[],
+): Promise<readonly ReplayedToken[]> {
+  const keys = [...new Set(changes.map(({ token }) => token))]
+  const edited = new Set(changes.filter(({ action }) => action === 'edit').map(({ token }) => token))
+  const found = await tx.$queryRaw<Row[]>`
+    SELECT token AS key, scopes, expires AS "expiresAt" FROM token WHERE token = ANY (${keys})`
+  const rows = new Map(found.map((row) => [row.key, parseRow(row)]))
+  return keys.map((key) => ({ key, wasEdited: edited.has(key), row: rows.get(key) }))
+}
+
+async function holdRow(tx: Prisma.TransactionClient, key: TokenKey): Promise<ReplayedRow | undefined> {
+  const [row] = await tx.$queryRaw<Row[]>`
+    SELECT token AS key, scopes, expires AS "expiresAt" FROM token WHERE token = ${key} FOR SHARE`
+  return row && parseRow(row)
+}
+
+interface Row {
+  readonly key: TokenKey
+  readonly scopes: string
+  readonly expiresAt: Date | null
+}
+
+const parseRow = ({ scopes, expiresAt }: Row): ReplayedRow => ({ scopes: parseScopes(scopes), expiresAt })

@@ -1,0 +1,140 @@
+import type { Origin } from '../../domain/history.ts'
+import { formatScopes, type Scopes } from '../../domain/scope.ts'
+import type { TokenKey, TokenType } from '../../domain/token.ts'
+import { duplicateTokenName } from '../../domain/user.ts'
+import type { PrismaClient } from '../../generated/prisma/client.ts'
+import { slicesOf } from '../../lib/slices.ts'
+import { formatTimestamp } from './timestamp.ts'
+import { isUniqueViolation } from './unique-violation.ts'
+
+type Executable = Pick<PrismaClient, '$executeRaw'>
+
+/** Rows that one statement changes: PostgreSQL ends a statement that takes long, however large its tree is. */
+const ROWS_AT_ONCE = 1_000
+
+/** A token that only the token store has. */
+export interface StrayToken {
+  readonly key: TokenKey
+  readonly username: string
+  readonly type: TokenType
+  readonly service: string | null
+  readonly scopes: Scopes
+  readonly expiresAt: Date | null
+}
+
+/** What an edit makes of one row. What stays as it was is given as it was. */
+export interface Edit {
+  readonly key: TokenKey
+  readonly tokenName: string | null
+  readonly scopes: Scopes
+  readonly expiresAt: Date | null
+  /** The attributes that the edit is about, as they were; `undefined` for those it is not about. */
+  readonly old: {
+    readonly tokenName: string | null | undefined
+    readonly scopes: Scopes | undefined
+    readonly expiresAt: Date | null | undefined
+  }
+}
+
+/** Removes the rows, and writes a `revoke` event for each, in the order given: children before their parents. */
+export async function revokeRows(
+  db: Executable,
+  keys: readonly TokenKey[],
+  origin: Origin,
+  now: Date,
+): Promise<void> {
+  for (const slice of slicesOf(keys, ROWS_AT_ONCE)) await revokeSlice(db, slice, origin, now)
+}
+
+async function revokeSlice(
+  db: Executable,
+  keys: readonly TokenKey[],
+  { actor, ipAddress }: Origin,
+  now: Date,
+): Promise<void> {
+  await db.$executeRaw`
+    WITH doomed AS (
+      SELECT * FROM unnest(${keys}::text[]) WITH ORDINALITY AS doomed (key, place)
+    ), gone AS (
+      DELETE FROM token USING doomed WHERE token.token = doomed.key RETURNING token.*, doomed.place
+    )
+    INSERT INTO token_change_history
+      (token, username, token_type, token_name, parent, scopes, service, expires, actor, action,
+       ip_address, event_time)
+    SELECT gone.token, username, token_type, token_name, subtoken.parent, scopes, service, expires,
+           ${actor}, 'revoke', ${ipAddress}::inet, ${formatTimestamp(now)}::timestamp
+    FROM gone LEFT JOIN subtoken ON subtoken.child = gone.token
+    ORDER BY gone.place`
+}
+
+/** Writes a `revoke` event for a token that has no row. */
+export async function recordRevocation(
+  db: Executable,
+  token: StrayToken,
+  { actor, ipAddress }: Origin,
+  now: Date,
+): Promise<void> {
+  const expires = token.expiresAt && formatTimestamp(token.expiresAt)
+  await db.$executeRaw`
+    INSERT INTO token_change_history
+      (token, username, token_type, scopes, service, expires, actor, action, ip_address, event_time)
+    VALUES (${token.key}, ${token.username}, ${token.type}::tokentype, ${formatScopes(token.scopes)},
+            ${token.service}, ${expires}::timestamp, ${actor}, 'revoke', ${ipAddress}::inet,
+            ${formatTimestamp(now)}::timestamp)`
+}
+
+/**
+ * Changes the rows, and writes an `edit` event for each, in the order given.
+ *
+ * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`
+ */
+export async function editRows(
+  db: Executable,
+  edits: readonly Edit[],
+  origin: Origin,
+  now: Date,
+): Promise<void> {
+  for (const slice of slicesOf(edits, ROWS_AT_ONCE)) await editSlice(db, slice, origin, now)
+}
+
+async function editSlice(
+  db: Executable,
+  edits: readonly Edit[],
+  { actor, ipAddress }: Origin,
+  now: Date,
+): Promise<void> {
+  const rows = edits.map(({ key, tokenName, scopes, expiresAt, old }) => ({
+    key,
+    name: tokenName,
+    scopes: formatScopes(scopes),
+    expires: expiresAt && formatTimestamp(expiresAt),
+    old_name: old.tokenName ?? null,
+    old_scopes: old.scopes ? formatScopes(old.scopes) : null,
+    old_expires: old.expiresAt ? formatTimestamp(old.expiresAt) : null,
+  }))
+  try {
+    await db.$executeRaw`
+      WITH edit AS (
+        SELECT * FROM ROWS FROM (
+          json_to_recordset(${JSON.stringify(rows)}::json) AS (
+            key text, name text, scopes text, expires timestamp, old_name text, old_scopes text,
+            old_expires timestamp)
+        ) WITH ORDINALITY AS edit (key, name, scopes, expires, old_name, old_scopes, old_expires, place)
+      ), edited AS (
+        UPDATE token SET token_name = edit.name, scopes = edit.scopes, expires = edit.expires
+        FROM edit WHERE token.token = edit.key
+        RETURNING token.username, token.token_type, token.service, edit.*
+      )
+      INSERT INTO token_change_history
+        (token, username, token_type, token_name, parent, scopes, service, expires, actor, action,
+         old_token_name, old_scopes, old_expires, ip_address, event_time)
+      SELECT key, username, token_type, name, subtoken.parent, scopes, service, expires, ${actor}, 'edit',
+             old_name, old_scopes, old_expires, ${ipAddress}::inet, ${formatTimestamp(now)}::timestamp
+      FROM edited LEFT JOIN subtoken ON subtoken.child = edited.key
+      ORDER BY place`
+  } catch (error) {
+    const name = edits.find(({ old }) => old.tokenName !== undefined)?.tokenName
+    if (name != null && isUniqueViolation(error)) throw duplicateTokenName(name)
+    throw error
+  }
+}

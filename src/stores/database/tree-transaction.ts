@@ -1,0 +1,168 @@
+import type { RevocationFilter } from '../../domain/filter.ts'
+import type { Origin } from '../../domain/history.ts'
+import { parseScopes, type Scopes } from '../../domain/scope.ts'
+import type { TokenKey, TokenType } from '../../domain/token.ts'
+import { Prisma } from '../../generated/prisma/client.ts'
+import {
+  type HeldCurrentToken,
+  holdToken,
+  isTokenBeingRevoked,
+  type TokenHolder,
+  waitForTurn,
+} from './current-token.ts'
+import { expireNamed } from './expiry.ts'
+import { type Link, listBelow } from './lineage.ts'
+import {
+  deletePendingChanges,
+  type EditedFacts,
+  findRevocations,
+  lockRevocations,
+  type PendingChange,
+  recordEdit,
+  recordRevocations,
+} from './pending-changes.ts'
+import { findMatches, findTrees } from './revocation-matches.ts'
+import { type Edit, editRows, recordRevocation, revokeRows, type StrayToken } from './row-changes.ts'
+
+/** A row that the transaction holds: nobody changes it, removes it or makes a child of it meanwhile. */
+export interface LockedToken {
+  readonly key: TokenKey
+  readonly username: string
+  readonly type: TokenType
+  readonly tokenName: string | null
+  readonly scopes: Scopes
+  readonly expiresAt: Date | null
+}
+
+/** The steps that change or end whole trees of tokens, set-based: a statement takes on many rows. */
+export class TreeTransaction implements TokenHolder {
+  readonly #tx: Prisma.TransactionClient
+
+  constructor(tx: Prisma.TransactionClient) {
+    this.#tx = tx
+  }
+
+  /** Whose a token is. `undefined` when there is none. Locks nothing. */
+  async findUsername(key: TokenKey): Promise<string | undefined> {
+    const [row] = await this.#tx.$queryRaw<{ username: string }[]>`
+      SELECT username FROM token WHERE token = ${key}`
+    return row?.username
+  }
+
+  /** Takes one token, before those who come to hold it or one below it. `undefined` when there is none. */
+  async lock(key: TokenKey): Promise<LockedToken | undefined> {
+    await waitForTurn(this.#tx, key)
+    const [token] = await this.#lock(Prisma.sql`WHERE token.token = ${key}`)
+    return token
+  }
+
+  /** Takes the token of that name. `undefined` when there is none. */
+  async lockNamed(username: string, tokenName: string): Promise<LockedToken | undefined> {
+    const [token] = await this.#lock(
+      Prisma.sql`WHERE token.username = ${username} AND token.token_name = ${tokenName}`,
+    )
+    return token
+  }
+
+  /** When the token's parent expires; `null` where it never does, or there is no parent. */
+  async findParentExpiry(key: TokenKey): Promise<Date | null> {
+    const [parent] = await this.#tx.$queryRaw<{ expires: Date | null }[]>`
+      SELECT parent.expires FROM subtoken JOIN token AS parent ON parent.token = subtoken.parent
+      WHERE subtoken.child = ${key}`
+    return parent?.expires ?? null
+  }
+
+  /** Takes those of `keys` that there are. */
+  lockAll(keys: readonly TokenKey[]): Promise<LockedToken[]> {
+    return this.#lock(Prisma.sql`WHERE token.token = ANY (${keys}) ORDER BY token.token`)
+  }
+
+  /** As `findMatches` of the revocation filter. Locks nothing. */
+  findMatches(filter: RevocationFilter, limit: number): Promise<TokenKey[]> {
+    return findMatches(this.#tx, filter, limit)
+  }
+
+  /** As `findTrees` of the revocation filter. Locks nothing. */
+  findTrees(filter: RevocationFilter, first: number): Promise<{ count: number; keys: TokenKey[] }> {
+    return findTrees(this.#tx, filter, first)
+  }
+
+  /** Those of `keys` whose revocation is decided. */
+  findRevocations(keys: readonly TokenKey[]): Promise<Set<TokenKey>> {
+    return findRevocations(this.#tx, keys)
+  }
+
+  /** Decides that tokens are revoked: from the commit on nothing is issued from them, and it will be completed. */
+  decideRevocations(keys: readonly TokenKey[], origin: Origin): Promise<void> {
+    return recordRevocations(this.#tx, keys, origin)
+  }
+
+  /** Decides that the token store is to follow an edit of the rows. */
+  decideEdit(key: TokenKey, origin: Origin, facts: EditedFacts): Promise<void> {
+    return recordEdit(this.#tx, key, origin, facts)
+  }
+
+  /** As `lockRevocations` of the pending changes. */
+  lockRevocations(keys: readonly TokenKey[], skipLocked: boolean): Promise<PendingChange[]> {
+    return lockRevocations(this.#tx, keys, skipLocked)
+  }
+
+  /** Deletes what has been completed. */
+  deletePendingChanges(changes: readonly PendingChange[]): Promise<void> {
+    return deletePendingChanges(this.#tx, changes)
+  }
+
+  hold(key: TokenKey): Promise<HeldCurrentToken | undefined> {
+    return holdToken(this.#tx, key)
+  }
+
+  isBeingRevoked(key: TokenKey): Promise<boolean> {
+    return isTokenBeingRevoked(this.#tx, key)
+  }
+
+  /** As `listBelow` of the lineage. */
+  listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly Link[]> {
+    return listBelow(this.#tx, keys)
+  }
+
+  /** How many children some tokens have, together. */
+  async countChildren(keys: readonly TokenKey[]): Promise<number> {
+    const [row] = await this.#tx.$queryRaw<{ count: bigint }[]>`
+      SELECT count(*) FROM unnest(${keys}::text[]) AS seed (key) CROSS JOIN LATERAL (
+        SELECT FROM subtoken WHERE parent = seed.key OFFSET 0) AS link`
+    return Number(row?.count ?? 0)
+  }
+
+  /** As `revokeRows`: removes the rows of `keys`, children before their parents. */
+  revoke(keys: readonly TokenKey[], origin: Origin, now: Date): Promise<void> {
+    return revokeRows(this.#tx, keys, origin, now)
+  }
+
+  /** Writes a `revoke` event for a token that has no row. */
+  recordRevocation(token: StrayToken, origin: Origin, now: Date): Promise<void> {
+    return recordRevocation(this.#tx, token, origin, now)
+  }
+
+  /** As `editRows`. @throws {PorthorError} `DUPLICATE_TOKEN_NAME` */
+  edit(edits: readonly Edit[], origin: Origin, now: Date): Promise<void> {
+    return editRows(this.#tx, edits, origin, now)
+  }
+
+  /** Lets a name be taken again that only an expired token still has. */
+  async freeTokenName(username: string, tokenName: string, now: Date): Promise<void> {
+    await expireNamed(this.#tx, username, tokenName, now)
+  }
+
+  /** Says that there is more to come: PostgreSQL ends a transaction that holds locks and is silent for long. */
+  async stay(): Promise<void> {
+    await this.#tx.$queryRaw`SELECT 1`
+  }
+
+  async #lock(rest: Prisma.Sql): Promise<LockedToken[]> {
+    const rows = await this.#tx.$queryRaw<(Omit<LockedToken, 'scopes'> & { scopes: string })[]>`
+      SELECT token.token AS key, token.username, token.token_type::text AS type,
+             token.token_name AS "tokenName", token.scopes, token.expires AS "expiresAt"
+      FROM token ${rest} FOR UPDATE OF token`
+    return rows.map((row) => ({ ...row, scopes: parseScopes(row.scopes) }))
+  }
+}

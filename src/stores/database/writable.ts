@@ -1,0 +1,65 @@
+import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
+
+/** A right that the role lacks; `null` stands for a server that takes no writes. */
+export interface Obstacle {
+  readonly table: string | null
+  readonly right: string
+}
+
+const CHANGED = "ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']"
+
+/** What keeps this session from serving; no rows where nothing does. A table that is not there is left out. */
+export const OBSTACLES = `
+  SELECT NULL AS "table", 'write' AS "right" WHERE current_setting('transaction_read_only') = 'on'
+  UNION ALL
+  SELECT needed.name, needed.privilege
+  FROM (
+    SELECT name, unnest(${CHANGED}) AS privilege FROM unnest(ARRAY['token', 'subtoken', 'token_change_history',
+      'porthor_token_store', 'porthor_pending_change', 'porthor_redis_run']) AS name
+  ) AS needed
+  WHERE NOT has_table_privilege(to_regclass(needed.name), needed.privilege)
+  UNION ALL
+  SELECT 'token_change_history_id_seq', 'USAGE'
+  WHERE NOT has_sequence_privilege(to_regclass('token_change_history_id_seq'), 'USAGE')`
+
+/** Whether PostgreSQL takes no writes for now: a standby that may be promoted, or a setting that may be taken back. */
+export const isReadOnly = (obstacles: readonly Obstacle[]): boolean =>
+  obstacles.some(({ table }) => table === null)
+
+export const TAKES_NO_WRITES =
+  'PostgreSQL takes no writes on this connection (a standby, or default_transaction_read_only): name the primary ' +
+  'in DATABASE_URL, and a role that may write.'
+
+/** Each right that is missing, and the statement that gives it; `undefined` where none is. */
+export function describeMissingRights(obstacles: readonly Obstacle[]): string | undefined {
+  const missing = obstacles.filter(({ table }) => table !== null)
+  if (missing.length === 0) return undefined
+  const tables = [...new Set(missing.map(({ table }) => table))]
+  const grants = tables.map((name) => {
+    const rights = missing.filter(({ table }) => table === name).map(({ right }) => right)
+    return `GRANT ${rights.join(', ')} ON ${rights.includes('USAGE') ? 'SEQUENCE' : 'TABLE'} ${name} TO <role>`
+  })
+  return `The role of DATABASE_URL lacks rights. Run as the owner of the tables: ${grants.join('; ')}.`
+}
+
+/** PostgreSQL answers, and does not do what Porthor needs. */
+export class NotWritableError extends Error {
+  override readonly name = 'NotWritableError'
+  /** Read-only transaction. */
+  readonly code = '25006'
+  /** The same in a few words that name nothing of the database. */
+  readonly summary: string
+
+  constructor(message: string, summary: string) {
+    super(message)
+    this.summary = summary
+  }
+}
+
+/** @throws {NotWritableError} The session cannot write all that it has to. */
+export async function requireWritable(db: Pick<PrismaClient, '$queryRaw'>): Promise<void> {
+  const obstacles = await db.$queryRaw<Obstacle[]>(Prisma.raw(OBSTACLES))
+  if (isReadOnly(obstacles)) throw new NotWritableError(TAKES_NO_WRITES, 'PostgreSQL takes no writes')
+  const missing = describeMissingRights(obstacles)
+  if (missing) throw new NotWritableError(missing, 'the role of DATABASE_URL lacks rights')
+}

@@ -1,0 +1,87 @@
+import type pg from 'pg'
+import { hasSharedTables } from './gafaelfawr-tables.ts'
+import { indexOf } from './index-migrations.ts'
+import { type Migration, MigrationError } from './migration-history.ts'
+import { TAKES_NO_WRITES } from '../database/writable.ts'
+
+/** What the role of DATABASE_URL is in this database. */
+interface Standing {
+  readonly role: string
+  readonly database: string
+  readonly schema: string | null
+  readonly path: string
+  readonly isReadOnly: boolean
+  readonly mayCreate: boolean
+  readonly mayCreateTemporary: boolean
+  readonly mayRecord: boolean
+}
+
+const STANDING = `
+  SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database,
+    quote_ident(current_schema()) AS schema, current_setting('search_path') AS path,
+    current_setting('transaction_read_only') = 'on' AS "isReadOnly",
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS "mayCreate",
+    has_database_privilege(current_database(), 'TEMPORARY') AS "mayCreateTemporary",
+    coalesce((SELECT bool_and(has_table_privilege(to_regclass('_prisma_migrations'), needed))
+      FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed), true) AS "mayRecord"`
+
+/**
+ * Insists, before anything is changed, that the role may do all that the migrations to come do.
+ *
+ * @throws {MigrationError} naming each right that is missing, and the statement that gives it.
+ */
+export async function requireMigrationRights(
+  client: pg.Client,
+  unapplied: readonly Migration[],
+): Promise<void> {
+  const { rows } = await client.query<Standing>(STANDING)
+  const [standing] = rows
+  if (!standing) return
+  const { role, path, schema, isReadOnly } = standing
+  if (isReadOnly) {
+    throw new MigrationError(TAKES_NO_WRITES)
+  }
+  if (schema === null) {
+    throw new MigrationError(
+      `The schema ${path} does not exist, or ${role} may not use it. ` +
+        `Run as a role that may: CREATE SCHEMA IF NOT EXISTS ${path}; GRANT USAGE, CREATE ON SCHEMA ${path} TO ${role}.`,
+    )
+  }
+  const grants = [
+    ...describeMissing(standing, await hasSharedTables(client)),
+    ...(await describeOwners(client, role, unapplied)),
+  ]
+  if (grants.length === 0) return
+  throw new MigrationError(
+    `The role ${role} lacks rights that migrating needs; nothing was changed. Migrate with a role that has them, or run ` +
+      `as the owner or a superuser: ${grants.join('; ')}.`,
+  )
+}
+
+function describeMissing(standing: Standing, areTablesThere: boolean): readonly string[] {
+  const { role, database, schema, mayCreate, mayCreateTemporary, mayRecord } = standing
+  const grants: string[] = []
+  if (!mayCreate) grants.push(`GRANT CREATE ON SCHEMA ${schema} TO ${role}`)
+  // Tables that are there are compared with temporary ones.
+  if (areTablesThere && !mayCreateTemporary) grants.push(`GRANT TEMPORARY ON DATABASE ${database} TO ${role}`)
+  if (!mayRecord) grants.push(`GRANT SELECT, INSERT, UPDATE ON TABLE _prisma_migrations TO ${role}`)
+  return grants
+}
+
+/** Only the owner of a table may add an index: no privilege does instead. */
+async function describeOwners(
+  client: pg.Client,
+  role: string,
+  unapplied: readonly Migration[],
+): Promise<readonly string[]> {
+  const tables = unapplied.flatMap((migration) => indexOf(migration)?.table ?? [])
+  const { rows } = await client.query<{ owner: string; tables: string }>(
+    `SELECT quote_ident(rolname) AS owner, string_agg(relname, ', ' ORDER BY relname) AS tables
+     FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner
+     WHERE relname = ANY($1) AND relkind IN ('r', 'p') AND pg_table_is_visible(pg_class.oid)
+       AND NOT pg_has_role(relowner, 'USAGE')
+     GROUP BY rolname`,
+    [tables],
+  )
+  return rows.map(({ owner, tables }) => `GRANT ${owner} TO ${role} (the owner of ${tables})`)
+}

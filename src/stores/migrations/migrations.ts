@@ -1,0 +1,279 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type pg from 'pg'
+import { hasSharedTables, requireSharedTables, SHARED_TABLES_MIGRATION } from './gafaelfawr-tables.ts'
+import {
+  findReleasable,
+  isResumable,
+  notCompleted,
+  releaseIndexes,
+  waitedTooLong,
+} from './index-migrations.ts'
+import {
+  failedBefore,
+  findUnapplied,
+  findUnfinished,
+  firstLines,
+  type Migration,
+  MigrationError,
+  readHistory,
+  readMigrations,
+} from './migration-history.ts'
+import { requireMigrationRights } from './migration-rights.ts'
+import { createClient } from '../database/postgres-client.ts'
+import { ENGINE_LOCK, openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
+import { areSessionsShared } from '../database/session-check.ts'
+import { describeMissingRights, isReadOnly, OBSTACLES, type Obstacle, TAKES_NO_WRITES } from '../database/writable.ts'
+
+export { MigrationError } from './migration-history.ts'
+
+export interface MigrateOptions {
+  readonly log: { info(obj: object, msg: string): void }
+  /** How long to wait for other processes that migrate the same database, in milliseconds. Default: 60 s. */
+  readonly timeoutMs?: number
+  /** How long a step may wait for a lock, or for transactions begun before it, in milliseconds. Default: 60 s. */
+  readonly lockTimeoutMs?: number
+  /** Where the migrations are. Default: those that come with this program. */
+  readonly migrationsDir?: string
+}
+
+export interface MigrateResult {
+  /** Names of the migrations that were run. */
+  readonly applied: string[]
+  /** Names of those that were only recorded, because Gafaelfawr had made their tables already. */
+  readonly baselined: string[]
+}
+
+// The same way from src/stores and from dist/stores.
+const MIGRATIONS_DIR = fileURLToPath(new URL('../../../prisma/migrations', import.meta.url))
+
+const WAIT_FOR_OTHERS_MS = 60_000
+const LOCK_TIMEOUT_MS = 60_000
+const CONNECT_TIMEOUT_MS = 10_000
+const LOOK_AGAIN_MS = 100
+
+/** Names the advisory lock that one Porthor holds while it migrates; any two numbers would do. */
+const MIGRATE_LOCK = [0x706f7274, 2]
+
+/**
+ * Brings the database to the structure that this program needs. Does nothing where that is so already, and
+ * can be called by many processes at once. The record that it keeps is Prisma's own.
+ *
+ * @throws {MigrationError} The database cannot be reached, is ahead, has failed or edited migrations, or
+ *   holds tables of another program. It is then as it was, but for migrations before one that failed.
+ */
+export async function migrate(databaseUrl: string, options: MigrateOptions): Promise<MigrateResult> {
+  const migrations = await readMigrations(options.migrationsDir ?? MIGRATIONS_DIR)
+  const deadline = Date.now() + (options.timeoutMs ?? WAIT_FOR_OTHERS_MS)
+  const { lockTimeoutMs = LOCK_TIMEOUT_MS } = options
+  return withConnection(databaseUrl, async (client) => {
+    await client.query("SELECT set_config('lock_timeout', $1, false)", [String(lockTimeoutMs)])
+    await takeTurn(client, deadline)
+    const result: MigrateResult = { applied: [], baselined: [] }
+    for (;;) {
+      const unapplied = await whatIsLeft(client, migrations, deadline)
+      if (unapplied.length === 0) return result
+      await withEngine(databaseUrl, lockTimeoutMs, async (engine) => {
+        if (unapplied.includes(SHARED_TABLES_MIGRATION) && (await hasSharedTables(client))) {
+          await baseline(client, engine, migrations)
+          result.baselined.push(SHARED_TABLES_MIGRATION)
+        }
+        const work = applyOnce(engine, migrations, deadline)
+        result.applied.push(
+          ...(await work.catch(async (error: unknown) => {
+            // Where nothing can be asked any more, the failure speaks for itself.
+            throw (await explain(client, migrations, lockTimeoutMs).catch(() => undefined)) ?? error
+          })),
+        )
+      })
+      const { applied, baselined } = result
+      options.log.info({ applied, baselined }, 'migrated the database')
+    }
+  })
+}
+
+/**
+ * Insists that the database has the structure that this program needs, and gives the role its rights.
+ *
+ * @returns What it lacks for now: a PostgreSQL that takes no writes may be promoted at any time.
+ * @throws {MigrationError} It has not, or cannot be reached.
+ */
+export async function checkMigrated(databaseUrl: string): Promise<string | undefined> {
+  const migrations = await readMigrations(MIGRATIONS_DIR)
+  return withConnection(databaseUrl, async (client) => {
+    const history = await readHistory(client)
+    const unfinished = findUnfinished(history)
+    if (unfinished && (await isEngineAtWork(client))) {
+      throw new MigrationError('The database is being migrated: start again when that is done.')
+    }
+    if (unfinished && isResumable(migrations, unfinished.name)) throw notCompleted(unfinished)
+    if (unfinished) throw failedBefore(unfinished)
+    const unapplied = findUnapplied(migrations, history)
+    if (unapplied.length === 0) return checkRights(client)
+    throw new MigrationError(`The database lacks ${unapplied.join(', ')}: run \`porthor migrate\`.`)
+  })
+}
+
+/** As `checkMigrated`. @throws {MigrationError} PostgreSQL takes no writes, too. */
+export async function assertMigrated(databaseUrl: string): Promise<void> {
+  const obstacle = await checkMigrated(databaseUrl)
+  if (obstacle) throw new MigrationError(obstacle)
+}
+
+/** @throws {MigrationError} The role lacks rights. */
+async function checkRights(client: pg.Client): Promise<string | undefined> {
+  const { rows } = await client.query<Obstacle>(OBSTACLES)
+  const missing = describeMissingRights(rows)
+  if (missing) throw new MigrationError(missing)
+  return isReadOnly(rows) ? TAKES_NO_WRITES : undefined
+}
+
+/** Waits until no other Porthor migrates this database. The lock goes with the connection. */
+async function takeTurn(client: pg.Client, deadline: number): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query('SELECT pg_try_advisory_lock($1, $2) AS taken', MIGRATE_LOCK)
+    if (rows[0]?.taken) return
+    await waitForOthers(deadline)
+  }
+}
+
+/** The names of the migrations to run, once nobody's engine is at work on the database. */
+async function whatIsLeft(
+  client: pg.Client,
+  migrations: readonly Migration[],
+  deadline: number,
+): Promise<readonly string[]> {
+  for (;;) {
+    // Asked before the history is read: an unfinished migration with nobody at work will stay unfinished.
+    while (await isEngineAtWork(client)) await waitForOthers(deadline)
+    const history = await readHistory(client)
+    const unapplied = findUnapplied(migrations, history)
+    const unfinished = findUnfinished(history)
+    if (unfinished && !isResumable(migrations, unfinished.name)) throw failedBefore(unfinished)
+    const invalid = await findReleasable(client, migrations, history)
+    if (unapplied.length > 0 || invalid.length > 0) {
+      const concerned = [...unapplied, ...invalid]
+      await requireMigrationRights(
+        client,
+        migrations.filter(({ name }) => concerned.includes(name)),
+      )
+    }
+    if (invalid.length === 0) return unapplied
+    if (!(await releaseIndexes(client, migrations))) await waitForOthers(deadline)
+  }
+}
+
+/** Says of an index migration that has just failed what would help; `undefined` where it is another failure. */
+async function explain(
+  client: pg.Client,
+  migrations: readonly Migration[],
+  lockTimeoutMs: number,
+): Promise<MigrationError | undefined> {
+  const failed = findUnfinished(await readHistory(client))
+  const migration = migrations.find(({ name }) => name === failed?.name)
+  return migration && failed?.logs ? waitedTooLong(client, migration, failed.logs, lockTimeoutMs) : undefined
+}
+
+/** Records the migration of the shared tables as applied, if they are what it would have made. */
+async function baseline(
+  client: pg.Client,
+  engine: SchemaEngine,
+  migrations: readonly Migration[],
+): Promise<void> {
+  const migration = migrations.find(({ name }) => name === SHARED_TABLES_MIGRATION)
+  if (!migration) throw new Error(`${SHARED_TABLES_MIGRATION} is not among the migrations`)
+  await requireSharedTables(client, migration)
+  await engine.markApplied(migrations, SHARED_TABLES_MIGRATION)
+}
+
+/** Runs what is left. Answers with nothing done when a `prisma migrate` held the engine's lock too long. */
+async function applyOnce(
+  engine: SchemaEngine,
+  migrations: readonly Migration[],
+  deadline: number,
+): Promise<readonly string[]> {
+  try {
+    return await engine.apply(migrations)
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    const code = 'code' in error ? error.code : undefined
+    if (code === 'P1002' && Date.now() < deadline) return []
+    if (code === 'P3005') {
+      throw new MigrationError(
+        'The database holds tables of another program: give Porthor an empty database, or that of Gafaelfawr.',
+        { cause: error },
+      )
+    }
+    throw new MigrationError(`A migration failed: ${firstLines(error.message)}`, { cause: error })
+  }
+}
+
+async function isEngineAtWork(client: pg.Client): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM pg_locks
+     WHERE locktype = 'advisory' AND classid = 0 AND objid = $1 AND objsubid = 1
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    [ENGINE_LOCK],
+  )
+  return rowCount !== 0
+}
+
+async function waitForOthers(deadline: number): Promise<void> {
+  if (Date.now() > deadline) {
+    throw new MigrationError(
+      'Another process has been migrating the database for too long: see what it does, end it, and try again.',
+    )
+  }
+  await delay(LOOK_AGAIN_MS)
+}
+
+async function withEngine(
+  databaseUrl: string,
+  lockTimeoutMs: number,
+  work: (engine: SchemaEngine) => Promise<void>,
+): Promise<void> {
+  const engine = await openSchemaEngine(databaseUrl, lockTimeoutMs)
+  try {
+    await work(engine)
+  } finally {
+    await engine.close()
+  }
+}
+
+async function withConnection<T>(databaseUrl: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await connect(databaseUrl)
+  try {
+    if (await areSessionsShared(databaseUrl, client)) {
+      throw new MigrationError(
+        'DATABASE_URL leads to a pooler that shares sessions among its clients (pool_mode=transaction or statement), and Porthor relies on settings and locks of its own: set pool_mode=session in PgBouncer, or name PostgreSQL itself.',
+      )
+    }
+    return await work(client)
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
+/** Its errors tell host, database and user, and never the password: hence no error of the URL parser as cause. */
+async function connect(databaseUrl: string): Promise<pg.Client> {
+  if (!URL.canParse(databaseUrl)) {
+    throw new MigrationError(
+      'DATABASE_URL is not a URL: write it as postgresql://user:password@host:5432/database.',
+    )
+  }
+  const client = createClient(databaseUrl, {
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    application_name: 'porthor migrate',
+    isUnbounded: true,
+  })
+  try {
+    await client.connect()
+    return client
+  } catch (error) {
+    const reason = error instanceof Error ? error.message || ('code' in error && error.code) : error
+    const { host, port, database, user } = client
+    throw new MigrationError(
+      `Cannot connect to PostgreSQL at ${host}:${port}/${database}${user ? ` as ${user}` : ''}: ${reason}`,
+    )
+  }
+}

@@ -1,0 +1,158 @@
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { PrismaPg } from '@prisma/adapter-pg'
+import {
+  bindMigrationAwareSqlAdapterFactory,
+  DriverAdapterError,
+  type SqlDriverAdapter,
+  type SqlMigrationAwareDriverAdapterFactory,
+} from '@prisma/driver-adapter-utils'
+import * as bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
+import pg from 'pg'
+import { parsePostgresUrl } from '../../lib/postgres-url.ts'
+import type { Migration } from './migration-history.ts'
+import { clientClass, clientConfig } from '../database/postgres-client.ts'
+
+/** Prisma's migration engine, on one database. */
+export interface SchemaEngine {
+  /** Runs what the database lacks and resolves to its names. An engine elsewhere makes it fail after 10 s. */
+  apply(migrations: readonly Migration[]): Promise<readonly string[]>
+  /** Records a migration as applied without running it. */
+  markApplied(migrations: readonly Migration[], name: string): Promise<void>
+  close(): Promise<void>
+}
+
+/** The key of the advisory lock that Prisma's engine, native or not, holds while it changes a database. */
+export const ENGINE_LOCK = 72_707_369
+
+/** The codes of PostgreSQL for a lock that was not got in time, and for a deadlock. */
+export const WAITED_TOO_LONG: readonly string[] = ['55P03', '40P01']
+
+let loaded: Promise<void> | undefined
+
+/**
+ * Opens the engine in its WebAssembly build: the native one is a download that many networks refuse.
+ * Its scripts wait for locks for at most `lockTimeoutMs`; 0 means as long as it takes.
+ */
+export async function openSchemaEngine(databaseUrl: string, lockTimeoutMs = 0): Promise<SchemaEngine> {
+  loaded ??= loadEngine()
+  await loaded
+  // One connection, held to the end: the engine's lock is its session's.
+  const pool = new pg.Pool({
+    ...clientConfig(databaseUrl, { application_name: 'porthor migrate' }),
+    Client: clientClass(databaseUrl, true),
+    max: 1,
+    idleTimeoutMillis: 0,
+  })
+  const clients = new Set<pg.PoolClient>()
+  pool.on('connect', (client) => clients.add(client)).on('remove', (client) => clients.delete(client))
+  const closePool = async () => {
+    // An engine that gave up on its lock leaves the question for it open, and the pool would wait for the answer.
+    for (const client of clients) (client as unknown as pg.Client).end().catch(() => undefined)
+    await pool.end()
+  }
+  const engine = await createEngine(pool, parsePostgresUrl(databaseUrl).schema, lockTimeoutMs).catch(
+    async (error: unknown) => {
+      await closePool()
+      throw error
+    },
+  )
+  const filters = { externalTables: [], externalEnums: [] }
+  return {
+    apply: async (migrations) => {
+      const done = await engine.applyMigrations({ migrationsList: listMigrations(migrations), filters })
+      return done.appliedMigrationNames
+    },
+    markApplied: async (migrations, migrationName) => {
+      await engine.markMigrationApplied({ migrationsList: listMigrations(migrations), migrationName })
+    },
+    close: async () => {
+      engine.free()
+      await closePool()
+    },
+  }
+}
+
+const createEngine = (pool: pg.Pool, schema: string, lockTimeoutMs: number): Promise<bindings.SchemaEngine> =>
+  bindings.SchemaEngine.new(
+    { datamodels: [['schema.prisma', DATAMODEL]] },
+    // Its log repeats what its answers and errors say.
+    () => undefined,
+    bindMigrationAwareSqlAdapterFactory(new WholeScriptFactory(pool, schema, lockTimeoutMs)),
+  )
+
+/** The engine asks only which kind of database it is; our models play no part in applying migrations. */
+const DATAMODEL = 'datasource db { provider = "postgresql" }'
+
+/** Does what the package's entry does, whose import of a `.wasm` file Node knows only behind a flag. */
+async function loadEngine(): Promise<void> {
+  const script = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm/schema_engine_bg')
+  const bytes = await readFile(script.replace(/\.js$/, '.wasm'))
+  const imports = Object.entries(bindings).map(([name, value]) =>
+    name.startsWith('__wbg_setTimeout') ? [name, setIdleTimeout] : [name, value],
+  )
+  const { instance } = await WebAssembly.instantiate(bytes, {
+    './schema_engine_bg.js': Object.fromEntries(imports),
+  })
+  bindings.__wbg_set_wasm(instance.exports)
+  const { __wbindgen_start: start } = instance.exports as { __wbindgen_start(): void }
+  start()
+}
+
+/** The engine never cancels the 10 s that it allows for its lock: they would keep a finished process alive. */
+const setIdleTimeout = (callback: () => void, delayMs: number): NodeJS.Timeout =>
+  setTimeout(callback, delayMs).unref()
+
+const listMigrations = (migrations: readonly Migration[]) => ({
+  baseDir: '/',
+  lockfile: { path: 'migration_lock.toml', content: 'provider = "postgresql"' },
+  shadowDbInitScript: '',
+  migrationDirectories: migrations.map(({ name, sql }) => ({
+    path: name,
+    migrationFile: { path: 'migration.sql', content: { tag: 'ok' as const, value: sql } },
+  })),
+})
+
+/**
+ * The pg adapter, but for scripts: it cuts them at every semicolon, in comments and strings too, and runs the
+ * pieces one by one. Here a script goes to PostgreSQL whole, as the native engine sends it: PostgreSQL cuts
+ * it rightly, and all of it is one transaction, unless it is the one statement that may not be in one.
+ */
+class WholeScriptFactory implements SqlMigrationAwareDriverAdapterFactory {
+  readonly provider = 'postgres'
+  readonly adapterName: string
+  readonly #pool: pg.Pool
+  readonly #inner: PrismaPg
+  readonly #lockTimeoutMs: number
+
+  constructor(pool: pg.Pool, schema: string, lockTimeoutMs: number) {
+    this.#pool = pool
+    this.#lockTimeoutMs = lockTimeoutMs
+    this.#inner = new PrismaPg(pool, { schema })
+    this.adapterName = this.#inner.adapterName
+  }
+
+  async connect(): Promise<SqlDriverAdapter> {
+    const adapter = await this.#inner.connect()
+    adapter.executeScript = (script) => this.#run(script)
+    return adapter
+  }
+
+  connectToShadowDb(): Promise<SqlDriverAdapter> {
+    return this.#inner.connectToShadowDb()
+  }
+
+  async #run(script: string): Promise<void> {
+    try {
+      // On the pool's one connection; not part of the script, which has to be one statement to build an index.
+      await this.#pool.query("SELECT set_config('lock_timeout', $1, false)", [String(this.#lockTimeoutMs)])
+      await this.#pool.query(script)
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError)) throw error
+      const { code = '', severity = 'ERROR', detail, column, hint } = error
+      // The engine records the message alone, which may be in any language.
+      const message = WAITED_TOO_LONG.includes(code) ? `${error.message} (${code})` : error.message
+      throw new DriverAdapterError({ kind: 'postgres', code, severity, message, detail, column, hint })
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import type { Logger } from 'pino'
+import { isExpired, type TokenData, type TokenKey } from '../../domain/token.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { type Fernet, FernetError, ForeignTokenError } from '../../lib/fernet.ts'
+import { DamagedRecordError, decodeRecord, encodeRecord } from './token-record.ts'
+import type { StoredEntry, TokenEntry } from './token-store.ts'
+
+/** Seals and opens the values of a token store; the part that every implementation shares. */
+export class SealedRecords {
+  readonly #fernet: Fernet
+  readonly #clock: Clock
+  readonly #log: Logger
+
+  constructor(deps: { readonly fernet: Fernet; readonly clock: Clock; readonly log: Logger }) {
+    this.#fernet = deps.fernet
+    this.#clock = deps.clock
+    this.#log = deps.log
+  }
+
+  seal(data: TokenData): string {
+    return this.#fernet.seal(encodeRecord(data), { now: this.#clock.now() })
+  }
+
+  /**
+   * The live token in `sealed`, which was stored under `key`. An absent, empty, damaged or expired
+   * record is `undefined`. Expiry is judged by the record and our clock: a store may lose a TTL.
+   */
+  open(key: TokenKey, sealed: string | null | undefined): TokenData | undefined {
+    const entry = this.inspect(key, sealed)
+    if (!entry) return undefined
+    if ('data' in entry) return isExpired(entry.data, this.#clock.now()) ? undefined : entry.data
+    this.#log.error({ tokenKey: key, fault: entry.fault }, 'token store record is damaged')
+    return undefined
+  }
+
+  /** As `open`, with the record itself. */
+  openEntry(key: TokenKey, sealed: string | null | undefined): TokenEntry | undefined {
+    const data = this.open(key, sealed)
+    return data && sealed ? { data, sealed } : undefined
+  }
+
+  /** Like `open`, but expired tokens are returned, and damage is told and not logged. */
+  inspect(key: TokenKey, sealed: string | null | undefined): StoredEntry | undefined {
+    if (!sealed) return undefined
+    try {
+      return { data: this.#read(key, sealed) }
+    } catch (error) {
+      if (error instanceof ForeignTokenError) return { fault: error.message, sealedAt: error.sealedAt }
+      if (error instanceof FernetError || error instanceof DamagedRecordError) return { fault: error.message }
+      throw error
+    }
+  }
+
+  /** `inspect` for many: those that are there, by key. */
+  inspectAll(sealed: Iterable<readonly [TokenKey, string | null]>): ReadonlyMap<TokenKey, StoredEntry> {
+    const entries = new Map<TokenKey, StoredEntry>()
+    for (const [key, value] of sealed) {
+      const entry = this.inspect(key, value)
+      if (entry) entries.set(key, entry)
+    }
+    return entries
+  }
+
+  #read(key: TokenKey, sealed: string): TokenData {
+    const data = decodeRecord(this.#fernet.open(sealed), this.#clock.now())
+    if (data.token.key !== key) throw new DamagedRecordError('token.key: not the key it is stored under')
+    return data
+  }
+}

@@ -1,0 +1,107 @@
+import { Cluster } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Config } from '../../config/config.ts'
+import type { TokenKey } from '../../domain/token.ts'
+import type { PrismaClient } from '../../generated/prisma/client.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { Fernet } from '../../lib/fernet.ts'
+import { type Broadcast, openPostgresBroadcast } from '../broadcast/broadcast.ts'
+import { PostgresTokenStore } from './postgres-token-store.ts'
+import { openPool } from '../database/prisma.ts'
+import { openRedis } from '../redis/client.ts'
+import { openRedisBroadcast } from '../broadcast/redis-broadcast.ts'
+import type { RedisClient } from '../redis/commands.ts'
+import { RedisReplay } from './redis-replay.ts'
+import { RedisRunDatabase } from '../database/redis-run-database.ts'
+import { RedisTokenStore, tokenKeyOf } from './redis-token-store.ts'
+import { RedisTracking } from './redis-invalidations.ts'
+import { RedisWrites } from './redis-writes.ts'
+import { SealedRecords } from './encrypted-records.ts'
+import type { TokenStore } from './token-store.ts'
+import { TrackedTokenStore } from './caching-token-store.ts'
+
+const CLEAR_CACHE_CHANNEL = 'porthor_clear_token_cache'
+
+export interface StoreDependencies {
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+export interface OpenTokenStore {
+  readonly tokens: TokenStore
+  readonly openBroadcast: (onMessage: () => void) => Broadcast
+  readonly close: () => Promise<void>
+}
+
+/** Opens the token store that the configuration names, and what goes with it. */
+export function openTokenStore(
+  config: Config,
+  prisma: PrismaClient,
+  outside: StoreDependencies,
+  onChange: (keys: readonly TokenKey[] | null) => void,
+): OpenTokenStore {
+  const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, trackedCopies } = config
+  const { clock, log } = outside
+  const records = new SealedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
+  const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
+  if (tokenStore === 'redis' && redisUrl) {
+    const windowSeconds = config.redisReplayWindow
+    const guard = new RedisReplay({
+      database: new RedisRunDatabase(prisma),
+      records,
+      clock,
+      log,
+      windowSeconds,
+    })
+    const redis = openRedis(redisUrl.reveal(), log, guard)
+    const replicas = config.redisWaitReplicas
+    const writer = replicas > 0 ? openRedis(redisUrl.reveal(), log, guard) : redis
+    const store = new RedisTokenStore({ redis, writes: new RedisWrites(writer, replicas), records, clock })
+    const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside, onChange) : undefined
+    return {
+      tokens: tracked?.tokens ?? store,
+      openBroadcast: (onMessage) =>
+        openRedisBroadcast(redis, { ...broadcast, onMessage, onMissed: onMessage }),
+      close: async () => {
+        tracked?.close()
+        writer.disconnect()
+        redis.disconnect()
+      },
+    }
+  }
+  const pool = openPool(databaseUrl.reveal(), log)
+  return {
+    tokens: new PostgresTokenStore({ pool, records, clock }),
+    openBroadcast: (onMessage) =>
+      openPostgresBroadcast(pool, databaseUrl.reveal(), { ...broadcast, onMessage, onMissed: onMessage }),
+    close: () => pool.end(),
+  }
+}
+
+/** Copies for each entry of a token cache: the children of both caches, and as many parents. */
+const COPIES_PER_ENTRY = 4
+
+function track(
+  store: TokenStore,
+  redis: RedisClient,
+  cacheSize: number,
+  { clock, log }: StoreDependencies,
+  onChange: (keys: readonly TokenKey[] | null) => void,
+): { readonly tokens: TokenStore; readonly close: () => void } | undefined {
+  if (redis instanceof Cluster) {
+    log.info('keeping no copies of records: in a Redis Cluster each node tells of its own changes only')
+    return undefined
+  }
+  const tokens = new TrackedTokenStore({
+    store,
+    clock,
+    size: COPIES_PER_ENTRY * cacheSize,
+    isLive: () => tracking.isLive,
+  })
+  const forget = (redisKeys: readonly string[] | null) => {
+    tokens.onChange(redisKeys)
+    onChange(redisKeys?.map(tokenKeyOf) ?? null)
+  }
+  const tracking = new RedisTracking({ redis, clock, onChange: forget, log })
+  return { tokens, close: () => tracking.close() }
+}

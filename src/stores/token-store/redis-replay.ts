@@ -1,0 +1,197 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+import { secondsUntil } from '../../domain/lifetime.ts'
+import { isSameScopes } from '../../domain/scope.ts'
+import { isExpired, type TokenData, type TokenKey } from '../../domain/token.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { slicesOf } from '../../lib/slices.ts'
+import type { RedisGuard } from '../redis/heartbeat.ts'
+import { linkOptions } from '../redis/link.ts'
+import type { RecentChanges, RedisRunDatabase, ReplayedRow, ReplayedToken } from '../database/redis-run-database.ts'
+import { type RedisServer, readServer } from '../redis/server.ts'
+import { REDIS_PREFIX, REPLACE } from './redis-token-store.ts'
+import type { SealedRecords } from './encrypted-records.ts'
+
+export interface RedisReplayDeps {
+  readonly database: RedisRunDatabase
+  readonly records: SealedRecords
+  readonly clock: Clock
+  readonly log: Logger
+  /** How much older than its last use the data of a Redis may be that is not known, in seconds. */
+  readonly windowSeconds: number
+}
+
+/** How long to wait while another process applies the history, in milliseconds. */
+const BUSY_MS = 200
+
+/** How often a Redis in use is noted in the database, in milliseconds. */
+const NOTE_MS = 60_000
+
+/** How long the server may take for one reply during a replay, in milliseconds. */
+const SILENCE_MS = 2_000
+
+/** Records looked at in one go. */
+const BATCH_SIZE = 500
+
+/** How often a record is looked at again that somebody else changes meanwhile. */
+const MAX_ATTEMPTS = 5
+
+/** Token keys of one kind in a log line. */
+const MAX_KEYS_IN_LOG = 20
+
+/** What a replay has done. */
+interface Tally {
+  deleted: number
+  edited: number
+  /** Tokens with a row and without a record. */
+  readonly lost: Set<TokenKey>
+}
+
+/**
+ * Lets a Redis be used once it holds what the history of tokens says. One that has restarted, or has taken over from
+ * another, may have lost acknowledged changes: recent revocations, expiries and edits are applied to it again.
+ */
+export class RedisReplay implements RedisGuard {
+  readonly #deps: RedisReplayDeps
+  readonly #admittedAt = new Map<string, number>()
+  readonly #leftAt = new Map<string, number>()
+  readonly #notedAt = new Map<string, number>()
+
+  constructor(deps: RedisReplayDeps) {
+    this.#deps = deps
+  }
+
+  async admit(redis: Redis, server: RedisServer): Promise<void> {
+    const { identity } = server
+    // What this process wrote to another Redis until it left that may be missing in this one.
+    const leftAt = Math.max(...[...this.#leftAt].filter(([other]) => other !== identity).map(([, at]) => at))
+    const admittedAt = this.#admittedAt.get(identity)
+    if (server.mayEvict && admittedAt === undefined) {
+      this.#deps.log.error(
+        'Redis may evict records: set maxmemory-policy noeviction, or valid tokens will be refused',
+      )
+    }
+    if (admittedAt === undefined || admittedAt < leftAt) await this.#bringUpToDate(redis, server, leftAt)
+    this.#leftAt.delete(identity)
+    this.#admittedAt.set(identity, this.#now())
+    this.#notedAt.set(identity, this.#now())
+  }
+
+  note({ identity }: RedisServer): void {
+    if (this.#now() - (this.#notedAt.get(identity) ?? 0) < NOTE_MS) return
+    this.#notedAt.set(identity, this.#now())
+    this.#deps.database.note(identity).catch(() => undefined)
+  }
+
+  leave({ identity }: RedisServer): void {
+    this.#leftAt.set(identity, this.#now())
+  }
+
+  async #bringUpToDate(redis: Redis, server: RedisServer, leftAt: number): Promise<void> {
+    const { database, windowSeconds } = this.#deps
+    for (;;) {
+      const leftMs = Number.isFinite(leftAt) ? this.#now() - leftAt : undefined
+      const outcome = await database.replay(server.identity, { leftMs, windowSeconds }, (changes) =>
+        this.#applyAll(redis, server, changes),
+      )
+      if (outcome !== 'busy') return
+      await delay(BUSY_MS, undefined, { ref: false })
+    }
+  }
+
+  /** On a connection of its own, since what is sent on the other waits for this. */
+  async #applyAll(redis: Redis, server: RedisServer, { tokens, hold }: RecentChanges): Promise<void> {
+    const tally: Tally = { deleted: 0, edited: 0, lost: new Set() }
+    const link = redis.duplicate({ ...linkOptions(SILENCE_MS), readOnly: false }).on('error', () => undefined)
+    try {
+      await link.connect()
+      await requireServer(link, server)
+      for await (const batch of tokens) {
+        for (const slice of slicesOf(batch, BATCH_SIZE)) {
+          const differ = await Promise.all(slice.map((token) => this.#compare(link, token, tally)))
+          for (const { key } of slice.filter((_token, index) => differ[index])) {
+            await this.#align(link, key, hold, tally)
+          }
+        }
+      }
+      await requireServer(link, server)
+    } finally {
+      link.disconnect()
+    }
+    this.#report(tally)
+  }
+
+  /** Deletes the record of a token without a row. Resolves with whether one that was edited differs from its row. */
+  async #compare(link: Redis, { key, row, wasEdited }: ReplayedToken, tally: Tally): Promise<boolean> {
+    if (!row) {
+      if ((await ifHere(link.del(REDIS_PREFIX + key))) === 1) tally.deleted += 1
+      return false
+    }
+    const value = await ifHere(link.get(REDIS_PREFIX + key))
+    if (value === null && !isExpired(row, this.#deps.clock.now())) tally.lost.add(key)
+    const data = wasEdited && value ? this.#read(key, value) : undefined
+    return data !== undefined && !isSame(data, row)
+  }
+
+  /** Makes a record as its row is now. An edit under way writes the record after its commit, and so after this. */
+  async #align(link: Redis, key: TokenKey, hold: RecentChanges['hold'], tally: Tally): Promise<void> {
+    const { clock, records } = this.#deps
+    const redisKey = REDIS_PREFIX + key
+    const row = await hold(key)
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      const value = await ifHere(link.get(redisKey))
+      const data = value ? this.#read(key, value) : undefined
+      if (!row || !value || !data || isSame(data, row)) return
+      const seconds = secondsUntil(row.expiresAt, clock.now())
+      if (seconds <= 1) {
+        await ifHere(link.del(redisKey))
+        tally.deleted += 1
+        return
+      }
+      const sealed = records.seal({ ...data, scopes: row.scopes, expiresAt: row.expiresAt } as TokenData)
+      const life = row.expiresAt === null ? '' : seconds
+      if ((await ifHere(link.eval(REPLACE, 1, redisKey, value, sealed, life))) === 1) {
+        tally.edited += 1
+        return
+      }
+    }
+    throw new Error(`the record of token ${key} is being changed`)
+  }
+
+  #read(key: TokenKey, value: string): TokenData | undefined {
+    const entry = this.#deps.records.inspect(key, value)
+    return entry && 'data' in entry ? entry.data : undefined
+  }
+
+  #report({ deleted, edited, lost }: Tally): void {
+    const { log } = this.#deps
+    log.info({ deleted, edited }, 'applied recent history to Redis')
+    if (lost.size === 0) return
+    const tokenKeys = [...lost].slice(0, MAX_KEYS_IN_LOG)
+    log.warn({ count: lost.size, tokenKeys }, 'tokens have no record: Redis has lost data')
+  }
+
+  #now(): number {
+    return this.#deps.clock.monotonicMs()
+  }
+}
+
+const isSame = (left: ReplayedRow, right: ReplayedRow): boolean =>
+  isSameScopes(left.scopes, right.scopes) && left.expiresAt?.getTime() === right.expiresAt?.getTime()
+
+/** Rejects unless `link` leads to the very server whose data are in doubt. */
+async function requireServer(link: Redis, { identity }: RedisServer): Promise<void> {
+  const server = await readServer(link)
+  if (!server.isMaster || server.identity !== identity) throw new Error('Redis has changed meanwhile')
+}
+
+/** The reply, unless the key belongs to another node of a cluster, or holds no record. */
+async function ifHere<T>(reply: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reply
+  } catch (error) {
+    if (error instanceof Error && /^(MOVED|ASK|WRONGTYPE) /.test(error.message)) return undefined
+    throw error
+  }
+}

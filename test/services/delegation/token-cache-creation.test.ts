@@ -1,0 +1,380 @@
+import { describe, expect, it } from 'vitest'
+import { UnavailableError } from '../../../src/domain/errors.ts'
+import { NO_USER_INFO, type TokenData, type TokenKey, type UserInfo } from '../../../src/domain/token.ts'
+import { openHarness } from '../../support/harness.ts'
+import { IP, LIFE, notingPuts, useHeart } from '../../support/heart.ts'
+
+/** A `timestamp` as PostgreSQL's JSON functions print it. */
+const jsonTime = (date: Date): string => date.toISOString().slice(0, 19)
+
+const USER_INFO: UserInfo = {
+  name: 'Wren Okafor',
+  email: 'wren@example.org',
+  uid: 70431,
+  gid: 70432,
+  groups: [
+    { name: 'wren', id: 70431 },
+    { name: 'g_pipeline', id: 81205 },
+  ],
+}
+
+describe.each(['redis', 'postgres'] as const)('what the token cache makes over %s', (store) => {
+  const t = useHeart(store, { TOKEN_LIFETIME: '30d' })
+
+  const both = [
+    ['internal', (parent: TokenData) => t.cache.getInternalToken(parent, 'tap', ['read:all'], IP)],
+    ['notebook', (parent: TokenData) => t.cache.getNotebookToken(parent, IP)],
+  ] as const
+
+  /** Every row about the children of `parent`, as JSON. */
+  const rowsOf = async (parent: TokenData) => {
+    const ask = async (sql: string) =>
+      (await t.h.sql<{ row: object }>(sql, [parent.token.key])).map(({ row }) => row)
+    return {
+      tokens: await ask(
+        'SELECT to_jsonb(t) AS row FROM token t JOIN subtoken ON child = t.token WHERE parent = $1',
+      ),
+      lineage: await ask('SELECT to_jsonb(s) AS row FROM subtoken s WHERE parent = $1'),
+      history: await ask('SELECT to_jsonb(h) AS row FROM token_change_history h WHERE parent = $1'),
+    }
+  }
+
+  /** Makes every commit that creates a token of `username` fail, but only at its end. */
+  const refuseCommits = (username: string) =>
+    t.alter(
+      `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN IF NEW.username = '${username}' THEN RAISE 'refused'; END IF; RETURN NULL; END $$;
+       CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON token DEFERRABLE INITIALLY DEFERRED
+       FOR EACH ROW EXECUTE FUNCTION refuse()`,
+      'DROP FUNCTION refuse CASCADE',
+    )
+
+  it.each(['Wren', '<bootstrap>', 'a'])(
+    'a token of %s, which is no username, has no children',
+    async (username) => {
+      const made = await t.parent()
+      const parent = { ...made, username }
+      await t.tokens.put(parent)
+      await t.h.sql('UPDATE token SET username = $1 WHERE token = $2', [username, parent.token.key])
+      for (const [, ask] of both)
+        await expect(ask(parent)).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
+      expect(await t.children(parent)).toEqual([])
+    },
+  )
+
+  describe('rule 4: a new token lasts the delegated lifetime, but no longer than its parent, whose facts it carries', () => {
+    it.each([
+      ['the delegated lifetime, where the parent lasts longer', LIFE + 1, LIFE],
+      ['the delegated lifetime, where the parent never ends', null, LIFE],
+      ['as long as its parent, where that ends sooner', LIFE - 1, LIFE - 1],
+      ['as long as its parent, where that ends as soon as may be', 300, 300],
+    ])('lasts %s', async (_what, endsIn, seconds) => {
+      const parent = await t.parent({ endsIn })
+      for (const [, ask] of both) {
+        const { data } = await ask(parent)
+        expect(data.expiresAt.getTime() - data.createdAt.getTime()).toBe(seconds * 1000)
+        expect(data.createdAt).toEqual(t.clock.now())
+      }
+    })
+
+    it.each([
+      ['all that is recorded', USER_INFO],
+      ['nothing, where nothing is recorded', NO_USER_INFO],
+      ['that there are no groups', { ...NO_USER_INFO, groups: [] }],
+    ])("carries its parent's username and user information: %s", async (_what, userInfo) => {
+      const parent = await t.parent({ userInfo })
+      for (const [, ask] of both) {
+        const { data } = await ask(parent)
+        expect(data).toMatchObject({ username: parent.username, userInfo })
+        expect(await t.tokens.get(data.token.key)).toEqual(data)
+      }
+    })
+
+    it('is internal, for the service and with the scopes that were asked for; or notebook, with all scopes that can be delegated', async () => {
+      const parent = await t.parent({ scopes: ['admin:token', 'read:tap', 'read:all'] })
+      const lent = await t.cache.getInternalToken(parent, 'tap', ['read:tap', 'read:all'], IP)
+      expect(lent.data).toMatchObject({ type: 'internal', service: 'tap', scopes: ['read:all', 'read:tap'] })
+      const own = await t.cache.getNotebookToken(parent, IP)
+      expect(own.data).toMatchObject({ type: 'notebook', scopes: ['read:all', 'read:tap'] })
+      expect(own.data).not.toHaveProperty('service')
+    })
+
+    it('narrows from parent to child, however deep', async () => {
+      const session = await t.parent({ endsIn: LIFE + 600 })
+      const child = (await t.cache.getInternalToken(session, 'portal', ['read:all'], IP)).data
+      t.clock.advance(600)
+      const grandchild = (await t.cache.getInternalToken(child, 'tap', [], IP)).data
+      expect(grandchild).toMatchObject({ service: 'tap', scopes: [], expiresAt: child.expiresAt })
+      const own = (await t.cache.getNotebookToken(child, IP)).data
+      expect(own).toMatchObject({ type: 'notebook', scopes: ['read:all'], expiresAt: child.expiresAt })
+      await expect(t.cache.getInternalToken(child, 'tap', ['read:tap'], IP)).rejects.toMatchObject({
+        code: 'INVALID_SCOPES',
+      })
+    })
+
+    it('has times in whole seconds, in both stores', async () => {
+      const parent = await t.parent()
+      t.clock.advance(0.987)
+      const { data } = await t.cache.getInternalToken(parent, 'tap', [], IP)
+      t.clock.advance(-0.987)
+      expect(data.createdAt).toEqual(t.clock.now())
+      expect((await t.tokens.get(data.token.key))?.createdAt).toEqual(t.clock.now())
+      const [row] = await t.h.sql(
+        `SELECT bool_and(extract(microseconds FROM at) % 1000000 = 0) AS whole
+         FROM token JOIN token_change_history h USING (token), unnest(ARRAY[created, token.expires, h.expires, event_time]) at
+         WHERE token = $1`,
+        [data.token.key],
+      )
+      expect(row).toEqual({ whole: true })
+    })
+  })
+
+  describe('what is refused before anything is looked up', () => {
+    const internal = (service: string, scopes: string[] = [], minimumLifetime?: number) => ({
+      service,
+      scopes,
+      minimumLifetime,
+    })
+    it.each([
+      ['a service without a name', internal(''), 'INVALID_SERVICE'],
+      ['a service of 65 characters', internal('s'.repeat(65)), 'INVALID_SERVICE'],
+      ['a service with a blank', internal('t ap'), 'INVALID_SERVICE'],
+      ['an unknown scope', internal('tap', ['read:mind']), 'INVALID_SCOPES'],
+      ['a scope that the parent lacks', internal('tap', ['exec:notebook']), 'INVALID_SCOPES'],
+      ['a minimum lifetime under 300 s', internal('tap', [], 299), 'INVALID_MINIMUM_LIFETIME'],
+      ['a negative minimum lifetime', internal('tap', [], -1), 'INVALID_MINIMUM_LIFETIME'],
+      ['a minimum lifetime over the limit', internal('tap', [], LIFE - 299), 'INVALID_MINIMUM_LIFETIME'],
+    ])('%s', async (_what, { service, scopes, minimumLifetime }, code) => {
+      // An admin hands on no more than it holds, either.
+      const parent = await t.parent({ scopes: ['admin:token', 'read:all'] })
+      const asked = t.cache.getInternalToken(parent, service, scopes, IP, { minimumLifetime })
+      await expect(asked).rejects.toMatchObject({ code })
+      expect(await t.children(parent)).toEqual([])
+    })
+
+    it.each([
+      ['in 299 s', 299, undefined],
+      ['before the minimum lifetime', 600, 601],
+      ['in the past', -1, undefined],
+    ])('a parent that ends %s', async (_what, endsIn, minimumLifetime) => {
+      const parent = await t.parent({ endsIn: 600 })
+      t.clock.advance(600 - endsIn)
+      for (const asked of [
+        t.cache.getInternalToken(parent, 'tap', [], IP, { minimumLifetime }),
+        t.cache.getNotebookToken(parent, IP, { minimumLifetime }),
+      ]) {
+        await expect(asked).rejects.toMatchObject({ code: 'INSUFFICIENT_LIFETIME' })
+      }
+    })
+
+    it('a scope that the parent has lost, though a child with it is still there', async () => {
+      const parent = await t.parent()
+      await t.cache.getInternalToken(parent, 'tap', ['read:all'], IP)
+      const edited = await t.edit(parent, { scopes: ['read:tap'] })
+      for (const cache of [t.cache, t.anotherProcess()]) {
+        await expect(cache.getInternalToken(edited, 'tap', ['read:all'], IP)).rejects.toMatchObject({
+          code: 'INVALID_SCOPES',
+        })
+      }
+    })
+
+    it('a scope that is no longer known stays with a notebook, and is in the way of nothing else', async () => {
+      const parent = await t.parent()
+      const known = { 'admin:token': '', 'user:token': '', 'read:all': '' }
+      const cache = t.anotherProcess({ KNOWN_SCOPES: JSON.stringify(known) })
+      expect((await cache.getNotebookToken(parent, IP)).data.scopes).toEqual(parent.scopes)
+      expect((await cache.getInternalToken(parent, 'tap', ['read:all'], IP)).source).toBe('new')
+      await expect(cache.getInternalToken(parent, 'tap', ['read:tap'], IP)).rejects.toMatchObject({
+        code: 'INVALID_SCOPES',
+      })
+    })
+  })
+
+  describe('rule 5: every creation writes a token, its lineage and its history in one transaction, and the store before the commit', () => {
+    it.each([
+      ['internal', 'tap', 'read:all'],
+      ['notebook', null, 'read:all,read:tap'],
+    ] as const)('writes one row each: %s', async (type, service, scopes) => {
+      const parent = await t.parent()
+      const { data } = await (type === 'internal'
+        ? t.cache.getInternalToken(parent, 'tap', ['read:all'], IP)
+        : t.cache.getNotebookToken(parent, IP))
+      const facts = {
+        token: data.token.key,
+        username: parent.username,
+        token_type: type,
+        token_name: null,
+        scopes,
+        service,
+        expires: jsonTime(data.expiresAt),
+      }
+      expect(await rowsOf(parent)).toEqual({
+        tokens: [{ ...facts, created: jsonTime(data.createdAt), last_used: null }],
+        lineage: [{ child: data.token.key, parent: parent.token.key }],
+        history: [
+          {
+            ...facts,
+            id: expect.any(Number),
+            parent: parent.token.key,
+            actor: parent.username,
+            action: 'create',
+            old_token_name: null,
+            old_scopes: null,
+            old_expires: null,
+            ip_address: IP,
+            event_time: jsonTime(data.createdAt),
+          },
+        ],
+      })
+    })
+
+    it('keeps no address where there is none', async () => {
+      const parent = await t.parent()
+      await t.cache.getNotebookToken(parent, null)
+      expect((await rowsOf(parent)).history).toMatchObject([{ ip_address: null }])
+    })
+
+    it('has the store entry in place before the commit, and no row that others see', async () => {
+      const parent = await t.parent()
+      const seen: object[] = []
+      const cache = t.processOver((tokens) => ({
+        put: async (data) => {
+          await tokens.put(data)
+          seen.push(await t.children(parent))
+        },
+      }))
+      const { data } = await cache.getInternalToken(parent, 'tap', [], IP)
+      expect(seen).toEqual([[]])
+      expect(await t.children(parent)).toEqual([data.token.key])
+    })
+
+    it('takes the store entry back when the commit is refused, and makes another token next time', async () => {
+      const puts: TokenKey[] = []
+      const parent = await t.parent()
+      const cache = t.processOver(notingPuts(puts))
+      await refuseCommits(parent.username)
+      for (const asked of [
+        () => cache.getInternalToken(parent, 'tap', [], IP),
+        () => cache.getNotebookToken(parent, IP),
+      ]) {
+        await expect(asked()).rejects.toThrow('refused')
+      }
+      expect(puts).toHaveLength(2)
+      for (const key of puts) expect(await t.tokens.get(key)).toBe(undefined)
+      expect(await rowsOf(parent)).toEqual({ tokens: [], lineage: [], history: [] })
+
+      await t.h.sql('DROP TRIGGER refuse ON token')
+      const { data, source } = await cache.getInternalToken(parent, 'tap', [], IP)
+      expect(source).toBe('new')
+      expect(await t.children(parent)).toEqual([data.token.key])
+    })
+
+    it('writes no row when the store refuses the entry', async () => {
+      const parent = await t.parent()
+      const fault = new UnavailableError('redis', new Error('a write was refused'))
+      const cache = t.processOver(() => ({ put: () => Promise.reject(fault) }))
+      await expect(cache.getInternalToken(parent, 'tap', [], IP)).rejects.toBe(fault)
+      expect(await rowsOf(parent)).toEqual({ tokens: [], lineage: [], history: [] })
+    })
+
+    it('takes back an entry that the store wrote without saying so', async () => {
+      const parent = await t.parent()
+      const puts: TokenKey[] = []
+      const cache = t.processOver((tokens) => ({
+        put: async (data) => {
+          await notingPuts(puts)(tokens).put(data)
+          throw new UnavailableError('redis', new Error('the answer was lost'))
+        },
+      }))
+      await expect(cache.getInternalToken(parent, 'tap', [], IP)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+      })
+      for (const key of puts) expect(await t.tokens.get(key)).toBe(undefined)
+    })
+
+    it('tells of the first fault when the entry cannot be taken back either, and of both in the log', async () => {
+      t.expectErrors()
+      const parent = await t.parent()
+      await refuseCommits(parent.username)
+      const cache = t.processOver(() => ({ delete: () => Promise.reject(new Error('the second fault')) }))
+      await expect(cache.getInternalToken(parent, 'tap', [], IP)).rejects.toThrow('refused')
+      expect(t.errors()).toEqual(['could not take back token store entries'])
+    })
+
+    it('never hands out an entry without a row, as a crash before the commit leaves it', async () => {
+      const parent = await t.parent()
+      const { data } = await t.cache.getInternalToken(parent, 'tap', [], IP)
+      await t.h.sql('DELETE FROM token WHERE token = $1', [data.token.key])
+      const next = await t.anotherProcess().getInternalToken(parent, 'tap', [], IP)
+      expect(next.source).toBe('new')
+      expect(next.data.token.key).not.toBe(data.token.key)
+    })
+  })
+
+  describe('rule 6: the parent must be in the database', () => {
+    it.each(['internal', 'notebook'])(
+      'a parent in the store only gets no %s token, and a line in the log',
+      async (type) => {
+        t.expectErrors()
+        const puts: TokenKey[] = []
+        const parent = await t.parent()
+        await t.h.sql('DELETE FROM token WHERE token = $1', [parent.token.key])
+        const cache = t.processOver(notingPuts(puts))
+        const asked =
+          type === 'internal'
+            ? cache.getInternalToken(parent, 'tap', [], IP)
+            : cache.getNotebookToken(parent, IP)
+        await expect(asked).rejects.toMatchObject({ code: 'UNAUTHENTICATED', reason: 'desynchronised' })
+        expect(t.errors()).toEqual([
+          'stores are desynchronised: a parent is in the token store but not in the database',
+        ])
+        // Not even for a moment: a flood of such requests costs no writes.
+        expect(puts).toEqual([])
+        const history = 'SELECT token FROM token_change_history WHERE parent = $1'
+        expect(await t.h.sql(history, [parent.token.key])).toEqual([])
+      },
+    )
+
+    it('a parent that is in neither was revoked: that is no desynchronisation', async () => {
+      const parent = await t.parent()
+      await t.h.sql('DELETE FROM token WHERE token = $1', [parent.token.key])
+      await t.tokens.delete([parent.token.key])
+      await expect(t.cache.getInternalToken(parent, 'tap', [], IP)).rejects.toMatchObject({
+        code: 'UNAUTHENTICATED',
+        reason: 'unknown',
+      })
+    })
+
+    it('a parent that is in the database only was revoked, too', async () => {
+      const parent = await t.parent()
+      await t.tokens.delete([parent.token.key])
+      await expect(t.cache.getNotebookToken(parent, IP)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
+      expect(await t.children(parent)).toEqual([])
+    })
+
+    it('works again when the row is back', async () => {
+      t.expectErrors()
+      const parent = await t.parent()
+      const [kept] = await t.h.sql('DELETE FROM token t WHERE token = $1 RETURNING to_jsonb(t) AS row', [
+        parent.token.key,
+      ])
+      await expect(t.cache.getNotebookToken(parent, IP)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
+      await t.h.sql('INSERT INTO token SELECT * FROM jsonb_populate_record(NULL::token, $1)', [kept?.row])
+      expect((await t.cache.getNotebookToken(parent, IP)).source).toBe('new')
+    })
+  })
+})
+
+it('rule 4: the delegated lifetime is the token lifetime where none is set', async () => {
+  const h = await openHarness('redis', { TOKEN_LIFETIME: '2h' })
+  try {
+    const parent = await h.stored(await h.session())
+    const { data } = await h.context.services.tokenCache.getInternalToken(parent, 'tap', [], null, {
+      minimumLifetime: 2 * 3600 - 300,
+    })
+    expect(data.expiresAt).toEqual(parent.expiresAt)
+    expect(data.expiresAt.getTime() - data.createdAt.getTime()).toBe(2 * 3600 * 1000)
+  } finally {
+    await h.close()
+  }
+})

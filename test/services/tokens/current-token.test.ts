@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest'
+import type { Actor } from '../../../src/domain/actor.ts'
+import type { TokenData } from '../../../src/domain/token.ts'
+import type { Caller } from '../../../src/services/tokens/token-service.ts'
+import { failure } from '../../support/failures.ts'
+import { IP, useHeart } from '../../support/heart.ts'
+import { aUsername, keyOf, makeAdmin, makeRoot, rowsOf } from '../../support/trees.ts'
+
+const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
+
+/** As a request is that was authenticated before `data` was changed. */
+const by = (data: TokenData): Caller => ({ actor: { kind: 'token', data } satisfies Actor, ipAddress: IP })
+
+describe.each(['redis', 'postgres'] as const)('the current token, with the token store in %s,', (store) => {
+  const t = useHeart(store)
+  const services = () => t.h.context.services
+
+  /** Every change that an admin can ask for; each would succeed if the token were valid. */
+  const changes: readonly (readonly [string, (caller: Caller) => Promise<unknown>])[] = [
+    [
+      'create a session',
+      (caller) => services().tokens.createSession(caller, { username: aUsername(), scopes: ['admin:token'] }),
+    ],
+    [
+      'create a service token',
+      (caller) =>
+        services().tokens.createService(caller, { username: 'bot-late', scopes: [], expiresAt: null }),
+    ],
+    [
+      'create a user token',
+      (caller) =>
+        services().tokens.createUser(caller, {
+          username: aUsername(),
+          tokenName: 'late',
+          scopes: [],
+          expiresAt: null,
+        }),
+    ],
+  ]
+
+  it.each(changes)('that has been revoked since it was authenticated cannot %s', async (_what, change) => {
+    const admin = await makeAdmin(t.h)
+    await services().revocation.revoke(OPERATOR, keyOf(admin))
+    await expect(change(by(admin))).rejects.toThrow(failure('UNAUTHENTICATED'))
+  })
+
+  it.each(changes)(
+    'that has been revoked, and whose old record has come back to the token store, cannot %s',
+    async (_what, change) => {
+      const admin = await makeAdmin(t.h)
+      await services().revocation.revoke(OPERATOR, keyOf(admin))
+      await t.tokens.put(admin)
+      await expect(change(by(admin))).rejects.toThrow(failure('UNAUTHENTICATED'))
+      expect(await t.h.sql("SELECT FROM token WHERE username = 'bot-late' OR token_name = 'late'")).toEqual(
+        [],
+      )
+    },
+  )
+
+  it.each(changes)('that only the database still has cannot %s', async (_what, change) => {
+    const admin = await makeAdmin(t.h)
+    await t.tokens.delete([keyOf(admin)])
+    await expect(change(by(admin))).rejects.toThrow(failure('UNAUTHENTICATED'))
+  })
+
+  it.each(changes)('whose expiry has passed by its row alone cannot %s', async (_what, change) => {
+    const admin = await makeAdmin(t.h)
+    await t.h.sql('UPDATE token SET expires = created WHERE token = $1', [keyOf(admin)])
+    await expect(change(by(admin))).rejects.toThrow(failure('UNAUTHENTICATED'))
+  })
+
+  it.each(changes)('that either store has narrowed to no admin cannot %s', async (_what, change) => {
+    const [one, two] = [await makeAdmin(t.h), await makeAdmin(t.h)]
+    await t.h.sql("UPDATE token SET scopes = 'read:all' WHERE token = $1", [keyOf(one)])
+    await t.tokens.put({ ...two, scopes: ['read:all'] })
+    for (const data of [one, two]) {
+      await expect(change(by(data))).rejects.toThrow(failure('PERMISSION_DENIED'))
+    }
+  })
+
+  it('gives no scope that it has lost since it was authenticated', async () => {
+    const root = await makeRoot(t.h)
+    await services().modification.modify(OPERATOR, keyOf(root), { scopes: ['user:token', 'read:tap'] })
+    const input = { tokenName: 'late', expiresAt: null }
+    const create = (scopes: string[]) => services().tokens.createUser(by(root), { ...input, scopes })
+    await expect(create(['read:all'])).rejects.toThrow(failure('INVALID_SCOPES'))
+    expect((await create(['read:tap'])).scopes).toEqual(['read:tap'])
+  })
+
+  it('that is being revoked while it creates waits, and creates nothing', async () => {
+    const admin = await makeAdmin(t.h)
+    const revoking = await t.connect()
+    await revoking.query('BEGIN')
+    await revoking.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [keyOf(admin)])
+    const username = aUsername()
+    const created = services().tokens.createSession(by(admin), { username, scopes: [] })
+    const refused = expect(created).rejects.toThrow(failure('UNAUTHENTICATED'))
+    await t.waiting(1)
+    await revoking.query('DELETE FROM token WHERE token = $1', [keyOf(admin)])
+    await t.tokens.delete([keyOf(admin)])
+    await revoking.query('COMMIT')
+    await refused
+    expect(await t.h.sql('SELECT FROM token WHERE username = $1', [username])).toEqual([])
+  })
+
+  it('goes on creating while nothing has happened to it', async () => {
+    const admin = await makeAdmin(t.h)
+    for (const [, change] of changes) await change(by(admin))
+    expect(Object.keys(await rowsOf(t.h, [admin]))).toEqual([keyOf(admin)])
+    await t.h.sql("DELETE FROM token WHERE username = 'bot-late'")
+  })
+})

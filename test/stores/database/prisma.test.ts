@@ -1,0 +1,108 @@
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { openPool, openPrisma } from '../../../src/stores/database/prisma.ts'
+import { recordingLog } from '../../support/log.ts'
+import { freshDatabase, type TestDatabase } from '../../support/stores.ts'
+
+type Row = Record<string, unknown>
+
+/** Long enough on a busy machine; nothing is decided by it. */
+const PATIENT = { timeout: 10_000 }
+
+const connections = [
+  [
+    'a pool',
+    (url: string, log: ReturnType<typeof recordingLog>['log']) => {
+      const pool = openPool(url, log, 2)
+      return {
+        query: async (sql: string): Promise<Row[]> => (await pool.query(sql)).rows,
+        close: () => pool.end(),
+      }
+    },
+  ],
+  [
+    'the Prisma client',
+    (url: string, log: ReturnType<typeof recordingLog>['log']) => {
+      const prisma = openPrisma(url, log)
+      return { query: (sql: string) => prisma.$queryRawUnsafe<Row[]>(sql), close: () => prisma.$disconnect() }
+    },
+  ],
+] as const
+
+describe.each(connections)('%s', (_name, open) => {
+  let database: TestDatabase
+  let recorded: ReturnType<typeof recordingLog>
+  let connection: ReturnType<typeof open>
+  let observer: pg.Client
+
+  beforeAll(async () => {
+    database = await freshDatabase()
+    observer = new pg.Client(database.url)
+    await observer.connect()
+  })
+  afterAll(async () => {
+    await observer.end()
+    await database.drop()
+  })
+  beforeEach(() => {
+    recorded = recordingLog()
+    connection = open(database.url, recorded.log)
+  })
+  afterEach(() => connection.close())
+
+  it('never lets PostgreSQL keep a request, or a lock, for ever', async () => {
+    const settings = [
+      'lock_timeout',
+      'statement_timeout',
+      'idle_in_transaction_session_timeout',
+      'application_name',
+    ]
+    const shown = await Promise.all(
+      settings.map((name) => connection.query(`SELECT current_setting('${name}') AS value`)),
+    )
+
+    expect(shown.flat().map(({ value }) => value)).toEqual(['4s', '5s', '10s', 'porthor'])
+  })
+
+  it('sees after each wait what was committed meanwhile, whatever is the default of the role', async () => {
+    const { pathname } = new URL(database.url)
+    const isolate = (level: string) =>
+      observer.query(
+        `ALTER DATABASE ${pg.escapeIdentifier(pathname.slice(1))} SET default_transaction_isolation = '${level}'`,
+      )
+    await isolate('repeatable read')
+    onTestFinished(async () => void (await isolate('read committed')))
+    expect(await connection.query('SHOW transaction_isolation')).toEqual([
+      { transaction_isolation: 'read committed' },
+    ])
+  })
+
+  it('survives the loss of an idle connection, says so, and opens another', async () => {
+    await connection.query('SELECT 1')
+    await observer.query(
+      `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+       WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+    )
+    const lost = { level: 40, msg: 'lost a connection to PostgreSQL', fault: expect.any(String) }
+    await vi.waitFor(() => expect(recorded.lines).toContainEqual(expect.objectContaining(lost)), PATIENT)
+
+    expect(await connection.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
+  })
+
+  it('connects when first asked and leaves no connection when closed', async () => {
+    const count = async () => {
+      const { rows } = await observer.query(
+        `SELECT count(*)::int AS open FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'porthor'`,
+      )
+      return rows[0]?.open
+    }
+    await vi.waitFor(async () => expect(await count()).toBe(0), PATIENT)
+    await connection.query('SELECT 1')
+    expect(await count()).toBe(1)
+
+    await connection.close()
+    await vi.waitFor(async () => expect(await count()).toBe(0), PATIENT)
+    connection = { ...connection, close: async () => undefined }
+  })
+})

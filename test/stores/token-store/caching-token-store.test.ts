@@ -1,0 +1,330 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { Redis } from 'ioredis'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import {
+  generateToken,
+  NO_USER_INFO,
+  type RootTokenData,
+  type TokenKey,
+  toTokenKey,
+} from '../../../src/domain/token.ts'
+import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
+import { createLogger } from '../../../src/lib/logger.ts'
+import { REDIS_PREFIX, RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
+import { RedisTracking } from '../../../src/stores/token-store/redis-invalidations.ts'
+import { SealedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
+import { TrackedTokenStore } from '../../../src/stores/token-store/caching-token-store.ts'
+import { heapGrowth } from '../../support/heap.ts'
+import { recordingLog } from '../../support/log.ts'
+import { type RedisProcess, startRedis } from '../../support/stores.ts'
+import { TestClock } from '../../support/test-clock.ts'
+import { tokenStoreContract } from '../../support/token-store-contract.ts'
+
+const clock = new TestClock()
+const silent = createLogger('silent')
+
+let server: RedisProcess
+let redis: Redis
+let other: Redis
+let direct: WatchedRedisTokenStore
+let tracked: TrackedTokenStore
+let tracking: RedisTracking
+let asked: string[]
+/** Whether the link counts as live where it is so. */
+let isHeard: boolean
+/** Replies wait for it, once Redis has given them. */
+let replies: Promise<void>
+
+/** The real store, which tells what it was asked for. */
+class WatchedRedisTokenStore extends RedisTokenStore {
+  override async get(key: TokenKey) {
+    asked.push(key)
+    const reply = await super.get(key)
+    await replies
+    return reply
+  }
+}
+
+const open = (url: string, log = silent) => {
+  redis = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null })
+  redis.on('error', () => undefined)
+  const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
+  direct = new WatchedRedisTokenStore({ redis, records, clock })
+  asked = []
+  isHeard = true
+  replies = Promise.resolve()
+  tracked = new TrackedTokenStore({
+    store: direct,
+    clock,
+    size: 100,
+    isLive: () => isHeard && tracking.isLive,
+  })
+  tracking = new RedisTracking({ redis, clock, log, onChange: (keys) => tracked.onChange(keys) })
+}
+
+/** Word of the token's own writing may take away the first copy. */
+const untilCopied = ({ token }: RootTokenData): Promise<void> =>
+  vi.waitFor(async () => {
+    await tracked.get(token.key)
+    expect(tracked.copyOf(token.key)).toBeDefined()
+  })
+
+const aToken = (): RootTokenData => ({
+  type: 'session',
+  token: generateToken(),
+  username: 'wren',
+  userInfo: NO_USER_INFO,
+  scopes: ['read:all'],
+  createdAt: clock.now(),
+  expiresAt: new Date(clock.now().getTime() + 3_600_000),
+})
+
+const untilLive = () => vi.waitFor(() => expect(tracking.isLive).toBe(true), { timeout: 5_000, interval: 5 })
+const untilDead = () => vi.waitFor(() => expect(tracking.isLive).toBe(false), { timeout: 5_000, interval: 5 })
+
+beforeEach(async () => {
+  server = await startRedis()
+  other = new Redis(server.url)
+  other.on('error', () => undefined)
+  open(server.url)
+  await untilLive()
+})
+
+afterEach(async () => {
+  tracking.close()
+  redis.disconnect()
+  other.disconnect()
+  await server.stop()
+})
+
+describe('a store with tracked copies', () => {
+  it('asks Redis once for a token, and not again while it does not change', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    expect(await tracked.get(data.token.key)).toEqual(data)
+    expect(await tracked.get(data.token.key)).toEqual(data)
+    expect(await tracked.get(data.token.key)).toEqual(data)
+    expect(asked).toHaveLength(1)
+  })
+
+  it('forgets at once what this process deletes or changes', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await tracked.put({ ...data, scopes: [] })
+    expect(await tracked.get(data.token.key)).toMatchObject({ scopes: [] })
+    await tracked.delete([data.token.key])
+    expect(await tracked.get(data.token.key)).toBe(undefined)
+  })
+
+  it('forgets what another process changes', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await other.del(REDIS_PREFIX + data.token.key)
+    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined))
+  })
+
+  it('forgets everything when Redis is flushed', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await other.flushall()
+    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined))
+  })
+
+  it('judges the expiry by the clock, not by what Redis tells', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    clock.advance(3_600)
+    expect(await tracked.get(data.token.key)).toBe(undefined)
+    clock.advance(-3_600)
+  })
+
+  it('keeps nothing of the header that a key was cut from', async () => {
+    const grown = await heapGrowth(async () => {
+      for (let index = 0; index < 100; index += 1) {
+        const data = aToken()
+        await tracked.put(data)
+        const header = `Bearer ${' '.repeat(100_000)}gt-${data.token.key}`
+        // Again, where word of the writing itself comes so late that it takes the copy away.
+        await vi.waitFor(async () => {
+          await tracked.get(toTokenKey(header.slice(-22)))
+          expect(tracked.copyOf(data.token.key)).toEqual(data)
+        })
+        asked.length = 0
+      }
+    })
+    expect(grown).toBeLessThan(2 * 2 ** 20)
+  })
+
+  it('gives a copy without waiting, and nothing where it has none or one that has ended', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    expect(tracked.copyOf(data.token.key)).toBe(undefined)
+    await untilCopied(data)
+    const before = asked.length
+    expect(tracked.copyOf(data.token.key)).toEqual(data)
+    clock.advance(3_600)
+    expect(tracked.copyOf(data.token.key)).toBe(undefined)
+    expect(asked).toHaveLength(before)
+  })
+
+  it('gives no copy while the link does not count as live, be it still there', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await untilCopied(data)
+    isHeard = false
+    expect(tracked.copyOf(data.token.key)).toBe(undefined)
+  })
+
+  it('asks Redis itself where a copy is not good enough', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await tracked.get(data.token.key, { isFresh: true })
+    expect(asked).toHaveLength(2)
+  })
+
+  it('keeps no reply that word of a change has overtaken', async () => {
+    const data = aToken()
+    const heard = vi.spyOn(tracked, 'onChange')
+    await tracked.put(data)
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(1))
+    let release: () => void = () => undefined
+    replies = new Promise((resolve) => {
+      release = resolve
+    })
+    const reply = tracked.get(data.token.key)
+    await other.del(REDIS_PREFIX + data.token.key)
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(2))
+    release()
+    // The question was asked before the change, and may be answered so; the next one may not.
+    expect(await reply).toEqual(data)
+    expect(await tracked.get(data.token.key)).toBe(undefined)
+  })
+
+  it('asks Redis each time while the link is down, and copies again once it is back', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await other.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await untilDead()
+    await tracked.get(data.token.key)
+    await tracked.get(data.token.key)
+    expect(asked).toHaveLength(3)
+    await untilLive()
+    await tracked.get(data.token.key)
+    await tracked.get(data.token.key)
+    expect(asked).toHaveLength(4)
+  })
+
+  it('uses no copy once Redis has been silent', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    server.pause()
+    await untilDead()
+    const question = tracked.get(data.token.key)
+    expect(asked).toHaveLength(2)
+    server.resume()
+    expect(await question).toEqual(data)
+    await untilLive()
+  })
+
+  it('trusts nothing from before a restart of Redis', async () => {
+    const data = aToken()
+    await tracked.put(data)
+    await tracked.get(data.token.key)
+    await server.kill()
+    server = await startRedis({ port: server.port })
+    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined), {
+      timeout: 5_000,
+    })
+    await untilLive()
+  })
+})
+
+describe('the link to the changes', () => {
+  it('is made anew with the connection that is asked for records', async () => {
+    await tracked.put(aToken())
+    const id = await redis.client('ID')
+    await other.call('CLIENT', 'KILL', 'ID', id)
+    await untilDead()
+    await untilLive()
+  })
+
+  it.each([
+    ['has been suspended for six seconds, which only its clock knows', 6],
+    ['has its clock set back', -6],
+  ])(
+    'does not count while the machine %s, and counts again from the next sign of life on',
+    async (_what, seconds) => {
+      await untilLive()
+      clock.advance(seconds)
+      expect(tracking.isLive).toBe(false)
+      await untilLive()
+    },
+  )
+
+  it('is none while it would lead to another server than the questions do', async () => {
+    tracking.close()
+    redis.disconnect()
+    const elsewhere = await startRedis()
+    let connections = 0
+    let isDivided = true
+    const crossing = createServer((client) => {
+      const { port } = isDivided && ++connections > 1 ? elsewhere : server
+      const socket = connect(port, '127.0.0.1')
+      client.pipe(socket).pipe(client)
+      for (const each of [client, socket]) each.on('error', () => undefined)
+    }).listen(0, '127.0.0.1')
+    await once(crossing, 'listening')
+    onTestFinished(async () => {
+      crossing.close()
+      await elsewhere.stop()
+    })
+    const { lines, log: recorded } = recordingLog()
+    open(`redis://127.0.0.1:${(crossing.address() as AddressInfo).port}`, recorded)
+    await vi.waitFor(
+      () => expect(lines.at(-1)).toMatchObject({ fault: 'the connections do not lead to the same server' }),
+      { timeout: 5_000, interval: 5 },
+    )
+    expect(tracking.isLive).toBe(false)
+
+    isDivided = false
+    await untilLive()
+  })
+})
+
+describe('a store with tracked copies is a token store:', () => {
+  tokenStoreContract(async (input) => {
+    const redisOfContract = new Redis(server.url)
+    const store = new TrackedTokenStore({
+      store: new RedisTokenStore({ redis: redisOfContract, ...input }),
+      clock: input.clock,
+      size: 100,
+      isLive: () => link.isLive,
+    })
+    const link = new RedisTracking({
+      redis: redisOfContract,
+      clock: input.clock,
+      log: silent,
+      onChange: (keys) => store.onChange(keys),
+    })
+    await vi.waitFor(() => expect(link.isLive).toBe(true), { timeout: 5_000, interval: 5 })
+    return {
+      store,
+      read: (key) => other.get(REDIS_PREFIX + key),
+      write: async (key, value) => {
+        await other.set(REDIS_PREFIX + key, value)
+      },
+      close: async () => {
+        link.close()
+        redisOfContract.disconnect()
+      },
+    }
+  })
+})
