@@ -1,15 +1,11 @@
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Need no store: a few seconds, also on a machine without Redis. */
-const UNIT_TESTS = [
-  'test/{docs,domain,lib}/**/*.test.ts',
-  'test/config/config.test.ts',
-  'test/schema/schema-graphql.test.ts',
-]
+/** Hold sources and documents to what they promise: part of `npm run check`. */
+const RAILS = 'test/{docs,rails}/**/*.test.ts'
 
-/** In `test/lib/`, but they start a PostgreSQL. */
-const EMBEDDED_POSTGRES_TESTS = 'test/lib/embedded-postgres*.test.ts'
+/** Need no store: a few seconds, also on a machine without Redis. */
+const UNIT_TESTS = ['test/{config,domain,lib}/**/*.test.ts', 'test/schema/schema-graphql.test.ts']
 
 /** Take longest, though some are small: their processes start and wait. */
 const LONGEST = /\/(processes|hostile|cli)\/|\/(deep-trees|embedded-postgres|redis-(sentinel|cluster))\.test/
@@ -39,7 +35,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', isolate: false, include: UNIT_TESTS, exclude: [EMBEDDED_POSTGRES_TESTS] },
+        test: { name: 'rails', isolate: false, include: [RAILS] },
+      },
+      {
+        extends: true,
+        test: { name: 'unit', isolate: false, include: UNIT_TESTS },
       },
       {
         extends: true,
@@ -48,7 +48,7 @@ export default defineConfig({
           // The files of a worker share what they import, which takes seconds to load; their stores are their own.
           isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: UNIT_TESTS.map((pattern) => pattern.replace('*.test.ts', '!(embedded-postgres*).test.ts')),
+          exclude: [RAILS, ...UNIT_TESTS],
           globalSetup: ['test/support/global-setup.ts'],
         },
       },

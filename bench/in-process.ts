@@ -11,11 +11,11 @@ const ENTRIES = 5_000
 
 const built = (file: string) => import(new URL(`../dist/${file}.js`, import.meta.url).href)
 const { loadConfig }: typeof import('../src/config/config.ts') = await built('config')
-const { openProcess }: typeof import('../src/app.ts') = await built('context')
+const { openApp }: typeof import('../src/app.ts') = await built('context')
 const { systemClock }: typeof import('../src/lib/clock.ts') = await built('lib/clock')
 const { formatToken }: typeof import('../src/domain/token.ts') = await built('domain/token')
 
-const { services, close } = openProcess(loadConfig(process.env), {
+const { services, close } = openApp(loadConfig(process.env), {
   clock: systemClock,
   log: pino({ level: 'silent' }),
 })

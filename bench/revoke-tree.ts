@@ -66,7 +66,7 @@ async function measure(store: string, databaseUrl: string, redisUrl: string): Pr
       const times: number[] = []
       const busy: number[] = []
       for (let repeat = 0; repeat < REPEATS; repeat += 1) {
-        const root = await tokens.get(parseToken(await make(USER, 'wren')).key)
+        const root = await tokens.find(parseToken(await make(USER, 'wren')).key)
         if (!root) throw new Error('the root is not in the token store')
         const tree = await growTree({ query: queryOf(pool), tokens }, root, levels)
         await pool.query('ANALYZE token, subtoken')

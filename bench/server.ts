@@ -13,9 +13,9 @@ import { type Environment, loadConfig } from '../src/config/config.ts'
 import { formatToken, generateToken } from '../src/domain/token.ts'
 import { systemClock } from '../src/lib/clock.ts'
 import { Fernet, generateFernetKey } from '../src/lib/fernet.ts'
+import { EncryptedRecords } from '../src/stores/token-store/encrypted-records.ts'
 import { PostgresTokenStore } from '../src/stores/token-store/postgres-token-store.ts'
 import { RedisTokenStore } from '../src/stores/token-store/redis-token-store.ts'
-import { SealedRecords } from '../src/stores/token-store/encrypted-records.ts'
 import type { TokenStore } from '../src/stores/token-store/token-store.ts'
 
 /** Returns the secrets that a server needs. */
@@ -134,7 +134,7 @@ export function openStores(env: Environment): {
   const pool = new pg.Pool({ connectionString: databaseUrl.reveal(), max: 10 })
   const clock = systemClock
   const fernet = new Fernet(sessionSecrets.reveal())
-  const records = new SealedRecords({ fernet, clock, log: pino({ level: 'warn' }) })
+  const records = new EncryptedRecords({ fernet, clock, log: pino({ level: 'warn' }) })
   if (tokenStore === 'postgres' || !redisUrl) {
     return { pool, tokens: new PostgresTokenStore({ pool, records, clock }), close: () => pool.end() }
   }

@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { systemClock } from '../src/lib/clock.ts'
 import { openEmbeddedPostgres } from '../src/embedded-postgres/embedded-postgres.ts'
+import { systemClock } from '../src/lib/clock.ts'
 import { migrate } from '../src/stores/migrations/migrations.ts'
 
 export const log = { info: () => undefined, warn: (facts: object, message: string) => say(message, facts) }

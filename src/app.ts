@@ -4,48 +4,48 @@ import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { Fernet } from './lib/fernet.ts'
 import { RecentCheck } from './lib/recent-check.ts'
-import { openTokenStore } from './stores/token-store/open-token-store.ts'
-import { AuditService } from './services/maintenance/audit-service.ts'
 import { AuthenticationGuard } from './services/authentication/authentication-guard.ts'
 import { Authenticator } from './services/authentication/authenticator.ts'
-import { ChangeFinisher } from './services/tokens/change-completer.ts'
+import { TokenCacheService } from './services/delegation/token-cache-service.ts'
+import { AuditService } from './services/maintenance/audit-service.ts'
 import { ClockCheck } from './services/maintenance/clock-check.ts'
-import { openTurns } from './services/tokens/current-token.ts'
-import { KeyCheck } from './services/maintenance/encryption-key-check.ts'
+import { EncryptionKeyCheck } from './services/maintenance/encryption-key-check.ts'
+import { MaintenanceService } from './services/maintenance/maintenance-service.ts'
 import { OrphanService } from './services/maintenance/orphan-service.ts'
 import { OrphanWatch } from './services/maintenance/orphan-watch.ts'
+import { UsageRecorder } from './services/maintenance/usage-recorder.ts'
+import { TokenQueries } from './services/queries/token-queries.ts'
 import type { Services } from './services/services.ts'
-import { TokenCacheService } from './services/delegation/token-cache-service.ts'
+import { ChangeCompleter } from './services/tokens/change-completer.ts'
+import { openTurns } from './services/tokens/current-token.ts'
 import { TokenChangeApplier } from './services/tokens/token-change-applier.ts'
-import { TokenDirectory } from './services/queries/token-queries.ts'
 import { TokenIssuer } from './services/tokens/token-issuer.ts'
 import { TokenModificationService } from './services/tokens/token-modification-service.ts'
 import { TokenNames } from './services/tokens/token-names.ts'
 import { TokenRevocationService } from './services/tokens/token-revocation-service.ts'
 import { TokenService } from './services/tokens/token-service.ts'
-import { UpkeepService } from './services/maintenance/maintenance-service.ts'
-import { UsageRecorder } from './services/maintenance/usage-recorder.ts'
 import { AuditDatabase } from './stores/database/audit-database.ts'
 import { HistoryListing } from './stores/database/history-listing.ts'
+import { MaintenanceDatabase } from './stores/database/maintenance-database.ts'
 import { OrphanDatabase } from './stores/database/orphan-database.ts'
 import { PendingChangeDatabase } from './stores/database/pending-change-database.ts'
 import { openPrisma } from './stores/database/prisma.ts'
-import { openRedis } from './stores/redis/client.ts'
-import { assertRedisUsable } from './stores/redis/setup.ts'
-import { RedisTokenStore } from './stores/token-store/redis-token-store.ts'
-import { SealedRecords } from './stores/token-store/encrypted-records.ts'
 import { TokenDatabase } from './stores/database/token-database.ts'
 import { TokenListing } from './stores/database/token-listing.ts'
-import { UpkeepDatabase } from './stores/database/maintenance-database.ts'
+import { openRedis } from './stores/redis/client.ts'
+import { assertRedisUsable } from './stores/redis/setup.ts'
+import { EncryptedRecords } from './stores/token-store/encrypted-records.ts'
+import { openTokenStore } from './stores/token-store/open-token-store.ts'
+import { RedisTokenStore } from './stores/token-store/redis-token-store.ts'
 
 /** What the process takes from the world around it. */
-export interface Outside {
+export interface AppDependencies {
   readonly clock: Clock
   readonly log: Logger
 }
 
 /** Everything that lives as long as the process. */
-export interface ProcessContext extends Outside {
+export interface App extends AppDependencies {
   readonly config: Config
   readonly prisma: PrismaClient
   readonly services: Services
@@ -56,7 +56,7 @@ export interface ProcessContext extends Outside {
 }
 
 /** The composition root: the one place that knows which store serves which service. */
-export function openProcess(config: Config, outside: Outside): ProcessContext {
+export function openApp(config: Config, outside: AppDependencies): App {
   const { clock, log } = outside
   const prisma = openPrisma(config.databaseUrl.reveal(), log)
   const database = new TokenDatabase(prisma)
@@ -91,7 +91,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     cacheSize: config.tokenCacheSize,
   })
   const applier = new TokenChangeApplier({ tokens, database, clock })
-  const finisher = new ChangeFinisher({
+  const changeCompleter = new ChangeCompleter({
     tokens,
     database,
     pending: new PendingChangeDatabase(prisma),
@@ -99,9 +99,9 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     clock,
     log,
   })
-  const upkeepDatabase = new UpkeepDatabase(prisma, config.databaseUrl.reveal())
+  const upkeepDatabase = new MaintenanceDatabase(prisma, config.databaseUrl.reveal())
   const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
-  const keys = new KeyCheck({ tokens, clock, log })
+  const keys = new EncryptionKeyCheck({ tokens, clock, log })
   const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
   const clocks = new ClockCheck({ readSkew: () => upkeepDatabase.readClockSkew(), log })
   const names = new TokenNames({ tokens, database, clock, log })
@@ -129,7 +129,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
     modification: new TokenModificationService({
       tokens,
       database,
-      finisher,
+      changeCompleter,
       turns,
       names,
       clock,
@@ -137,15 +137,15 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       knownScopes: config.knownScopes,
       mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
-    revocation: new TokenRevocationService({ tokens, database, finisher, turns, clock, log }),
-    finisher,
-    directory: new TokenDirectory({
+    revocation: new TokenRevocationService({ tokens, database, changeCompleter, turns, clock, log }),
+    changeCompleter,
+    queries: new TokenQueries({
       tokens: new TokenListing(prisma),
       history: new HistoryListing(prisma),
       log,
     }),
     usage,
-    upkeep: new UpkeepService({
+    maintenance: new MaintenanceService({
       database: upkeepDatabase,
       tokens,
       orphans,
@@ -163,7 +163,7 @@ export function openProcess(config: Config, outside: Outside): ProcessContext {
       clock,
       knownScopes: config.knownScopes,
     }),
-    keys,
+    encryptionKeys: keys,
     knownScopes: config.knownScopes,
   }
 
@@ -218,10 +218,10 @@ interface Probe {
  * A way to both stores by connections of its own, opened when it is first asked for: whether they answer is not to
  * wait behind requests, nor these behind it. What is wrong with them is logged by those that requests use.
  */
-function openProbe(config: Config, { clock, log }: Outside): Probe {
+function openProbe(config: Config, { clock, log }: AppDependencies): Probe {
   const { tokenStore, redisUrl, databaseUrl } = config
   const quiet = log.child({}, { level: 'silent' })
-  const records = new SealedRecords({ fernet: new Fernet(config.sessionSecrets.reveal()), clock, log })
+  const records = new EncryptedRecords({ fernet: new Fernet(config.sessionSecrets.reveal()), clock, log })
   const prisma = openPrisma(databaseUrl.reveal(), quiet, 1)
   const database = new TokenDatabase(prisma)
   const redis = tokenStore === 'redis' && redisUrl ? openRedis(redisUrl.reveal(), quiet) : undefined

@@ -1,5 +1,11 @@
-import type { ProcessContext } from './app.ts'
+import type { Logger } from 'pino'
 import { FaultLog } from './lib/fault-log.ts'
+import type { Services } from './services/services.ts'
+
+export interface BackgroundJobsDeps {
+  readonly services: Pick<Services, 'maintenance' | 'changeCompleter' | 'usage'>
+  readonly log: Logger
+}
 
 /** Pause between two runs of maintenance, in milliseconds. Of several processes, one runs it at a time. */
 const MAINTENANCE_PAUSE_MS = 60 * 60 * 1000
@@ -22,15 +28,18 @@ const systemLater: Later = (work, delayMs) => {
 }
 
 /** Starts the background jobs. Returns a function that stops them, and waits for those that are running. */
-export function startUpkeep({ services, log }: ProcessContext, later = systemLater): () => Promise<void> {
+export function startBackgroundJobs(
+  { services, log }: BackgroundJobsDeps,
+  later = systemLater,
+): () => Promise<void> {
   const maintain = async () => {
-    await services.upkeep
+    await services.maintenance
       .run()
       .catch((error: unknown) => log.warn({ err: error }, 'could not run maintenance'))
   }
   const errorLog = new FaultLog(log)
   const completePending = async () => {
-    await services.finisher.run().then(
+    await services.changeCompleter.run().then(
       () => errorLog.pass(),
       (error: Error) => errorLog.tell(error, 'could not complete pending changes'),
     )

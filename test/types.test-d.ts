@@ -27,11 +27,11 @@ export function theHalvesOfATokenAreNotMixedUp(key: TokenKey, secret: TokenSecre
   expectTypeOf<string>().not.toExtend<TokenKey>()
   expectTypeOf<string>().not.toExtend<TokenSecret>()
 
-  void store.get(key)
+  void store.find(key)
   // @ts-expect-error the private half names nothing
-  void store.get(secret)
+  void store.find(secret)
   // @ts-expect-error text from a client is not a key before it was parsed
-  void store.get('q1w2e3r4t5y6u7i8o9p0aQ')
+  void store.find('q1w2e3r4t5y6u7i8o9p0aQ')
   // @ts-expect-error the halves are not interchangeable
   const swapped: Token = { key: secret, secret: key }
   void swapped

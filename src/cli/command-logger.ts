@@ -11,7 +11,7 @@ const STDERR = 2
  *
  * @throws {ConfigError} A setting is not valid. Nothing has been started.
  */
-export function openToolLogger(env: Environment): Logger {
+export function openCommandLogger(env: Environment): Logger {
   const { logLevel } = loadConfig(withPlaceholders({ ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }))
   return createLogger(logLevel, pino.destination(STDERR))
 }

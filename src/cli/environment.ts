@@ -102,7 +102,9 @@ export async function openDatabase(
   }
   const dataDir = dataDirOf(env)
   await (mustExist ? requireDataDir(dataDir) : makeDataDir(dataDir))
-  const { findEmbeddedPostgres, openEmbeddedPostgres } = await import('../embedded-postgres/embedded-postgres.ts')
+  const { findEmbeddedPostgres, openEmbeddedPostgres } = await import(
+    '../embedded-postgres/embedded-postgres.ts'
+  )
   const running = join ? await findEmbeddedPostgres(dataDir) : undefined
   if (running) return { ...running, isEmbedded: true, endAtOnce: () => undefined }
   if (join) exitOnSignals()

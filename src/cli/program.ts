@@ -1,13 +1,13 @@
 import { Command, CommanderError } from 'commander'
 import type { Environment } from '../config/config.ts'
 import { ConfigError } from '../config/config-error.ts'
+import { trimSecrets } from '../config/secrets.ts'
 import { UnavailableError } from '../domain/errors.ts'
 import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
-import { trimSecrets } from '../config/secrets.ts'
 import type { AuditFlags } from './commands/audit.ts'
-import { note, print } from './output.ts'
 import { addTokenCommands } from './commands/token.ts'
+import { note, print } from './output.ts'
 import { UsageError } from './usage-error.ts'
 import { packageVersion } from './version.ts'
 
@@ -77,7 +77,9 @@ Exit codes: 0 success; 1 failure, or findings left by audit; 2 invalid arguments
     .command('maintenance')
     .description('Remove expired tokens and old history. Safe to run on any machine at any time.')
     .option('--json', 'Print the counts as JSON.')
-    .action(async (flags: { json?: boolean }) => (await import('./commands/maintenance.ts')).maintain(env, flags))
+    .action(async (flags: { json?: boolean }) =>
+      (await import('./commands/maintenance.ts')).maintain(env, flags),
+    )
   program
     .command('audit')
     .description(

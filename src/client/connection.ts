@@ -25,7 +25,7 @@ export type Send = (field: string, document: string, variables?: object) => Prom
 const DEFAULT_TIMEOUT_MS = 30_000
 
 /** Longest delay of a timer in Node: a longer one would fire at once. */
-const MOST_TIMEOUT_MS = 2 ** 31 - 1
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 // Other texts are not sent: no server accepts them, and `fetch` quotes those that HTTP cannot carry in its error.
 const TOKEN = /^gt-[\w-]{22}\.[\w-]{22}$/
@@ -36,8 +36,8 @@ export function openConnection(options: ConnectionOptions): Send {
   const endpoint = parseEndpoint(options.url)
   const address = endpoint.origin + endpoint.pathname
   const headers = parseHeaders(options.headers)
-  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > MOST_TIMEOUT_MS) {
-    throw new TypeError(`timeoutMs must be a whole number from 1 to ${MOST_TIMEOUT_MS}`)
+  if (!Number.isInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > MAX_TIMEOUT_MS) {
+    throw new TypeError(`timeoutMs must be a whole number from 1 to ${MAX_TIMEOUT_MS}`)
   }
 
   return async (field, query, variables) => {
@@ -49,16 +49,16 @@ export function openConnection(options: ConnectionOptions): Send {
       redirect: 'manual',
       signal: AbortSignal.timeout(timeoutMs),
     } as const
-    const { status, text } = await exchange(fetch, endpoint, request).catch((error: unknown) => {
+    const { status, text } = await sendRequest(fetch, endpoint, request).catch((error: unknown) => {
       throw new PorthorClientError(`no response from ${address}: ${reasonOf(error, timeoutMs)}`, {
         code: 'NETWORK_ERROR',
         retryable: true,
       })
     })
-    const { data, errors } = parseAnswer(text)
+    const { data, errors } = parseResponse(text)
     if (data && field in data && !errors) return data[field]
     // Another server may quote the Authorization header in its errors.
-    throw failureOf(address, status, parseAnswer(text.replaceAll(bearer, '[token]')).errors)
+    throw failureOf(address, status, parseResponse(text.replaceAll(bearer, '[token]')).errors)
   }
 }
 
@@ -96,7 +96,7 @@ async function readToken(source: TokenSource): Promise<string> {
   })
 }
 
-async function exchange(
+async function sendRequest(
   fetch: typeof globalThis.fetch,
   endpoint: URL,
   request: RequestInit,
@@ -113,18 +113,19 @@ function reasonOf(error: unknown, timeoutMs: number): string {
   return String(code)
 }
 
-interface Answer {
+interface GraphQLResponse {
   readonly data?: Readonly<Record<string, unknown>> | undefined
   readonly errors?: readonly AnswerError[] | undefined
 }
 
 /** Leaves out members that are missing or not those of a GraphQL response. */
-function parseAnswer(text: string): Answer {
+function parseResponse(text: string): GraphQLResponse {
   try {
     const { data, errors } = JSON.parse(text) as Record<string, unknown>
     return {
       data: isRecord(data) ? data : undefined,
-      errors: Array.isArray(errors) && errors.length > 0 && errors.every(isAnswerError) ? errors : undefined,
+      errors:
+        Array.isArray(errors) && errors.length > 0 && errors.every(isResponseError) ? errors : undefined,
     }
   } catch {
     return {}
@@ -134,7 +135,7 @@ function parseAnswer(text: string): Answer {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null
 
-const isAnswerError = (value: unknown): value is AnswerError =>
+const isResponseError = (value: unknown): value is AnswerError =>
   isRecord(value) && typeof value.message === 'string'
 
 function failureOf(address: string, status: number, errors: readonly AnswerError[] = []): PorthorClientError {

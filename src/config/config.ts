@@ -1,6 +1,5 @@
 import { isIP } from 'node:net'
 import proxyaddr from 'proxy-addr'
-import { ConfigError } from './config-error.ts'
 import type { DelegationLimits } from '../domain/delegation.ts'
 import { parseAddressFilter } from '../domain/ip-address.ts'
 import { DAY_SECONDS } from '../domain/lifetime.ts'
@@ -10,6 +9,7 @@ import { parseDuration } from '../lib/duration.ts'
 import { parsePostgresUrl } from '../lib/postgres-url.ts'
 import { parseRedisUrl } from '../lib/redis-url.ts'
 import { Secret } from '../lib/secret.ts'
+import { ConfigError } from './config-error.ts'
 import { parseKnownScopes, parseUndelegableScopes } from './scopes.ts'
 import { checkSessionSecret, parseBootstrapToken, trimSecrets } from './secrets.ts'
 
@@ -39,7 +39,7 @@ export interface Config {
   /** Capacity of each of the two caches, in cache entries. */
   readonly tokenCacheSize: number
   /** Whether records are kept in a client-side cache, which Redis invalidates. */
-  readonly trackedCopies: boolean
+  readonly clientSideCache: boolean
   /** Addresses and CIDR blocks of the proxies whose `X-Forwarded-For` is trusted. */
   readonly trustedProxies: readonly string[]
   /** Maximum number of failed authentications per address and minute; 0 for no limit. */
@@ -61,10 +61,10 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export const isProduction = (env: Environment): boolean => env.NODE_ENV === 'production'
 
 /** Minimum lifetime of a token, in seconds: a shorter token could satisfy no minimum lifetime of a request. */
-const SHORTEST_LIFETIME = 600
+const MIN_LIFETIME_SECONDS = 600
 
 /** Maximum of every duration, in seconds: a hundred years, so that every time computed with it can be stored. */
-const LONGEST_DURATION = 100 * 365 * DAY_SECONDS
+const MAX_DURATION_SECONDS = 100 * 365 * DAY_SECONDS
 
 /**
  * Parses the configuration. Reads nothing but `given`.
@@ -94,11 +94,11 @@ export function loadConfig(given: Environment): Config {
   if (tokenStore === 'redis' && !env.REDIS_URL)
     problems.push('REDIS_URL is required where TOKEN_STORE is redis')
 
-  const tokenLifetime = read.duration('TOKEN_LIFETIME', '30d', SHORTEST_LIFETIME)
+  const tokenLifetime = read.duration('TOKEN_LIFETIME', '30d', MIN_LIFETIME_SECONDS)
   const delegatedTokenLifetime = read.duration(
     'DELEGATED_TOKEN_LIFETIME',
     `${tokenLifetime}s`,
-    SHORTEST_LIFETIME,
+    MIN_LIFETIME_SECONDS,
   )
   const areLifetimesValid = !problems.some((problem) => problem.includes('TOKEN_LIFETIME'))
   if (areLifetimesValid && delegatedTokenLifetime > tokenLifetime) {
@@ -130,7 +130,7 @@ export function loadConfig(given: Environment): Config {
     delegatedTokensMayCreate: read.flag('DELEGATED_TOKENS_MAY_CREATE', false),
     historyRetention: read.duration('HISTORY_RETENTION', '365d', 1),
     tokenCacheSize: read.integer('TOKEN_CACHE_SIZE', 5_000, 1, 10_000_000),
-    trackedCopies: read.flag('TRACKED_COPIES', true),
+    clientSideCache: read.flag('CLIENT_SIDE_CACHE', true),
     trustedProxies: read.trustedProxies(),
     authFailuresPerMinute: read.integer('AUTH_FAILURES_PER_MINUTE', 600, 0, 1_000_000),
     host: read.host(production ? '0.0.0.0' : '127.0.0.1'),
@@ -232,9 +232,9 @@ function reader(env: Environment, problems: string[]) {
 
     duration(name: string, fallback: string, min: number): number {
       const seconds = parseDuration(env[name] || fallback)
-      if (seconds !== undefined && seconds >= min && seconds <= LONGEST_DURATION) return seconds
+      if (seconds !== undefined && seconds >= min && seconds <= MAX_DURATION_SECONDS) return seconds
       return reject(
-        `${name} must be a duration such as 30d or 1h30m (units w d h m s) of at least ${min}s and at most ${LONGEST_DURATION / DAY_SECONDS}d`,
+        `${name} must be a duration such as 30d or 1h30m (units w d h m s) of at least ${min}s and at most ${MAX_DURATION_SECONDS / DAY_SECONDS}d`,
         min,
       )
     },

@@ -42,12 +42,12 @@ export interface AuditedRow {
 }
 
 /** A record of the token store: readable, or unreadable with the reason; the reason never quotes the contents. */
-export type StoredEntry = { readonly data: TokenData } | DamagedEntry
+export type StoredRecord = { readonly data: TokenData } | DamagedRecord
 
-export interface DamagedEntry {
+export interface DamagedRecord {
   readonly fault: string
   /** Time of its encryption, where no encryption key decrypts it and nothing else is known to be wrong. */
-  readonly sealedAt?: Date
+  readonly encryptedAt?: Date
 }
 
 /** Redis counts a TTL in whole seconds from the write, and so may drop a record up to this early, in milliseconds. */
@@ -56,7 +56,7 @@ const EARLIEST_DROP_MS = 1_000
 /** Returns the findings about a row and its record at `now`, a whole second. */
 export function auditRow(
   row: AuditedRow,
-  record: StoredEntry | undefined,
+  record: StoredRecord | undefined,
   known: KnownScopes,
   now: Date,
 ): Finding[] {
@@ -85,7 +85,7 @@ export function auditRow(
 }
 
 /** Returns the findings about a record that has no row. */
-export function auditStray(key: TokenKey, record: StoredEntry, known: KnownScopes): Finding[] {
+export function auditStray(key: TokenKey, record: StoredRecord, known: KnownScopes): Finding[] {
   if ('fault' in record) return [{ kind: 'malformed', key, username: null, detail: record.fault }]
   const { username } = record.data
   return [

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { PorthorError } from './errors.ts'
-import { addSeconds, earlier, MINIMUM_LIFETIME_SECONDS, secondsUntil } from './lifetime.ts'
+import { addSeconds, earlier, MIN_LIFETIME_SECONDS, secondsUntil } from './lifetime.ts'
 import {
   formatScopes,
   isSameScopes,
@@ -27,7 +27,7 @@ export interface DelegationLimits {
 }
 
 /** What two requests have in common when they can share a child. */
-export interface DelegationShape {
+export interface RequestKey {
   readonly parentKey: TokenKey
   /** Username of the parent, and so of the child. */
   readonly username: string
@@ -72,7 +72,7 @@ export function requireMinimumLifetime(
   delegatedLifetimeSeconds: number,
 ): void {
   if (minimumSeconds === undefined) return
-  const [minimum, maximum] = [MINIMUM_LIFETIME_SECONDS, delegatedLifetimeSeconds - MINIMUM_LIFETIME_SECONDS]
+  const [minimum, maximum] = [MIN_LIFETIME_SECONDS, delegatedLifetimeSeconds - MIN_LIFETIME_SECONDS]
   if (minimumSeconds >= minimum && minimumSeconds <= maximum) return
   throw new PorthorError(
     'INVALID_MINIMUM_LIFETIME',
@@ -87,7 +87,7 @@ export function requireParentLifetime(
   minimumSeconds: number | undefined,
   now: Date,
 ): void {
-  const minimum = minimumSeconds ?? MINIMUM_LIFETIME_SECONDS
+  const minimum = minimumSeconds ?? MIN_LIFETIME_SECONDS
   if (secondsUntil(parent.expiresAt, now) >= minimum) return
   throw new PorthorError(
     'INSUFFICIENT_LIFETIME',
@@ -100,7 +100,7 @@ export function requireParentLifetime(
 export const childScopes = (parent: TokenData, request: DelegationRequest): Scopes =>
   request.type === 'notebook' ? withoutUndelegable(parent.scopes, request.undelegable) : request.scopes
 
-export const shapeOf = (parent: TokenData, request: DelegationRequest): DelegationShape => ({
+export const requestKey = (parent: TokenData, request: DelegationRequest): RequestKey => ({
   parentKey: parent.token.key,
   username: parent.username,
   type: request.type,
@@ -138,16 +138,16 @@ export const isSameCacheKey = (left: CacheKey, right: CacheKey): boolean =>
   isSameScopes(left.scopes, right.scopes)
 
 /** Returns a signed 64-bit number for PostgreSQL's advisory locks: equal for equal shapes, in every process. */
-export function shapeLockId({ parentKey, type, service, scopes }: DelegationShape): bigint {
+export function requestLockKey({ parentKey, type, service, scopes }: RequestKey): bigint {
   // The scopes of a notebook token follow its parent's, which may change while a request waits for the lock.
   const requested = type === 'notebook' ? null : formatScopes(scopes)
-  return lockId(['porthor', parentKey, type, service, requested])
+  return lockKey(['porthor', parentKey, type, service, requested])
 }
 
 /** Returns the lock number for all tokens that are issued from one parent: equal in every process. */
-export const parentLockId = (parentKey: TokenKey): bigint => lockId(['porthor parent', parentKey])
+export const parentLockKey = (parentKey: TokenKey): bigint => lockKey(['porthor parent', parentKey])
 
-const lockId = (parts: readonly unknown[]): bigint =>
+const lockKey = (parts: readonly unknown[]): bigint =>
   createHash('sha256').update(JSON.stringify(parts)).digest().readBigInt64BE()
 
 /**
@@ -221,7 +221,7 @@ function livesLongEnough(
 }
 
 /** A child as the database has it; the token store must agree before the child is reused. */
-export interface ChildRecord extends DelegationShape {
+export interface ChildRecord extends RequestKey {
   readonly key: TokenKey
   readonly expiresAt: Date
 }

@@ -18,7 +18,7 @@ export interface Origin {
 }
 
 /** A row of the table `token`, with its parent. */
-export interface TokenRecord {
+export interface NewTokenRow {
   readonly key: TokenKey
   readonly username: string
   readonly type: TokenType

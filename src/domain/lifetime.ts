@@ -2,7 +2,7 @@ import { fromSeconds, toSeconds } from '../lib/clock.ts'
 import { PorthorError } from './errors.ts'
 
 /** Shortest lifetime that may be requested or returned, in seconds: enough to finish the work that needs the token. */
-export const MINIMUM_LIFETIME_SECONDS = 300
+export const MIN_LIFETIME_SECONDS = 300
 
 export const DAY_SECONDS = 24 * 60 * 60
 
@@ -26,7 +26,7 @@ export const floorToSecond = (date: Date): Date => fromSeconds(toSeconds(date))
  * Latest expiry, in seconds since 1970 (year 2603): Gafaelfawr's models, and so Porthor, read a larger number in a
  * record as milliseconds.
  */
-export const LATEST_SECONDS = 2e10
+export const MAX_TIME_SECONDS = 2e10
 
 /**
  * Returns the requested expiry, in whole seconds.
@@ -35,13 +35,13 @@ export const LATEST_SECONDS = 2e10
  */
 export function requireExpiry(expiresAt: Date, now: Date): Date {
   const floored = floorToSecond(expiresAt)
-  const earliest = addSeconds(now, MINIMUM_LIFETIME_SECONDS)
-  const latest = new Date(LATEST_SECONDS * 1000)
+  const earliest = addSeconds(now, MIN_LIFETIME_SECONDS)
+  const latest = new Date(MAX_TIME_SECONDS * 1000)
   if (floored >= earliest && floored <= latest) return floored
   const [minimum, maximum] = [earliest.toISOString(), latest.toISOString()]
   throw new PorthorError(
     'INVALID_EXPIRES',
-    `expiresAt must be at least ${MINIMUM_LIFETIME_SECONDS} s ahead: from ${minimum} to ${maximum}.`,
+    `expiresAt must be at least ${MIN_LIFETIME_SECONDS} s ahead: from ${minimum} to ${maximum}.`,
     { facts: { minimum, maximum } },
   )
 }

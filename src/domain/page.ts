@@ -30,8 +30,8 @@ export interface Page<Row> {
   readonly hasPreviousPage: boolean
 }
 
-const DEFAULT_SIZE = 50
-const LARGEST_SIZE = 500
+const DEFAULT_PAGE_SIZE = 50
+const MAX_PAGE_SIZE = 500
 
 /** List that a cursor belongs to; a cursor of one list is not valid in the other. */
 export type ListKind = 'token' | 'change'
@@ -43,7 +43,7 @@ export const formatCursor = (kind: ListKind, { at, tie }: Position): string =>
 const TIES: Readonly<Record<ListKind, RegExp>> = { token: /^[^\0]{1,64}$/, change: /^\d{1,10}$/ }
 
 /** Largest number of a history event, an integer of 32 bits. */
-const LARGEST_ID = 2 ** 31 - 1
+const MAX_ID = 2 ** 31 - 1
 
 /** Last time whose year has four digits: Porthor writes no later cursor, and PostgreSQL would not read it. */
 const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
@@ -54,7 +54,7 @@ export function parseCursor(kind: ListKind, cursor: string): Position {
   const tie = rest.join('/')
   const at = new Date(/^\d{1,15}$/.test(milliseconds) ? Number(milliseconds) : Number.NaN)
   const isValid = found === kind && at.getTime() <= LATEST && TIES[kind].test(tie)
-  if (isValid && !(kind === 'change' && Number(tie) > LARGEST_ID)) return { at, tie }
+  if (isValid && !(kind === 'change' && Number(tie) > MAX_ID)) return { at, tie }
   throw new PorthorError('INVALID_CURSOR', 'after and before must be cursors from a page of the same list.')
 }
 
@@ -67,10 +67,10 @@ export function parsePage(kind: ListKind, { first, after, last, before }: PageAr
   if (first != null && last != null) {
     throw new PorthorError('INVALID_PAGE_SIZE', 'first and last must not be given together: use one of them.')
   }
-  const size = first ?? last ?? DEFAULT_SIZE
-  if (size < 1 || size > LARGEST_SIZE) {
-    throw new PorthorError('INVALID_PAGE_SIZE', `first and last must be 1 to ${LARGEST_SIZE}.`, {
-      facts: { minimum: 1, maximum: LARGEST_SIZE },
+  const size = first ?? last ?? DEFAULT_PAGE_SIZE
+  if (size < 1 || size > MAX_PAGE_SIZE) {
+    throw new PorthorError('INVALID_PAGE_SIZE', `first and last must be 1 to ${MAX_PAGE_SIZE}.`, {
+      facts: { minimum: 1, maximum: MAX_PAGE_SIZE },
     })
   }
   const isFromEnd = last != null || (first == null && before != null && after == null)

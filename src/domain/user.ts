@@ -4,17 +4,17 @@ import { type Group, holdsBearerString, type NumericId, type UserInfo } from './
 // The look-ahead requires a letter right after a letter or digit: it excludes `1-a` and the like.
 const USERNAME = /^(?=.*[a-z0-9][a-z])[a-z0-9]+(-[a-z0-9]+)*$/
 const BOT_USERNAME = /^bot-[a-z0-9]+(-[a-z0-9]+)*$/
-const LONGEST_USERNAME = 64
+const MAX_USERNAME_LENGTH = 64
 
 const MIN_USERNAME_LENGTH = 2
 
 /** Whether a token may be issued for `username`. */
 export const isUsername = (username: string): boolean =>
-  username.length <= LONGEST_USERNAME && USERNAME.test(username)
+  username.length <= MAX_USERNAME_LENGTH && USERNAME.test(username)
 
 const usernameFacts = (pattern: RegExp): ErrorFacts => ({
   minimum: MIN_USERNAME_LENGTH,
-  maximum: LONGEST_USERNAME,
+  maximum: MAX_USERNAME_LENGTH,
   pattern: pattern.source,
 })
 
@@ -23,7 +23,7 @@ export function requireUsername(username: string): void {
   if (isUsername(username)) return
   throw new PorthorError(
     'INVALID_USERNAME',
-    `username must be ${MIN_USERNAME_LENGTH} to ${LONGEST_USERNAME} lower-case letters, digits and single inner hyphens, with a letter right after another letter or digit.`,
+    `username must be ${MIN_USERNAME_LENGTH} to ${MAX_USERNAME_LENGTH} lower-case letters, digits and single inner hyphens, with a letter right after another letter or digit.`,
     { facts: usernameFacts(USERNAME) },
   )
 }
@@ -37,7 +37,7 @@ export function requireBotUsername(username: string): void {
   })
 }
 
-const LONGEST_TOKEN_NAME = 64
+const MAX_TOKEN_NAME_LENGTH = 64
 
 /** PostgreSQL stores no NUL in a text, and UTF-8 cannot encode half of a surrogate pair. */
 const UNSTORABLE = /[\0\p{Surrogate}]/u
@@ -48,12 +48,12 @@ const INVISIBLE = /[\p{Control}\p{Format}\p{Surrogate}\p{Line_Separator}\p{Parag
 /** @throws {PorthorError} `INVALID_TOKEN_NAME` */
 export function requireTokenName(tokenName: string): void {
   const length = [...tokenName].length
-  const isLong = length > LONGEST_TOKEN_NAME
+  const isLong = length > MAX_TOKEN_NAME_LENGTH
   if (length >= 1 && !isLong && !INVISIBLE.test(tokenName) && !holdsBearerString(tokenName)) return
   throw new PorthorError(
     'INVALID_TOKEN_NAME',
-    `tokenName must be 1 to ${LONGEST_TOKEN_NAME} characters without control and format characters, and must not contain a token.`,
-    { facts: { minimum: 1, maximum: LONGEST_TOKEN_NAME } },
+    `tokenName must be 1 to ${MAX_TOKEN_NAME_LENGTH} characters without control and format characters, and must not contain a token.`,
+    { facts: { minimum: 1, maximum: MAX_TOKEN_NAME_LENGTH } },
   )
 }
 
@@ -65,16 +65,16 @@ export const duplicateTokenName = (tokenName: string): PorthorError =>
   )
 
 /** Longest name, e-mail address and group name of a user, in characters: every child records them all. */
-const LONGEST_INFO = 256
+const MAX_INFO_LENGTH = 256
 
 const isInfoText = (text: string): boolean =>
-  text !== '' && [...text].length <= LONGEST_INFO && !UNSTORABLE.test(text)
+  text !== '' && [...text].length <= MAX_INFO_LENGTH && !UNSTORABLE.test(text)
 
-const INFO_RULE = `must be 1 to ${LONGEST_INFO} characters without NUL and halves of surrogate pairs`
+const INFO_RULE = `must be 1 to ${MAX_INFO_LENGTH} characters without NUL and halves of surrogate pairs`
 
 const ID_RULE = 'must be at least 1'
 
-const GROUP_RULE = `must begin with a letter or digit, hold only A-Z a-z 0-9 . _ - and at least one letter, and have at most ${LONGEST_INFO} characters`
+const GROUP_RULE = `must begin with a letter or digit, hold only A-Z a-z 0-9 . _ - and at least one letter, and have at most ${MAX_INFO_LENGTH} characters`
 
 /** A field of user information, and what it must be. */
 interface Problem {
@@ -106,7 +106,7 @@ export function requireUserInfo({ name, email, uid, gid, groups }: UserInfo): vo
     ...(uid !== null && uid < 1 ? [{ field: 'uid', rule: ID_RULE }] : []),
     ...(gid !== null && gid < 1 ? [{ field: 'gid', rule: ID_RULE }] : []),
     ...(groups ?? []).flatMap((group, index) =>
-      isGroupName(group.name) && group.name.length <= LONGEST_INFO
+      isGroupName(group.name) && group.name.length <= MAX_INFO_LENGTH
         ? []
         : [{ field: `groups.${index}.name`, rule: GROUP_RULE }],
     ),

@@ -5,9 +5,9 @@ import { chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } fr
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { systemClock } from '../lib/clock.ts'
+import type { PostgresBinaries } from './binaries.ts'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { endWithProcess } from './end-with-process.ts'
-import type { PostgresBinaries } from './binaries.ts'
 import type { RunAs } from './os-user.ts'
 
 /** Name of the superuser and of the database. */
@@ -72,15 +72,15 @@ export async function createCluster(place: ClusterPlace, password: string): Prom
 const DRAFT = 'postgres-draft-'
 
 /** Creating a data directory takes seconds. An older draft, in milliseconds, is abandoned. */
-const DRAFT_IS_DEAD_MS = 10 * 60_000
+const MAX_DRAFT_AGE_MS = 10 * 60_000
 
 /** Removes the drafts of starts that were killed. Only old ones: another start may be working on a new one. */
-export async function removeDeadDrafts(dataDir: string): Promise<void> {
+export async function removeAbandonedDrafts(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
     if (!name.startsWith(DRAFT)) continue
     const path = join(dataDir, name)
     const draft = await stat(path).catch(() => undefined)
-    if (draft && systemClock.now().getTime() - draft.mtimeMs > DRAFT_IS_DEAD_MS)
+    if (draft && systemClock.now().getTime() - draft.mtimeMs > MAX_DRAFT_AGE_MS)
       await rm(path, { recursive: true, force: true })
   }
 }
@@ -126,9 +126,9 @@ export interface Spawned {
   readonly port: number
   hasEnded(): boolean
   /** Keeps the server running when this process exits, because another owns it. Before, it ends with this process. */
-  letGo(): void
+  release(): void
   /** Resolves when the server has ended. Never rejects. */
-  readonly lastWords: Promise<LastWords>
+  readonly lastOutput: Promise<LastWords>
 }
 
 /** The last lines of the log when a server has ended. Servers that are started at the same time share one log. */
@@ -173,7 +173,7 @@ export async function spawnServer(place: ClusterPlace, flags: readonly string[])
       throw new EmbeddedPostgresError(`PostgreSQL did not start: ${(await lastWords).all}`)
     }
     const hasEnded = () => child.exitCode !== null || child.signalCode !== null
-    return { pid, port, hasEnded, letGo, lastWords }
+    return { pid, port, hasEnded, release: letGo, lastOutput: lastWords }
   } finally {
     await log.close()
   }

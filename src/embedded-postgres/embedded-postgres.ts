@@ -3,27 +3,21 @@ import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { systemClock } from '../lib/clock.ts'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
-import { endWithProcess } from './end-with-process.ts'
 import { makeDirectory } from '../lib/make-directory.ts'
 import { findPostgresBinaries } from './binaries.ts'
 import {
   type ClusterPlace,
   createCluster,
   POSTGRES_NAME,
-  removeDeadDrafts,
+  removeAbandonedDrafts,
   type Spawned,
   spawnServer,
 } from './cluster.ts'
+import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+import { endWithProcess } from './end-with-process.ts'
 import { findReachableBinaries, findReachableHome } from './home.ts'
 import { choosePostgresUser } from './os-user.ts'
-import {
-  connectTo,
-  isOwned,
-  OwnedByAnotherError,
-  type Ownership,
-  takeOwnership,
-} from './ownership.ts'
+import { connectTo, isOwned, OwnedByAnotherError, type Ownership, takeOwnership } from './ownership.ts'
 import { loadPostgresPassword } from './password.ts'
 import { endAtOnce, findPostmaster, type Postmaster, servesHere } from './postmaster.ts'
 
@@ -100,7 +94,7 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
 
   try {
     await createDatabase(ownership.client)
-    await removeDeadDrafts(place.dataDir)
+    await removeAbandonedDrafts(place.dataDir)
   } catch (error) {
     await close()
     throw error
@@ -166,12 +160,12 @@ async function own(
     const claim = { place, server, password, deadline, isGone }
     const ownership = await takeOwnership(claim).catch(async (error: unknown) => {
       // A server that was started here must not stay, unless another process has taken it over meanwhile.
-      if (error instanceof OwnedByAnotherError) spawned?.letGo()
+      if (error instanceof OwnedByAnotherError) spawned?.release()
       else if (spawned) await stopServer(place, server.pid, log)
       throw error
     })
     if (ownership) return { server, ownership }
-    const lastWords = await spawned?.lastWords
+    const lastWords = await spawned?.lastOutput
     if (lastWords !== undefined && !RETRYABLE.test(lastWords.own)) {
       throw new EmbeddedPostgresError(`PostgreSQL ended while starting; its last log lines: ${lastWords.all}`)
     }

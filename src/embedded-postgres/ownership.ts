@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { systemClock } from '../lib/clock.ts'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { type ClusterPlace, POSTGRES_NAME } from './cluster.ts'
+import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import type { Postmaster } from './postmaster.ts'
 
 /** The advisory lock that the owner holds in database `postgres`: two arbitrary numbers. */

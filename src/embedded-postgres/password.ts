@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { keepSecretFile, readSecretFile } from '../lib/secret-file.ts'
+import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 
 /**
  * Returns the password of the embedded server, which is generated at the first start. Several first starts at the same

@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { systemClock } from '../lib/clock.ts'
 import { type ReadingLimits, SlowReaders } from './slow-readers.ts'
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
@@ -155,9 +156,9 @@ export class Connections {
 
   /** One request of each line in turn, until none is left or the time is up. */
   #startDue(): void {
-    const end = performance.now() + TURN_MS
+    const end = systemClock.monotonicMs() + TURN_MS
     for (const line of this.#due) {
-      if (performance.now() >= end) break
+      if (systemClock.monotonicMs() >= end) break
       this.#due.delete(line)
       const next = line.waiting.shift()
       if (!next) continue

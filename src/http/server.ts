@@ -1,18 +1,18 @@
 import { once } from 'node:events'
 import { createServer as createHttpServer, type Server, type ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
-import type { ProcessContext } from '../app.ts'
+import type { App } from '../app.ts'
 import { UnavailableError } from '../domain/errors.ts'
-import { createGraphQLHandler, ENDPOINT } from './graphql/handler.ts'
-import { type ConnectionLimits, Connections } from './connections.ts'
 import { findDescriptorLimit, maxConnectionsUnder } from '../lib/descriptor-limit.ts'
-import { type BodyLimits, BodyReader } from './read-body.ts'
-import { findHeadProblem } from './request-head.ts'
-import { writeAnswer } from './graphql/fast-path/fast-path.ts'
-import { Metrics } from './graphql/results/metrics.ts'
-import { toBadRequest } from './refusals.ts'
 import { NotWritableError } from '../stores/database/writable.ts'
-import { answerUnreadable } from './unreadable-request.ts'
+import { type ConnectionLimits, Connections } from './connections.ts'
+import { writeResponse } from './graphql/fast-path/fast-path.ts'
+import { createGraphQLHandler, ENDPOINT } from './graphql/handler.ts'
+import { Metrics } from './graphql/results/metrics.ts'
+import { type BodyLimits, BodyReader } from './read-body.ts'
+import { toBadRequest } from './refusals.ts'
+import { findHeadProblem } from './request-head.ts'
+import { respondToUnreadable } from './unreadable-request.ts'
 
 /** Limits on the clients of a server. Times are in milliseconds. */
 export interface ServerLimits extends ConnectionLimits, BodyLimits {
@@ -58,7 +58,7 @@ const KEEP_ALIVE_MS = 65_000
 const connectionsOf = new WeakMap<Server, Connections>()
 
 /** Creates an HTTP server for the API, health and metrics. It does not listen yet. */
-export function createServer(context: ProcessContext, given: Partial<ServerLimits> = {}): Server {
+export function createServer(context: App, given: Partial<ServerLimits> = {}): Server {
   const limits: ServerLimits = {
     ...DEFAULT_LIMITS,
     maxConnections: maxConnectionsUnder(findDescriptorLimit() ?? Number.MAX_SAFE_INTEGER),
@@ -68,7 +68,7 @@ export function createServer(context: ProcessContext, given: Partial<ServerLimit
   const handleGraphQL = createGraphQLHandler(context, metrics, new BodyReader(limits))
   const connections = new Connections(limits, (request, response) => {
     const problem = findHeadProblem(request)
-    if (problem !== undefined) return writeAnswer(response, toBadRequest(problem))
+    if (problem !== undefined) return writeResponse(response, toBadRequest(problem))
     const path = request.url?.split('?', 1)[0]
     if (path === ENDPOINT) handleGraphQL(request, response)
     else handleOther(context, metrics, path, response).catch(() => response.destroy())
@@ -83,7 +83,7 @@ export function createServer(context: ProcessContext, given: Partial<ServerLimit
     requireHostHeader: false,
   })
   connections.attach(server)
-  answerUnreadable(server)
+  respondToUnreadable(server)
   connectionsOf.set(server, connections)
   return server
 }
@@ -116,7 +116,7 @@ export async function closeServer(server: Server): Promise<void> {
 }
 
 async function handleOther(
-  context: ProcessContext,
+  context: App,
   { registry }: Metrics,
   path: string | undefined,
   response: ServerResponse,

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { systemClock } from '../lib/clock.ts'
 
 export interface ReadingLimits {
   /** How long a client may leave a response unread, in milliseconds. */
@@ -27,7 +28,7 @@ export class SlowReaders {
 
   /** Closes the connections among `sockets` whose clients are too slow. To be called at intervals. */
   close(sockets: Iterable<Socket>): void {
-    const now = performance.now()
+    const now = systemClock.monotonicMs()
     for (const socket of sockets) {
       if (socket.writableLength === 0) this.#backlogs.delete(socket)
       else if (this.#isTooSlow(socket, now)) socket.destroy()

@@ -1,6 +1,6 @@
 import { type Server, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type PlainAnswer, writeAnswer } from './graphql/fast-path/fast-path.ts'
+import { type PreparedResponse, writeResponse } from './graphql/fast-path/fast-path.ts'
 import { refuse } from './refusals.ts'
 
 /**
@@ -14,7 +14,7 @@ const LINGER_MS = 1_000
 const BAD_HTTP = refuse('BAD_REQUEST', 'The request is not valid HTTP/1.1 (RFC 9112).', { status: 400 })
 
 /** Responses by the codes of Node's errors. */
-const UNREADABLE: ReadonlyMap<string | undefined, PlainAnswer> = new Map([
+const UNREADABLE: ReadonlyMap<string | undefined, PreparedResponse> = new Map([
   [
     'HPE_HEADER_OVERFLOW',
     refuse(
@@ -55,18 +55,18 @@ const NO_TUNNEL = refuse('BAD_REQUEST', 'CONNECT is not supported: send a POST t
 })
 
 /** Makes `server` respond to requests that are not valid HTTP, have another `Expect`, or use CONNECT. */
-export function answerUnreadable(server: Server): void {
+export function respondToUnreadable(server: Server): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET') socket.destroy()
     // Responses are written in one piece, so this one comes after an earlier one, never inside it.
     else writeLast(socket, UNREADABLE.get(error.code) ?? BAD_HTTP)
   })
-  server.on('checkExpectation', (_request, response) => writeAnswer(response, UNKNOWN_EXPECTATION))
+  server.on('checkExpectation', (_request, response) => writeResponse(response, UNKNOWN_EXPECTATION))
   server.on('connect', (_request, socket) => writeLast(socket, NO_TUNNEL))
 }
 
 /** Writes a response and closes the connection. Further data are discarded: a reset could overtake the response. */
-function writeLast(socket: Duplex, { status, headers, body }: PlainAnswer): void {
+function writeLast(socket: Duplex, { status, headers, body }: PreparedResponse): void {
   if (!socket.writable) return
   const fields = { ...headers, 'Content-Length': Buffer.byteLength(body), Connection: 'close' }
   const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)

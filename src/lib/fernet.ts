@@ -15,7 +15,7 @@ const IV_OFFSET = 9
 const CIPHERTEXT_OFFSET = 25
 const BLOCK_BYTES = 16
 const HMAC_BYTES = 32
-const SHORTEST_TOKEN_BYTES = CIPHERTEXT_OFFSET + BLOCK_BYTES + HMAC_BYTES
+const MIN_TOKEN_BYTES = CIPHERTEXT_OFFSET + BLOCK_BYTES + HMAC_BYTES
 const KEY_BYTES = 32
 
 /** The token cannot be decrypted. The message names the rule that it breaks, never its content. */
@@ -26,11 +26,11 @@ export class FernetError extends Error {
 /** The token was encrypted with another key, or was changed afterwards. */
 export class ForeignTokenError extends FernetError {
   /** Time in the token, which is not authenticated. */
-  readonly sealedAt: Date
+  readonly encryptedAt: Date
 
   constructor(sealedAt: Date) {
     super('not signed with any of the keys')
-    this.sealedAt = sealedAt
+    this.encryptedAt = sealedAt
   }
 }
 
@@ -40,7 +40,7 @@ interface Key {
 }
 
 /** Inputs of `seal` beside the plaintext. Only tests with published vectors set `iv`. */
-export interface SealInput {
+export interface EncryptInput {
   readonly now: Date
   readonly iv?: Buffer
 }
@@ -62,7 +62,7 @@ export class Fernet {
   }
 
   /** Encrypts UTF-8 `plaintext` with the first key. */
-  seal(plaintext: string, { now, iv = randomBytes(BLOCK_BYTES) }: SealInput): string {
+  encrypt(plaintext: string, { now, iv = randomBytes(BLOCK_BYTES) }: EncryptInput): string {
     const head = Buffer.alloc(IV_OFFSET)
     head.writeUInt8(VERSION, 0)
     head.writeBigUInt64BE(BigInt(Math.floor(now.getTime() / 1000)), TIME_OFFSET)
@@ -76,9 +76,9 @@ export class Fernet {
    *
    * @throws {FernetError} It is not a Fernet token, or was encrypted with another key.
    */
-  open(token: string): string {
+  decrypt(token: string): string {
     const bytes = decodePadded(token)
-    if (bytes.length < SHORTEST_TOKEN_BYTES) throw new FernetError('too short')
+    if (bytes.length < MIN_TOKEN_BYTES) throw new FernetError('too short')
     if (bytes[0] !== VERSION) throw new FernetError('unknown version')
     const signed = bytes.subarray(0, -HMAC_BYTES)
     const ciphertext = signed.subarray(CIPHERTEXT_OFFSET)

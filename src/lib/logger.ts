@@ -8,10 +8,10 @@ const FLUSH_INTERVAL_MS = 100
 const BUFFER_BYTES = 8 * 1024
 
 /** Maximum size of lines that wait for a reader that has stopped reading, in bytes; further lines are dropped. */
-const MOST_WAITING_BYTES = 64 * 1024 * 1024
+const MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 /** Maximum number of attempts to write to such a reader at exit, a tenth of a second apart. */
-const MOST_LAST_TRIES = 10
+const MAX_LAST_TRIES = 10
 
 /**
  * Creates a logger that writes a JSON line of at most 4 kB for each event. Of an error it logs only name, message, stack,
@@ -36,7 +36,7 @@ function bufferedOutput(): DestinationStream {
     fd: process.stdout.fd,
     sync: false,
     minLength: BUFFER_BYTES,
-    maxLength: MOST_WAITING_BYTES,
+    maxLength: MAX_WAITING_BYTES,
     periodicFlush: FLUSH_INTERVAL_MS,
     retryEAGAIN: () => {
       triesLeft -= 1
@@ -46,7 +46,7 @@ function bufferedOutput(): DestinationStream {
   // There is no reader to which the error could be reported.
   output.on('error', () => undefined)
   process.once('exit', () => {
-    triesLeft = MOST_LAST_TRIES
+    triesLeft = MAX_LAST_TRIES
     try {
       output.flushSync()
     } catch {

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { systemClock } from './clock.ts'
 
 const MINUTE_MS = 60_000
 
@@ -12,7 +13,7 @@ export class RateLimitedLog {
   #suppressed = 0
 
   /** @param now In milliseconds, by a clock that is never set back. */
-  constructor(log: Logger, linesPerMinute: number, now: () => number = () => performance.now()) {
+  constructor(log: Logger, linesPerMinute: number, now: () => number = systemClock.monotonicMs) {
     this.#log = log
     this.#linesPerMinute = linesPerMinute
     this.#now = now

@@ -1,9 +1,9 @@
 import type { Actor } from '../domain/actor.ts'
 import type { PrismaClient } from '../generated/prisma/client.ts'
-import type { Services } from '../services/services.ts'
 import type { DelegationSource } from '../services/delegation/token-cache-service.ts'
-import type { Caller } from '../services/tokens/token-service.ts'
 import type { TokenView } from '../services/queries/token-view.ts'
+import type { Services } from '../services/services.ts'
+import type { Caller } from '../services/tokens/token-service.ts'
 
 /** Facts of a request that are collected during its execution, for its log line. */
 export interface RequestTrace {

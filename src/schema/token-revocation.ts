@@ -8,12 +8,12 @@ import { argumentsBelow } from './selection.ts'
 import { TokenType } from './token-type.ts'
 
 /** Number of keys that one response may have. */
-const MOST_KEYS = 10_000
+const MAX_RETURNED_KEYS = 10_000
 
 function requireKeyCount(first: number): void {
-  if (first >= 0 && first <= MOST_KEYS) return
-  throw new PorthorError('INVALID_PAGE_SIZE', `first must be 0 to ${MOST_KEYS}.`, {
-    facts: { minimum: 0, maximum: MOST_KEYS },
+  if (first >= 0 && first <= MAX_RETURNED_KEYS) return
+  throw new PorthorError('INVALID_PAGE_SIZE', `first must be 0 to ${MAX_RETURNED_KEYS}.`, {
+    facts: { minimum: 0, maximum: MAX_RETURNED_KEYS },
   })
 }
 
@@ -41,7 +41,7 @@ const RevokeTokensPayload = builder.objectRef<Revoked>('RevokeTokensPayload').im
         first: t.arg.int({
           required: true,
           defaultValue: 100,
-          description: `Number of keys to return: 0 to ${MOST_KEYS}.`,
+          description: `Number of keys to return: 0 to ${MAX_RETURNED_KEYS}.`,
         }),
       },
       resolve: ({ keys }, { first }) => keys.slice(0, first),
@@ -99,7 +99,7 @@ builder.mutationFields((t) => ({
       // Checked before anything is revoked: the field itself would be resolved too late.
       for (const { first } of argumentsBelow(info, 'keys')) requireKeyCount(Number(first))
       return dryRun
-        ? revocation.findMatching(caller, criteria, MOST_KEYS)
+        ? revocation.findMatching(caller, criteria, MAX_RETURNED_KEYS)
         : revocation.revokeMatching(caller, criteria)
     },
   }),

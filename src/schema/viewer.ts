@@ -9,7 +9,7 @@ const Viewer = builder.objectRef<TokenData>('Viewer').implement({
     token: t.prismaField({
       type: 'Token',
       description: 'The current token: the one that authenticates this request.',
-      resolve: (query, data, _args, { services }) => services.directory.getOwn(data.token.key, query),
+      resolve: (query, data, _args, { services }) => services.queries.getOwn(data.token.key, query),
     }),
     user: t.field({
       type: UserInfo,

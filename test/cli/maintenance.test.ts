@@ -92,7 +92,7 @@ describe('porthor maintenance', () => {
     const holding = await connect(h)
     await holding.query('BEGIN')
     await holding.query('LOCK TABLE token IN ACCESS EXCLUSIVE MODE')
-    const running = h.context.services.upkeep.run()
+    const running = h.context.services.maintenance.run()
     await waitForLocks(h, 1)
     const [lock] = await h.sql<{ id: string }>(
       `SELECT ((classid::bigint << 32) | objid::bigint)::text AS id FROM pg_locks

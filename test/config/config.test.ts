@@ -36,7 +36,7 @@ function faultsOf(env: Environment): readonly string[] {
   try {
     loadConfig(env)
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults
+    if (error instanceof ConfigError) return error.errors
     throw error
   }
   return []
@@ -67,7 +67,7 @@ describe('the defaults', () => {
       redisReplayWindow: 600,
       redisWaitReplicas: 0,
       tokenCacheSize: 5_000,
-      trackedCopies: true,
+      clientSideCache: true,
       trustedProxies: [],
       authFailuresPerMinute: 600,
       host: '127.0.0.1',
@@ -84,7 +84,7 @@ describe('the defaults', () => {
       [
         'REDIS_URL TOKEN_STORE TOKEN_LIFETIME DELEGATED_TOKEN_LIFETIME KNOWN_SCOPES',
         'UNDELEGABLE_SCOPES DELEGATED_TOKENS_MAY_CREATE DELEGATION_MAX_DEPTH MAX_CHILDREN',
-        'HISTORY_RETENTION TOKEN_CACHE_SIZE TRACKED_COPIES TRUSTED_PROXIES HOST PORT LOG_LEVEL GRAPHIQL NODE_ENV',
+        'HISTORY_RETENTION TOKEN_CACHE_SIZE CLIENT_SIDE_CACHE TRUSTED_PROXIES HOST PORT LOG_LEVEL GRAPHIQL NODE_ENV',
       ]
         .join(' ')
         .split(' ')
@@ -169,7 +169,7 @@ describe('a variable is read', () => {
     ['PORT', '0', ({ port }) => port, 0],
     ['PORT', '65535', ({ port }) => port, 65_535],
     ['LOG_LEVEL', 'silent', ({ logLevel }) => logLevel, 'silent'],
-    ['TRACKED_COPIES', 'false', ({ trackedCopies }) => trackedCopies, false],
+    ['CLIENT_SIDE_CACHE', 'false', ({ clientSideCache }) => clientSideCache, false],
     ['GRAPHIQL', 'false', ({ graphiql }) => graphiql, false],
     ['GRAPHIQL', 'OFF', ({ graphiql }) => graphiql, false],
     ['GRAPHIQL', '1', ({ graphiql }) => graphiql, true],
@@ -262,7 +262,7 @@ describe('a variable is refused by its name', () => {
     ['TOKEN_CACHE_SIZE', '10000001'],
     ['TOKEN_CACHE_SIZE', '1.5'],
     ['TOKEN_CACHE_SIZE', 'many'],
-    ['TRACKED_COPIES', 'maybe'],
+    ['CLIENT_SIDE_CACHE', 'maybe'],
     ['TRUSTED_PROXIES', 'proxy.example'],
     ['TRUSTED_PROXIES', '10.0.0.0/33'],
     ['TRUSTED_PROXIES', '10.0.0.0/8, 10.0.0.256'],
@@ -337,7 +337,7 @@ const ALL_FAULTY: Environment = {
   PORT: 'hunter13',
   LOG_LEVEL: 'hunter14',
   GRAPHIQL: 'hunter15',
-  TRACKED_COPIES: 'hunter16',
+  CLIENT_SIDE_CACHE: 'hunter16',
 }
 
 describe('the faults', () => {

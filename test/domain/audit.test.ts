@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type AuditedRow, auditRow, auditStray, type StoredEntry } from '../../src/domain/audit.ts'
+import { type AuditedRow, auditRow, auditStray, type StoredRecord } from '../../src/domain/audit.ts'
 import { aSession, aToken, at, NOW } from '../support/token-data.ts'
 
 const KNOWN = new Map([
@@ -22,7 +22,7 @@ const ROW: AuditedRow = {
 }
 
 /** Kinds and details of what is found wrong, now. */
-const audit = (row: Partial<AuditedRow>, entry: StoredEntry = { data }) =>
+const audit = (row: Partial<AuditedRow>, entry: StoredRecord = { data }) =>
   auditRow({ ...ROW, ...row }, entry, KNOWN, NOW).map(({ kind, detail }) => `${kind}: ${detail}`)
 
 describe('of a row and its entry', () => {

@@ -7,16 +7,16 @@ import {
   childExpiry,
   childScopes,
   type DelegationRequest,
-  type DelegationShape,
   isReusable,
   isSameCacheKey,
   minimumExpiry,
   outlives,
+  type RequestKey,
+  requestKey,
+  requestLockKey,
   requireMinimumLifetime,
   requireParentLifetime,
   requireService,
-  shapeLockId,
-  shapeOf,
 } from '../../src/domain/delegation.ts'
 import { secondsUntil } from '../../src/domain/lifetime.ts'
 import { toScopes } from '../../src/domain/scope.ts'
@@ -109,14 +109,14 @@ describe('the scopes of a child', () => {
   it('make up its shape, with parent, user, type and service', () => {
     const parentKey = parent.token.key
 
-    expect(shapeOf(parent, INTERNAL)).toEqual({
+    expect(requestKey(parent, INTERNAL)).toEqual({
       parentKey,
       username: 'wren',
       type: 'internal',
       service: 'tap',
       scopes: ['read:all'],
     })
-    expect(shapeOf(parent, NOTEBOOK)).toEqual({
+    expect(requestKey(parent, NOTEBOOK)).toEqual({
       parentKey,
       username: 'wren',
       type: 'notebook',
@@ -176,35 +176,35 @@ describe('the cache key', () => {
 })
 
 describe('the number of the advisory lock', () => {
-  const shape: DelegationShape = shapeOf(aSession(), INTERNAL)
-  const notebook = shapeOf(aSession(), NOTEBOOK)
+  const shape: RequestKey = requestKey(aSession(), INTERNAL)
+  const notebook = requestKey(aSession(), NOTEBOOK)
 
   it('is the same in every process and every release, which may run side by side', () => {
-    expect(shapeLockId(shape)).toBe(-381_851_691_576_100_559n)
-    expect(shapeLockId(notebook)).toBe(6_793_559_946_467_078_125n)
+    expect(requestLockKey(shape)).toBe(-381_851_691_576_100_559n)
+    expect(requestLockKey(notebook)).toBe(6_793_559_946_467_078_125n)
   })
 
   it('is one that PostgreSQL takes', () => {
     fc.assert(
       fc.property(tokenDataAt(NOW), requests, (data, request) => {
-        const id = shapeLockId(shapeOf(data, request))
+        const id = requestLockKey(requestKey(data, request))
         expect(BigInt.asIntN(64, id)).toBe(id)
       }),
     )
   })
 
-  it.each<[string, DelegationShape]>([
+  it.each<[string, RequestKey]>([
     ['parent', { ...shape, parentKey: aToken('another').key }],
     ['type', { ...shape, type: 'notebook' }],
     ['service', { ...shape, service: 'tap2' }],
     ['scopes', { ...shape, scopes: ['read:all', 'read:tap'] }],
     ['scopes, of which there are none', { ...shape, scopes: [] }],
   ])('is another for another %s', (_what, other) => {
-    expect(shapeLockId(other)).not.toBe(shapeLockId(shape))
+    expect(requestLockKey(other)).not.toBe(requestLockKey(shape))
   })
 
   it("of a notebook token does not depend on the parent's scopes, which may change meanwhile", () => {
-    expect(shapeLockId({ ...notebook, scopes: [] })).toBe(shapeLockId(notebook))
+    expect(requestLockKey({ ...notebook, scopes: [] })).toBe(requestLockKey(notebook))
   })
 })
 

@@ -183,10 +183,10 @@ async function driveDamage(r: Recorder, h: Harness, store: StoreKind): Promise<v
   const fernet = new Fernet([h.env.SESSION_SECRET ?? ''])
   const whole = { username: 'wren', token_type: 'user', scopes: [], created: 1_767_225_600, expires: null }
   for (const damage of [
-    (bearer: string) => fernet.seal(JSON.stringify({ ...whole, token: bearer }), { now: new Date() }),
+    (bearer: string) => fernet.encrypt(JSON.stringify({ ...whole, token: bearer }), { now: new Date() }),
     (bearer: string) =>
-      fernet.seal(JSON.stringify({ ...whole, token: { key: 1, secret: bearer } }), { now: new Date() }),
-    (bearer: string) => fernet.seal(bearer, { now: new Date() }),
+      fernet.encrypt(JSON.stringify({ ...whole, token: { key: 1, secret: bearer } }), { now: new Date() }),
+    (bearer: string) => fernet.encrypt(bearer, { now: new Date() }),
     (bearer: string) => bearer,
   ]) {
     const token = generateToken()

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, it, vi } from 'vitest'
+import { openApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/config.ts'
-import { openProcess } from '../../src/app.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { LifeOfTokens, type Stage } from '../support/life-of-tokens.ts'
 import { type ServerProcess, startServer } from '../support/processes.ts'
@@ -102,7 +102,7 @@ describe.each([
     const clock = new TestClock()
     const cables = await Promise.all([t.cable(), t.cable()])
     const both = await Promise.all([openPorthor(cables[0].env, clock), openPorthor(cables[1].env, clock)])
-    const third = openProcess(loadConfig(t.env), { clock, log })
+    const third = openApp(loadConfig(t.env), { clock, log })
     const at = (process: 0 | 1) => ({ porthor: both[process], cable: cables[process] })
     const stage: Stage = {
       ...t.stage(clock),
@@ -194,9 +194,9 @@ describe('two servers, tokens in redis', () => {
     const cables = await Promise.all([t.cable(), t.cable()])
     const start = (process: 0 | 1) => startServer(cables[process].env)
     const servers: Record<0 | 1, ServerProcess> = await Promise.all([start(0), start(1)])
-    const third = openProcess(loadConfig(t.env), { clock: systemClock, log })
+    const third = openApp(loadConfig(t.env), { clock: systemClock, log })
     // Looks after the stores as if a minute had passed: what is younger an audit takes for being under way.
-    const later = openProcess(loadConfig(t.env), {
+    const later = openApp(loadConfig(t.env), {
       clock: { ...systemClock, now: () => new Date(Date.now() + SETTLED * 1_000) },
       log,
     })

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { expect, it, onTestFinished, vi } from 'vitest'
+import { openApp } from '../../src/app.ts'
 import { type Environment, loadConfig } from '../../src/config/config.ts'
-import { openProcess } from '../../src/app.ts'
 import { formatScopes } from '../../src/domain/scope.ts'
 import { generateToken, NO_USER_INFO, serviceOf, type TokenData } from '../../src/domain/token.ts'
 import { systemClock } from '../../src/lib/clock.ts'
@@ -11,7 +11,7 @@ import { Fernet } from '../../src/lib/fernet.ts'
 import { createLogger } from '../../src/lib/logger.ts'
 import type { AuditedFinding } from '../../src/services/maintenance/audit-service.ts'
 import type { Services } from '../../src/services/services.ts'
-import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
+import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { type CliResult, runPorthor, startPorthor } from '../support/cli.ts'
 import { serverSecrets } from '../support/processes.ts'
 import { freshDatabase, startRedis } from '../support/stores.ts'
@@ -69,7 +69,7 @@ async function killAt(
 
 /** Does what the command does, in this process, where nothing disturbs it. */
 async function inPeace<T>({ env }: Stores, work: (services: Services) => Promise<T>): Promise<T> {
-  const context = openProcess(loadConfig(env), { clock: systemClock, log })
+  const context = openApp(loadConfig(env), { clock: systemClock, log })
   try {
     return await work(context.services)
   } finally {
@@ -148,7 +148,7 @@ it('maintenance that is killed, and run again, leaves what one that is not distu
     const { signal } = await killAt(moment * (EXPIRED + OLD), left, killed, args)
     expect(signal).toBe('SIGKILL')
   }
-  const undisturbed = await inPeace(calm, ({ upkeep }) => upkeep.run())
+  const undisturbed = await inPeace(calm, ({ maintenance }) => maintenance.run())
   expect(undisturbed).toEqual({ expired: EXPIRED, truncated: OLD, orphaned: 0, swept: EXPIRED })
   expect((await finish(killed, args)).code).toBe(0)
   const after = await contentOf(calm)
@@ -237,7 +237,7 @@ async function plantFaults(
 const recordsOf = async (redis: Redis, fernet: Fernet): Promise<Record<string, string>> => {
   const keys = (await redis.keys('token:*')).sort()
   const values = await redis.mget(keys)
-  return Object.fromEntries(keys.map((key, index) => [key, fernet.open(values[index] ?? '').toString()]))
+  return Object.fromEntries(keys.map((key, index) => [key, fernet.decrypt(values[index] ?? '').toString()]))
 }
 
 it('audit --fix that is killed, and run again, leaves what one that is not disturbed leaves', async () => {
@@ -250,8 +250,8 @@ it('audit --fix that is killed, and run again, leaves what one that is not distu
   }
   const [calm, killed] = await Promise.all([open(), open()])
   const fernet = new Fernet([secrets.SESSION_SECRET])
-  const records = new SealedRecords({ fernet, clock: systemClock, log })
-  const planted = plantings().map((each) => ({ ...each, sealed: records.seal(each.data) }))
+  const records = new EncryptedRecords({ fernet, clock: systemClock, log })
+  const planted = plantings().map((each) => ({ ...each, sealed: records.encrypt(each.data) }))
   for (const stores of [calm, killed]) await plantFaults(stores, stores.redis, planted)
   await slowDown(killed)
 
@@ -269,7 +269,7 @@ it('audit --fix that is killed, and run again, leaves what one that is not distu
   expect(findings.filter(({ isFixed }) => !isFixed)).toEqual([])
   expect(findings.length).toBeGreaterThan(written)
   for (const stores of [calm, killed]) {
-    await inPeace(stores, ({ upkeep }) => upkeep.run())
+    await inPeace(stores, ({ maintenance }) => maintenance.run())
     expect(await auditIn(stores, false)).toEqual([])
   }
   expect(await contentOf(killed), `killed at ${moments}`).toEqual(await contentOf(calm))

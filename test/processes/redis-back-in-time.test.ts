@@ -34,7 +34,7 @@ async function openPair(redisUrl: string) {
   const porthors: Porthor[] = []
   for (const [index, cable] of cables.entries()) {
     const env = { ...secrets, DATABASE_URL: database.url, REDIS_URL: cable.through(redisUrl) }
-    porthors.push(await openPorthor({ ...env, TRACKED_COPIES: String(index === 0) }, systemClock))
+    porthors.push(await openPorthor({ ...env, CLIENT_SIDE_CACHE: String(index === 0) }, systemClock))
   }
   onTestFinished(async () => {
     for (const porthor of porthors) await porthor.close()

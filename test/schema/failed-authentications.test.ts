@@ -11,7 +11,7 @@ describe.each(['redis', 'postgres'] as const)('failed authentications, with toke
   const t = useHarness(store, {
     AUTH_FAILURES_PER_MINUTE: String(LIMIT),
     TRUSTED_PROXIES: '127.0.0.1',
-    TRACKED_COPIES: store === 'redis' ? 'true' : 'false',
+    CLIENT_SIDE_CACHE: store === 'redis' ? 'true' : 'false',
   })
   const from = (address: string) => ({ 'X-Forwarded-For': address })
   const ask = (token: string, address = '192.0.2.1') => t.h.ask(VIEWER, { token, headers: from(address) })

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
+import { openApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/config.ts'
-import { openProcess } from '../../src/app.ts'
 import { fieldOf, useApi } from '../support/api.ts'
 
 const CLEAR = 'mutation { clearTokenCache { internal notebook } }'
@@ -36,7 +36,7 @@ describe.each(['redis', 'postgres'] as const)('clearTokenCache over %s', (store)
 
   it('empties the caches of every process', async () => {
     const { clock, context, env } = api.h
-    const other = openProcess(loadConfig(env), { clock, log: context.log })
+    const other = openApp(loadConfig(env), { clock, log: context.log })
     try {
       const parent = await api.h.stored(await api.h.session())
       const source = async () => (await other.services.tokenCache.getNotebookToken(parent, null)).source

@@ -71,7 +71,7 @@ describe('a weakness of Gafaelfawr that is none here:', () => {
     const bearer = bearerOf(root)
     const document = JSON.parse((await documentOf(t.h, 'redis', root)) ?? '')
     const fernet = new Fernet([t.h.env.SESSION_SECRET ?? ''])
-    const damaged = fernet.seal(JSON.stringify({ ...document, token: bearer }), { now: t.h.clock.now() })
+    const damaged = fernet.encrypt(JSON.stringify({ ...document, token: bearer }), { now: t.h.clock.now() })
     await writeEntry(t.h, 'redis', root, damaged)
     t.expectErrors()
     expect(await refusalOf(t.h, VIEWER, { token: bearer })).toEqual(['UNAUTHENTICATED', 401])

@@ -17,10 +17,10 @@ import {
 import { PorthorError, UnavailableError } from '../../src/domain/errors.ts'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
 import { openPool, openPrisma } from '../../src/stores/database/prisma.ts'
-import { openRedis } from '../../src/stores/redis/client.ts'
-import { RedisTokenStore } from '../../src/stores/token-store/redis-token-store.ts'
-import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { TokenDatabase } from '../../src/stores/database/token-database.ts'
+import { openRedis } from '../../src/stores/redis/client.ts'
+import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
+import { RedisTokenStore } from '../../src/stores/token-store/redis-token-store.ts'
 import { asking, isUnavailable } from '../../src/stores/unavailable.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, startRedis, type TestDatabase } from '../support/stores.ts'
@@ -29,7 +29,7 @@ import { aSession, aToken, at, LIMITS, NOW } from '../support/token-data.ts'
 
 const { log } = recordingLog()
 const clock = new TestClock(NOW)
-const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
+const records = new EncryptedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
 
 const outOfReach = (store: 'redis' | 'postgres') =>
   expect.objectContaining({ name: 'PorthorError', code: 'UNAVAILABLE', store, cause: expect.anything() })
@@ -53,7 +53,7 @@ describe.concurrent('Redis is out of reach', () => {
   /** Everything that the store can be asked. */
   const askAll = (store: RedisTokenStore) =>
     Promise.allSettled([
-      store.get(key),
+      store.find(key),
       store.put(data),
       store.delete([key]),
       store.inspect([key]),
@@ -71,7 +71,7 @@ describe.concurrent('Redis is out of reach', () => {
     const next = await startRedis({ port: server.port })
     onTestFinished(() => next.kill())
     await store.put(data)
-    expect(await store.get(key)).toEqual(data)
+    expect(await store.find(key)).toEqual(data)
   })
 
   it('when it is paused, until it goes on', async ({ expect, onTestFinished }) => {
@@ -81,7 +81,7 @@ describe.concurrent('Redis is out of reach', () => {
     expect(await askAll(store)).toEqual(allOutOfReach)
 
     server.resume()
-    expect(await store.get(aToken('kept').key)).toMatchObject({ username: 'wren' })
+    expect(await store.find(aToken('kept').key)).toMatchObject({ username: 'wren' })
   })
 
   it('when it was never there', async ({ expect, onTestFinished }) => {
@@ -102,7 +102,7 @@ describe.concurrent('Redis is out of reach', () => {
       code: 'UNAVAILABLE',
       cause: { message: expect.stringMatching(`^${word}`) },
     })
-    expect(await store.get(key)).toBe(undefined)
+    expect(await store.find(key)).toBe(undefined)
   })
 
   it.for([
@@ -111,12 +111,12 @@ describe.concurrent('Redis is out of reach', () => {
   ] as const)('for replacing when it %s', async ([_what, setting, value], { expect, onTestFinished }) => {
     const { redis, store } = await open(onTestFinished)
     await store.put(data)
-    const entry = await store.getEntry(key)
+    const entry = await store.findRecord(key)
     if (!entry) throw new Error('it was put')
     await redis.config('SET', setting, value)
 
     await expect(store.replace(entry, data)).rejects.toMatchObject({ code: 'UNAVAILABLE', store: 'redis' })
-    expect(await store.getEntry(key)).toEqual(entry)
+    expect(await store.findRecord(key)).toEqual(entry)
   })
 
   it('when it is a replica that has lost its master and may not answer from memory', async ({
@@ -127,7 +127,7 @@ describe.concurrent('Redis is out of reach', () => {
     await redis.config('SET', 'replica-serve-stale-data', 'no')
     await redis.replicaof('127.0.0.1', 1)
 
-    await expect(store.get(key)).rejects.toMatchObject({
+    await expect(store.find(key)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
       cause: { message: expect.stringMatching(/^MASTERDOWN/) },
     })
@@ -143,11 +143,11 @@ describe.concurrent('Redis is out of reach', () => {
     await Promise.all([store.ping(), scripter.ping(), killer.ping()])
     const script = scripter.eval('while true do end', 0).catch((error: Error) => error.message)
     const busy = { code: 'UNAVAILABLE', cause: { message: expect.stringMatching(/^BUSY/) } }
-    await vi.waitFor(() => expect(store.get(key)).rejects.toMatchObject(busy), { timeout: 10_000 })
+    await vi.waitFor(() => expect(store.find(key)).rejects.toMatchObject(busy), { timeout: 10_000 })
 
     await killer.script('KILL')
     expect(await script).toContain('killed')
-    expect(await store.get(key)).toBe(undefined)
+    expect(await store.find(key)).toBe(undefined)
   })
 
   it('but not when it says that a command was wrong', async ({ expect, onTestFinished }) => {

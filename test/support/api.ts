@@ -9,8 +9,8 @@ import {
   type UserInfo,
 } from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
-import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { formatTimestamp } from '../../src/stores/database/timestamp.ts'
+import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { type GraphQLAnswer, type Harness, openHarness, type StoreKind } from './harness.ts'
 
 /** Level of pino's `error` lines. */
@@ -84,7 +84,7 @@ export async function plant(h: Harness, store: StoreKind, facts: PlantedFacts = 
     )
   }
   const fernet = new Fernet((h.env.SESSION_SECRET ?? '').split(','))
-  const sealed = new SealedRecords({ fernet, clock: h.clock, log: h.context.log }).seal({
+  const sealed = new EncryptedRecords({ fernet, clock: h.clock, log: h.context.log }).encrypt({
     token,
     type,
     username,

@@ -3,12 +3,12 @@ import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterEach, beforeEach, expect } from 'vitest'
+import { type App, openApp } from '../../src/app.ts'
 import { type Environment, loadConfig } from '../../src/config/config.ts'
-import { openProcess, type ProcessContext } from '../../src/app.ts'
 import { formatToken, generateToken, parseToken, type TokenData } from '../../src/domain/token.ts'
+import { closeServer, createServer } from '../../src/http/server.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
 import { createLogger } from '../../src/lib/logger.ts'
-import { closeServer, createServer } from '../../src/http/server.ts'
 import { freshDatabase, freshRedis } from './stores.ts'
 import { TestClock } from './test-clock.ts'
 
@@ -36,7 +36,7 @@ export interface AskOptions {
 export interface Harness {
   readonly clock: TestClock
   readonly env: Environment
-  readonly context: ProcessContext
+  readonly context: App
   /** Where it answers GraphQL. */
   readonly url: string
   readonly bootstrapToken: string
@@ -114,7 +114,7 @@ export async function openHarness(
     PORT: '0',
     LOG_LEVEL: 'info',
     // Tests reach into Redis, of which word takes a moment to arrive: those of the copies turn them on.
-    TRACKED_COPIES: 'false',
+    CLIENT_SIDE_CACHE: 'false',
     ...env,
   }
   const pool = new pg.Pool({ connectionString: database.url, max: 2 })
@@ -125,7 +125,7 @@ export async function openHarness(
   const log = createLogger('info', { write: (line: string) => void logLines.push(JSON.parse(line)) })
 
   const start = async (startEnv: Environment) => {
-    const context = openProcess(loadConfig(startEnv), { clock, log })
+    const context = openApp(loadConfig(startEnv), { clock, log })
     const server = createServer(context)
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')

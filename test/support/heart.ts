@@ -2,18 +2,18 @@ import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, onTestFinished, vi } from 'vitest'
+import { openApp } from '../../src/app.ts'
 import { type Environment, loadConfig } from '../../src/config/config.ts'
-import { openProcess } from '../../src/app.ts'
 import { formatScopes, toScopes } from '../../src/domain/scope.ts'
 import { NO_USER_INFO, type TokenData, type TokenKey, type UserInfo } from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
 import { TokenCacheService } from '../../src/services/delegation/token-cache-service.ts'
 import { TokenIssuer } from '../../src/services/tokens/token-issuer.ts'
-import { PostgresTokenStore } from '../../src/stores/token-store/postgres-token-store.ts'
-import { RedisTokenStore } from '../../src/stores/token-store/redis-token-store.ts'
-import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { formatTimestamp } from '../../src/stores/database/timestamp.ts'
 import { TokenDatabase } from '../../src/stores/database/token-database.ts'
+import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
+import { PostgresTokenStore } from '../../src/stores/token-store/postgres-token-store.ts'
+import { RedisTokenStore } from '../../src/stores/token-store/redis-token-store.ts'
 import type { TokenStore } from '../../src/stores/token-store/token-store.ts'
 import { type Harness, openHarness, type StoreKind } from './harness.ts'
 import type { TestClock } from './test-clock.ts'
@@ -135,7 +135,7 @@ export function useHeart(store: StoreKind, env: Environment = {}): Heart {
     },
     anotherProcess: (changed = {}) => {
       const { clock, context } = h
-      const another = openProcess(loadConfig({ ...h.env, ...changed }), { clock, log: context.log })
+      const another = openApp(loadConfig({ ...h.env, ...changed }), { clock, log: context.log })
       onTestFinished(another.close)
       return another.services.tokenCache
     },
@@ -179,7 +179,7 @@ function openTokens(
   store: StoreKind,
 ): { readonly tokens: TokenStore; readonly close: () => Promise<void> } {
   const fernet = new Fernet((env.SESSION_SECRET ?? '').split(','))
-  const records = new SealedRecords({ fernet, clock, log: context.log })
+  const records = new EncryptedRecords({ fernet, clock, log: context.log })
   if (store === 'redis') {
     const redis = new Redis(env.REDIS_URL ?? '')
     return {

@@ -52,9 +52,9 @@ export interface Stage {
   readonly entries: () => Promise<ReadonlyMap<TokenKey, StoredEntry>>
   readonly ask: (process: 0 | 1, query: string, options: AskOptions) => Promise<GraphQLAnswer>
   /** Of a third process, which does upkeep and audits. */
-  readonly services: Pick<Services, 'upkeep' | 'audit' | 'finisher'>
+  readonly services: Pick<Services, 'maintenance' | 'audit' | 'changeCompleter'>
   /** The same, at a time when nothing can be under way any more. */
-  readonly servicesAfterCrash: Pick<Services, 'upkeep' | 'audit' | 'finisher'>
+  readonly servicesAfterCrash: Pick<Services, 'maintenance' | 'audit' | 'changeCompleter'>
 }
 
 interface Known {
@@ -88,7 +88,7 @@ export class LifeOfTokens {
    * @param dying The process that is going to crash meanwhile, and may not answer.
    */
   async play(op: Op, dying?: 0 | 1): Promise<void> {
-    if (op.kind === 'upkeep') return void (await this.#stage.services.upkeep.run())
+    if (op.kind === 'upkeep') return void (await this.#stage.services.maintenance.run())
     if (op.kind === 'audit') return this.#audit(dying !== undefined)
     const isDying = op.process === dying
     const request = this.#request(op)
@@ -124,15 +124,15 @@ export class LifeOfTokens {
   /** As `check`, after a crash: what the stores disagree on the audit finds, and with upkeep mends. */
   async checkAfterCrash(): Promise<void> {
     // Of one clock: a row that an audit ends now goes with an upkeep for which it is not before that.
-    const { audit, upkeep, finisher } = this.#stage.servicesAfterCrash
+    const { audit, maintenance, changeCompleter } = this.#stage.servicesAfterCrash
     // As servers do within a minute: what is decided is no disagreement that an audit is to mend.
-    await finisher.run(0)
+    await changeCompleter.run(0)
     const disagreements = await this.#disagreements()
     const found = keysOf(await findingsOf(audit, false))
     for (const key of found) this.#broken.add(key)
     expect(found).toEqual(expect.arrayContaining(disagreements))
     await findingsOf(audit, true)
-    await upkeep.run()
+    await maintenance.run()
     expect(await findingsOf(audit, false)).toEqual([])
     await this.check()
   }

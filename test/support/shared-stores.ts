@@ -4,14 +4,14 @@ import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, vi } from 'vitest'
+import { openApp } from '../../src/app.ts'
 import { type Environment, loadConfig } from '../../src/config/config.ts'
-import { openProcess } from '../../src/app.ts'
 import { type TokenKey, toTokenKey } from '../../src/domain/token.ts'
+import { createServer } from '../../src/http/server.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
 import { createLogger } from '../../src/lib/logger.ts'
-import { createServer } from '../../src/http/server.ts'
-import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
+import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { type AskOptions, askGraphQL, type GraphQLAnswer, type StoreKind } from './harness.ts'
 import type { Stage } from './life-of-tokens.ts'
 import { serverSecrets } from './processes.ts'
@@ -29,7 +29,7 @@ export interface Porthor {
 
 /** A server in this process, with a clock that the test moves. */
 export async function openPorthor(env: Environment, clock: Clock): Promise<Porthor> {
-  const context = openProcess(loadConfig(env), { clock, log: silent })
+  const context = openApp(loadConfig(env), { clock, log: silent })
   const server: Server = createServer(context).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/graphql`
@@ -88,7 +88,7 @@ export function useSharedStores(store: StoreKind, settings: Environment) {
     return keys.map((key, index) => [toTokenKey(key.slice('token:'.length)), found[index] ?? null])
   }
   const recordsAt = (clock: Clock) =>
-    new SealedRecords({ fernet: new Fernet((env.SESSION_SECRET ?? '').split(',')), clock, log: silent })
+    new EncryptedRecords({ fernet: new Fernet((env.SESSION_SECRET ?? '').split(',')), clock, log: silent })
 
   return {
     get env() {
@@ -104,7 +104,7 @@ export function useSharedStores(store: StoreKind, settings: Environment) {
     dropExpired: async (clock: Clock) => {
       if (store === 'postgres') return
       const records = recordsAt(clock)
-      const ended = (await values()).filter(([key, value]) => !records.open(key, value))
+      const ended = (await values()).filter(([key, value]) => !records.decrypt(key, value))
       if (ended.length > 0) await redis.del(...ended.map(([key]) => `token:${key}`))
     },
     empty: async () => {

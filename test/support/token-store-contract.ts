@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TokenData, TokenKey } from '../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
-import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
+import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { encodeRecord } from '../../src/stores/token-store/token-record.ts'
 import type { TokenStore } from '../../src/stores/token-store/token-store.ts'
 import type { LogLine } from './harness.ts'
@@ -12,7 +12,7 @@ import { anInternalToken, aSession, aToken, at, NOW, tokenDataAt } from './token
 
 /** What an implementation is built from. */
 export interface TokenStoreInput {
-  readonly records: SealedRecords
+  readonly records: EncryptedRecords
   readonly clock: TestClock
 }
 
@@ -48,7 +48,7 @@ export function tokenStoreContract(
   beforeEach(async () => {
     const clock = new TestClock(NOW)
     const { log, lines: logLines } = recordingLog()
-    const records = new SealedRecords({ fernet, clock, log })
+    const records = new EncryptedRecords({ fernet, clock, log })
     opened = { ...(await open({ records, clock })), clock, logLines }
   })
   afterEach(() => opened.close())
@@ -58,7 +58,7 @@ export function tokenStoreContract(
       await fc.assert(
         fc.asyncProperty(tokenDataAt(NOW), async (data) => {
           await opened.store.put(data)
-          expect(await opened.store.get(data.token.key)).toEqual(data)
+          expect(await opened.store.find(data.token.key)).toEqual(data)
         }),
         { numRuns: 50 },
       )
@@ -70,7 +70,7 @@ export function tokenStoreContract(
       ['an empty key', ''],
     ])('is not there under %s that nobody put', async (_what, key) => {
       await opened.store.put(aSession())
-      expect(await opened.store.get(key as TokenKey)).toBe(undefined)
+      expect(await opened.store.find(key as TokenKey)).toBe(undefined)
     })
 
     it('is replaced by one that is put under the same key', async () => {
@@ -78,7 +78,7 @@ export function tokenStoreContract(
       const second = anInternalToken({ token: { ...first.token, secret: aToken('another').secret } })
       await opened.store.put(first)
       await opened.store.put(second)
-      expect(await opened.store.get(first.token.key)).toEqual(second)
+      expect(await opened.store.find(first.token.key)).toEqual(second)
     })
 
     it('can be prolonged, shortened and made endless', async () => {
@@ -86,7 +86,7 @@ export function tokenStoreContract(
       for (const expiresAt of [at(500), at(5_000), null, at(50)]) {
         await opened.store.put(aSession({ expiresAt }))
         opened.clock.advance(10)
-        expect(await opened.store.get(key)).toEqual(aSession({ expiresAt }))
+        expect(await opened.store.find(key)).toEqual(aSession({ expiresAt }))
       }
     })
 
@@ -94,9 +94,9 @@ export function tokenStoreContract(
       const data = aSession({ expiresAt: at(100) })
       await opened.store.put(data)
       opened.clock.advance(99)
-      expect(await opened.store.get(data.token.key)).toEqual(data)
+      expect(await opened.store.find(data.token.key)).toEqual(data)
       opened.clock.advance(1)
-      expect(await opened.store.get(data.token.key)).toBe(undefined)
+      expect(await opened.store.find(data.token.key)).toBe(undefined)
     })
 
     it('ends by its record and our clock, where the store has lost its expiry', async () => {
@@ -104,9 +104,9 @@ export function tokenStoreContract(
       await opened.store.put(data)
       await opened.write(data.token.key, (await opened.read(data.token.key)) ?? '')
       opened.clock.advance(99)
-      expect(await opened.store.get(data.token.key)).toEqual(data)
+      expect(await opened.store.find(data.token.key)).toEqual(data)
       opened.clock.advance(1)
-      expect(await opened.store.get(data.token.key)).toBe(undefined)
+      expect(await opened.store.find(data.token.key)).toBe(undefined)
       expect(opened.logLines).toEqual([])
     })
 
@@ -114,7 +114,7 @@ export function tokenStoreContract(
       const data = aSession({ expiresAt: null })
       await opened.store.put(data)
       opened.clock.advance(100 * 365 * 86_400)
-      expect(await opened.store.get(data.token.key)).toEqual(data)
+      expect(await opened.store.find(data.token.key)).toEqual(data)
     })
 
     it.each([
@@ -132,31 +132,31 @@ export function tokenStoreContract(
       const data = anInternalToken()
       await opened.store.put(data)
       const sealed = (await opened.read(data.token.key)) ?? ''
-      expect(new Fernet(KEYS.slice(0, 1)).open(sealed)).toBe(encodeRecord(data))
+      expect(new Fernet(KEYS.slice(0, 1)).decrypt(sealed)).toBe(encodeRecord(data))
       expect(Buffer.from(sealed, 'base64url').readBigUInt64BE(1)).toBe(BigInt(NOW.getTime() / 1000))
     })
 
     it('may have been sealed with an older key', async () => {
       const data = aSession()
       const older = new Fernet(KEYS.slice(1))
-      await opened.write(data.token.key, older.seal(encodeRecord(data), { now: NOW }))
-      expect(await opened.store.get(data.token.key)).toEqual(data)
+      await opened.write(data.token.key, older.encrypt(encodeRecord(data), { now: NOW }))
+      expect(await opened.store.find(data.token.key)).toEqual(data)
     })
 
     it('is no token where it is empty, and nothing to speak of', async () => {
       await opened.write(aSession().token.key, '')
-      expect(await opened.store.get(aSession().token.key)).toBe(undefined)
+      expect(await opened.store.find(aSession().token.key)).toBe(undefined)
       expect(opened.logLines).toEqual([])
     })
 
     const json = encodeRecord(aSession())
-    const seal = (text: string) => fernet.seal(text, { now: NOW })
+    const seal = (text: string) => fernet.encrypt(text, { now: NOW })
     it.each([
       ['is not sealed', json, 'not URL-safe base64'],
       ['is cut short', seal(json).slice(0, 40), 'too short'],
       [
         'was sealed with a foreign key',
-        new Fernet([generateFernetKey()]).seal(json, { now: NOW }),
+        new Fernet([generateFernetKey()]).encrypt(json, { now: NOW }),
         'not signed with any of the keys',
       ],
       ['is not JSON', seal('parent-secret000000000'), 'not JSON'],
@@ -174,7 +174,7 @@ export function tokenStoreContract(
     ])('is no token where it %s, and that is logged without a word of it', async (_what, value, fault) => {
       const { key } = aSession().token
       await opened.write(key, value)
-      expect(await opened.store.get(key)).toBe(undefined)
+      expect(await opened.store.find(key)).toBe(undefined)
       expect(opened.logLines).toEqual([
         { level: 50, time: expect.any(String), msg: 'token store record is damaged', tokenKey: key, fault },
       ])
@@ -184,7 +184,7 @@ export function tokenStoreContract(
       const data = aSession()
       await opened.write(data.token.key, 'damaged')
       await opened.store.put(data)
-      expect(await opened.store.get(data.token.key)).toEqual(data)
+      expect(await opened.store.find(data.token.key)).toEqual(data)
     })
   })
 
@@ -194,7 +194,7 @@ export function tokenStoreContract(
     const narrowed = { ...data, scopes: [], expiresAt: at(600) }
 
     const entryOf = async () => {
-      const entry = await opened.store.getEntry(key)
+      const entry = await opened.store.findRecord(key)
       if (!entry) throw new Error('there is an entry')
       return entry
     }
@@ -207,7 +207,7 @@ export function tokenStoreContract(
       const entry = await entryOf()
       expect(entry).toEqual({ data, sealed: await opened.read(key) })
       await opened.store.replace(entry, next)
-      expect(await opened.store.get(key)).toEqual(next)
+      expect(await opened.store.find(key)).toEqual(next)
     })
 
     it('does nothing where the token was deleted since', async () => {
@@ -232,16 +232,16 @@ export function tokenStoreContract(
       await expect(opened.store.replace(await entryOf(), { ...data, expiresAt: NOW })).rejects.toThrow(
         RangeError,
       )
-      expect(await opened.store.get(key)).toEqual(data)
+      expect(await opened.store.find(key)).toEqual(data)
     })
 
     it('finds no entry where there is no token, or one that is damaged or has expired', async () => {
-      expect(await opened.store.getEntry(key)).toBe(undefined)
+      expect(await opened.store.findRecord(key)).toBe(undefined)
       await opened.write(key, 'damaged')
-      expect(await opened.store.getEntry(key)).toBe(undefined)
+      expect(await opened.store.findRecord(key)).toBe(undefined)
       await opened.store.put(narrowed)
       opened.clock.advance(600)
-      expect(await opened.store.getEntry(key)).toBe(undefined)
+      expect(await opened.store.findRecord(key)).toBe(undefined)
     })
   })
 
@@ -254,7 +254,7 @@ export function tokenStoreContract(
       if (!kept) throw new Error('three tokens')
       for (const data of [kept, ...gone]) await opened.store.put(data)
       await opened.store.delete(gone.map(({ token }) => token.key))
-      expect(await opened.store.get(kept.token.key)).toEqual(kept)
+      expect(await opened.store.find(kept.token.key)).toEqual(kept)
       for (const { token } of gone) expect(await opened.read(token.key)).toBe(null)
     })
 
@@ -270,10 +270,10 @@ export function tokenStoreContract(
       await opened.store.put(data)
       await opened.store.delete([])
       await opened.store.delete([aToken('unknown').key])
-      expect(await opened.store.get(data.token.key)).toEqual(data)
+      expect(await opened.store.find(data.token.key)).toEqual(data)
       await opened.store.delete([data.token.key])
       await opened.store.delete([data.token.key, data.token.key])
-      expect(await opened.store.get(data.token.key)).toBe(undefined)
+      expect(await opened.store.find(data.token.key)).toBe(undefined)
     })
 
     it('takes a damaged record along', async () => {
@@ -333,8 +333,8 @@ export function tokenStoreContract(
     opened.clock.advance(100)
     await opened.store.sweep()
 
-    expect(await opened.store.get(endless.token.key)).toEqual(endless)
-    expect(await opened.store.get(live.token.key)).toEqual(live)
+    expect(await opened.store.find(endless.token.key)).toEqual(endless)
+    expect(await opened.store.find(live.token.key)).toEqual(live)
   })
 
   it('answers a ping', async () => {

@@ -83,10 +83,10 @@ export async function openTrackedPair<C extends Cable>(
   onFinished(database.drop)
 
   const secrets = serverSecrets()
-  const env = { ...secrets, DATABASE_URL: database.url, REDIS_URL: redis.url, TRACKED_COPIES: 'false' }
+  const env = { ...secrets, DATABASE_URL: database.url, REDIS_URL: redis.url, CLIENT_SIDE_CACHE: 'false' }
   const far = await openPorthor(env, systemClock)
   onFinished(far.close)
-  const tracked = { ...env, REDIS_URL: cable.through(redis.url), TRACKED_COPIES: 'true' }
+  const tracked = { ...env, REDIS_URL: cable.through(redis.url), CLIENT_SIDE_CACHE: 'true' }
   const near = await openPorthor(tracked, systemClock)
   onFinished(near.close)
 

@@ -4,7 +4,7 @@ import { expect, onTestFinished } from 'vitest'
 import { addSeconds } from '../../src/domain/lifetime.ts'
 import { formatToken, NO_USER_INFO, type TokenData, type TokenKey } from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
-import { SealedRecords } from '../../src/stores/token-store/encrypted-records.ts'
+import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import type { AskOptions, Harness, StoreKind } from './harness.ts'
 
 /** Whole trees of tokens, and questions about them, for tests of administration. */
@@ -135,7 +135,7 @@ export async function documentUnder(h: Harness, store: StoreKind, key: string): 
     store === 'redis'
       ? await h.redis.get(`token:${key}`)
       : (await h.sql('SELECT value FROM porthor_token_store WHERE token = $1', [key]))[0]?.value
-  return sealed ? new Fernet((h.env.SESSION_SECRET ?? '').split(',')).open(sealed) : undefined
+  return sealed ? new Fernet((h.env.SESSION_SECRET ?? '').split(',')).decrypt(sealed) : undefined
 }
 
 /** Which of `tokens` the token store has. */
@@ -162,11 +162,11 @@ export async function writeEntry(h: Harness, store: StoreKind, { token: { key } 
 
 /** `data` as a token store keeps it. */
 export const sealedOf = (h: Harness, data: TokenData): string =>
-  new SealedRecords({
+  new EncryptedRecords({
     fernet: new Fernet((h.env.SESSION_SECRET ?? '').split(',')),
     clock: h.clock,
     log: h.context.log,
-  }).seal(data)
+  }).encrypt(data)
 
 /** Takes the entry of `token` out of the token store, behind Porthor's back. */
 export async function dropEntry(h: Harness, store: StoreKind, { token: { key } }: TokenData): Promise<void> {

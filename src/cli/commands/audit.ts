@@ -1,8 +1,8 @@
 import type { Environment } from '../../config/config.ts'
 import type { AuditedFinding } from '../../services/maintenance/audit-service.ts'
 import { escapeControls, note, print, showProgress } from '../output.ts'
-import { withContext } from '../with-app.ts'
 import { UsageError } from '../usage-error.ts'
+import { withApp } from '../with-app.ts'
 
 export interface AuditFlags {
   readonly fix?: boolean
@@ -21,8 +21,8 @@ export async function audit(
 ): Promise<number> {
   if (deleteUnreadable && !fix) throw new UsageError('--delete-unreadable requires --fix.')
   const counts = { found: 0, left: 0, unreadable: 0 }
-  await withContext(env, async ({ services }) => {
-    if (!fix) await services.keys.warn()
+  await withApp(env, async ({ services }) => {
+    if (!fix) await services.encryptionKeys.warn()
     const progress = showProgress('records')
     for await (const finding of services.audit.run({ fix, deleteUnreadable, onProgress: progress.update })) {
       progress.end()

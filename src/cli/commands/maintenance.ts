@@ -1,14 +1,14 @@
 import type { Environment } from '../../config/config.ts'
 import { print, showProgress } from '../output.ts'
-import { withContext } from '../with-app.ts'
+import { withApp } from '../with-app.ts'
 
 /** Completes pending changes and runs maintenance once. */
 export async function maintain(env: Environment, { json }: { readonly json?: boolean }): Promise<void> {
-  const report = await withContext(env, async ({ services }) => {
+  const report = await withApp(env, async ({ services }) => {
     const progress = showProgress('records')
     try {
-      await services.finisher.run()
-      return await services.upkeep.run(progress.update)
+      await services.changeCompleter.run()
+      return await services.maintenance.run(progress.update)
     } finally {
       progress.end()
     }

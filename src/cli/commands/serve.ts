@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { type App, assertStoreUsable, openApp } from '../../app.ts'
+import { startBackgroundJobs } from '../../background-jobs.ts'
 import { type Config, type Environment, isProduction, loadConfig } from '../../config/config.ts'
-import { assertStoreUsable, openProcess, type ProcessContext } from '../../app.ts'
 import { UnavailableError } from '../../domain/errors.ts'
+import { closeServer, createServer } from '../../http/server.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { createLogger } from '../../lib/logger.ts'
-import { closeServer, createServer } from '../../http/server.ts'
 import { checkMigrated, migrate } from '../../stores/migrations/migrations.ts'
 import {
   bootstrapTokenFile,
@@ -17,7 +18,6 @@ import {
   withSecrets,
 } from '../environment.ts'
 import { listenToSignals, type Stop } from '../stop-signals.ts'
-import { startUpkeep } from '../../background-jobs.ts'
 
 /** Runs the server until a signal asks it to stop. */
 export async function serve(env: Environment): Promise<void> {
@@ -34,10 +34,10 @@ export async function serve(env: Environment): Promise<void> {
     // During a failover PostgreSQL accepts no writes yet. The server starts, and becomes ready once it does.
     if (reason) log.warn({ reason }, 'not ready')
     await assertStoreUsable(config, { isEvictionRefused: isProduction(env) })
-    const context = openProcess(config, { clock: systemClock, log })
+    const context = openApp(config, { clock: systemClock, log })
     // Before the first request: a process without file descriptors could not load Prisma's engine, then or later.
     await context.prisma.$connect()
-    const stopJobs = startUpkeep(context)
+    const stopJobs = startBackgroundJobs(context)
     try {
       await checkEncryptionKeys(context)
       await listenUntil(stop, context, isProduction(env), (url) => {
@@ -57,7 +57,7 @@ export async function serve(env: Environment): Promise<void> {
  * Throws if no record of the token store can be decrypted, and logs the number of those that cannot while the server
  * runs. While the store is unavailable nothing is known, and the server starts.
  */
-async function checkEncryptionKeys({ services: { keys }, log }: ProcessContext): Promise<void> {
+async function checkEncryptionKeys({ services: { encryptionKeys: keys }, log }: App): Promise<void> {
   const isUnknown = (error: unknown): void => {
     if (!(error instanceof UnavailableError)) throw error
     log.warn({ err: error }, 'could not check SESSION_SECRET')
@@ -68,7 +68,7 @@ async function checkEncryptionKeys({ services: { keys }, log }: ProcessContext):
 
 async function listenUntil(
   { requested, forced }: Stop,
-  context: ProcessContext,
+  context: App,
   isInProduction: boolean,
   onListening: (url: string) => void,
 ): Promise<void> {
@@ -87,7 +87,7 @@ async function listenUntil(
 }
 
 /** Logs settings that are meant for a short time, or may not be meant at all. */
-function warnOfRiskySettings({ config, log }: ProcessContext, server: Server, isInProduction: boolean): void {
+function warnOfRiskySettings({ config, log }: App, server: Server, isInProduction: boolean): void {
   if (config.bootstrapToken) {
     log.warn('bootstrap token is enabled: set BOOTSTRAP_TOKEN=none once there is an admin')
   }

@@ -5,8 +5,8 @@ import { formatToken, type TokenData, type TokenType, toTokenKey } from '../../d
 import type { TokenView } from '../../services/queries/token-view.ts'
 import type { TokenRow } from '../../stores/database/token-database.ts'
 import { formatTable, note, print } from '../output.ts'
-import { OPERATOR, withContext } from '../with-app.ts'
 import { UsageError } from '../usage-error.ts'
+import { OPERATOR, withApp } from '../with-app.ts'
 
 export type CreatableType = Extract<TokenType, 'session' | 'user' | 'service'>
 
@@ -48,7 +48,7 @@ export async function create(
     throw new UsageError('--expires is not for sessions: their lifetime is TOKEN_LIFETIME.')
   }
   const expiresAt = expires ?? null
-  await withContext(env, async ({ services: { tokens, keys } }) => {
+  await withApp(env, async ({ services: { tokens, encryptionKeys: keys } }) => {
     await keys.requireRight()
     const create: Record<typeof type, () => Promise<TokenData>> = {
       session: () => tokens.createSession(OPERATOR, { username, scopes }),
@@ -120,7 +120,7 @@ export async function revoke(
     )
   }
   const criteria = { ...filter, ancestor: ancestor === undefined ? undefined : toTokenKey(ancestor) }
-  await withContext(env, async ({ services: { revocation } }) => {
+  await withApp(env, async ({ services: { revocation } }) => {
     if (key !== undefined) {
       const keys = await revocation.revoke(OPERATOR, toTokenKey(key))
       return print(
@@ -139,7 +139,7 @@ export async function revoke(
 }
 
 const withView = <T>(env: Environment, work: (view: TokenView) => Promise<T>): Promise<T> =>
-  withContext(env, ({ services }) => work(services.directory.viewFor(OPERATOR.actor)))
+  withApp(env, ({ services }) => work(services.queries.viewFor(OPERATOR.actor)))
 
 /** Returns a row for programs: its scopes as a list, as in the API. */
 const withScopes = <Row extends { readonly scopes: string; readonly oldScopes?: string | null }>(

@@ -1,30 +1,36 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createYoga, type YogaServerInstance, type YogaServerOptions } from 'graphql-yoga'
-import type { ProcessContext } from '../../app.ts'
+import type { App } from '../../app.ts'
 import { type Actor, actorName } from '../../domain/actor.ts'
+import { lazy } from '../../lib/lazy.ts'
+import { schema } from '../../schema/index.ts'
+import type { RequestContext, RequestTrace } from '../../schema/request-context.ts'
 import { parseBearer } from '../bearer.ts'
 import { clientAddress } from '../client-address.ts'
-import { lazy } from '../../lib/lazy.ts'
 import type { BodyReader } from '../read-body.ts'
-import { type PlainAnswer, PlainPost, plainAnswerType, tooLargeAnswer, writeAnswer } from './fast-path/fast-path.ts'
-import { codeErrors } from './results/error-codes.ts'
+import { REFUSED_BODIES, toRefusal } from '../refusals.ts'
 import { Documents, useDocuments, type WithPrepared } from './documents/documents.ts'
-import { graphiqlOptions, renderGraphiQLPage } from './yoga/graphiql.ts'
+import {
+  FastPath,
+  fastPathMediaType,
+  type PreparedResponse,
+  tooLargeResponse,
+  writeResponse,
+} from './fast-path/fast-path.ts'
+import { addErrorCodes } from './results/error-codes.ts'
 import { toGraphQLError } from './results/graphql-error.ts'
 import { logOperation } from './results/log-operation.ts'
 import type { Metrics } from './results/metrics.ts'
-import { createExecutor, useFinishers } from './results/operation.ts'
+import { createExecutor, useResultHandlers } from './results/operation.ts'
 import { RefusalLog, useRefusalLog } from './results/refusal-log.ts'
 import { countResponses, MAX_RESPONSE_BYTES } from './results/response-size.ts'
+import { graphiqlOptions, renderGraphiQLPage } from './yoga/graphiql.ts'
+import { useExplainedRefusals } from './yoga/use-explained-refusals.ts'
 import { useGraphiQLHeaders } from './yoga/use-graphiql-headers.ts'
 import { useNoStore } from './yoga/use-no-store.ts'
 import { useRedaction } from './yoga/use-redaction.ts'
-import { useSpokenRefusals } from './yoga/use-explained-refusals.ts'
 import { useTolerantParams } from './yoga/use-tolerant-params.ts'
-import { REFUSED_BODIES, toRefusal } from '../refusals.ts'
-import type { RequestContext, RequestTrace } from '../../schema/request-context.ts'
-import { schema } from '../../schema/index.ts'
 
 /** Path of the API. */
 export const ENDPOINT = '/graphql'
@@ -44,37 +50,37 @@ type OpenContext = (request: IncomingMessage) => RequestContext
 
 /** Returns the handler of requests to the API: common ones take the fast path, all others go to Yoga. */
 export function createGraphQLHandler(
-  process: ProcessContext,
+  app: App,
   metrics: Metrics,
   bodies: BodyReader,
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  const { introspection, suggestions } = process.config
+  const { introspection, suggestions } = app.config
   countResponses(schema)
   const documents = new Documents({ schema, introspection: introspection !== 'off', suggestions })
   const execute = createExecutor({ suggestions, introspectionNeedsToken: introspection === 'token' })
-  const addressOf = clientAddress(process.config.trustedProxies)
-  const refusals = new RefusalLog(process.log)
-  const openContext = contextOpener(process, addressOf, refusals)
-  const finishers = [codeErrors(process.log), metrics.count, logOperation(process.log)]
-  const yoga = openYoga(process, openContext, [
+  const addressOf = clientAddress(app.config.trustedProxies)
+  const refusals = new RefusalLog(app.log)
+  const openContext = contextOpener(app, addressOf, refusals)
+  const resultHandlers = [addErrorCodes(app.log), metrics.count, logOperation(app.log)]
+  const yoga = openYoga(app, openContext, [
     useTolerantParams(),
     useDocuments(documents),
-    useFinishers(execute, finishers),
+    useResultHandlers(execute, resultHandlers),
     useRedaction(),
     useRefusalLog(refusals, addressOf),
-    useSpokenRefusals(),
+    useExplainedRefusals(),
     useNoStore(),
     useGraphiQLHeaders(),
   ])
   const prepare = (query: string) => documents.prepare(query)
-  const plainPost = new PlainPost({ schema, prepare, execute, finishers })
+  const plainPost = new FastPath({ schema, prepare, execute, resultHandlers })
 
   const respond = async (
     request: IncomingMessage,
     response: ServerResponse,
-  ): Promise<PlainAnswer | undefined> => {
+  ): Promise<PreparedResponse | undefined> => {
     const context = openContext(request)
-    if (process.services.guard.isOverLimit(context.ipAddress) && request.headers.authorization) {
+    if (app.services.guard.isOverLimit(context.ipAddress) && request.headers.authorization) {
       // Refuses before the body is read: the token is most likely one more that is not valid.
       await context.actor()
     }
@@ -86,10 +92,10 @@ export function createGraphQLHandler(
       return refusal
     }
     try {
-      const type = plainAnswerType(request)
-      const plain = type ? await plainPost.answer(body, context, type) : {}
+      const type = fastPathMediaType(request)
+      const plain = type ? await plainPost.respond(body, context, type) : {}
       if ('status' in plain) return plain
-      return await answerByYoga(yoga, { ...plain, req: request, res: response }, body)
+      return await respondByYoga(yoga, { ...plain, req: request, res: response }, body)
     } finally {
       bodies.release(body)
     }
@@ -99,14 +105,14 @@ export function createGraphQLHandler(
     respond(request, response)
       .catch((error: unknown) => {
         // Not an error of an operation: an address over its limit of failed authentications, or a bug.
-        const errors = [toGraphQLError(error, randomUUID(), process.log)]
+        const errors = [toGraphQLError(error, randomUUID(), app.log)]
         return toRefusal(errors)
       })
-      .then((ready) => (ready ? writeAnswer(response, ready) : response.destroy()))
+      .then((ready) => (ready ? writeResponse(response, ready) : response.destroy()))
   }
 }
 
-function openYoga({ config, log }: ProcessContext, openContext: OpenContext, plugins: YogaPlugins): Yoga {
+function openYoga({ config, log }: App, openContext: OpenContext, plugins: YogaPlugins): Yoga {
   return createYoga<NodeRequest, RequestContext>({
     schema,
     graphqlEndpoint: ENDPOINT,
@@ -126,11 +132,7 @@ function openYoga({ config, log }: ProcessContext, openContext: OpenContext, plu
   })
 }
 
-function contextOpener(
-  { prisma, services }: ProcessContext,
-  addressOf: AddressOf,
-  refusals: RefusalLog,
-): OpenContext {
+function contextOpener({ prisma, services }: App, addressOf: AddressOf, refusals: RefusalLog): OpenContext {
   return (request) => {
     const { authorization } = request.headers
     const trace: RequestTrace = { requestId: randomUUID() }
@@ -148,7 +150,7 @@ function contextOpener(
         throw error
       }
     })
-    const view = lazy(async () => services.directory.viewFor(await actor()))
+    const view = lazy(async () => services.queries.viewFor(await actor()))
     return { prisma, services, ipAddress, trace, actor, view }
   }
 }
@@ -157,7 +159,7 @@ function contextOpener(
  * Returns Yoga's response to a request whose body has been read. Yoga's own listener for Node is not used: it parses the
  * `Host` header as part of a URL, and where that fails, the response shows the stack.
  */
-async function answerByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Promise<PlainAnswer> {
+async function respondByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Promise<PreparedResponse> {
   const { req: request } = given
   const { url = ENDPOINT, method = 'GET' } = request
   const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const)
@@ -172,6 +174,6 @@ async function answerByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Promi
   )
   const text = await response.text()
   const type = response.headers.get('content-type') ?? ''
-  if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES && type.includes('json')) return tooLargeAnswer(type)
+  if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES && type.includes('json')) return tooLargeResponse(type)
   return { status: response.status, headers: Object.fromEntries(response.headers), body: text }
 }

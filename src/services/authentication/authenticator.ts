@@ -39,7 +39,7 @@ export class Authenticator {
     if (bearer === undefined) throw new UnauthenticatedError('missing')
     const token = parseToken(bearer)
     if (this.#isBootstrap(token)) return { kind: 'bootstrap' }
-    const data = await this.#deps.tokens.get(token.key)
+    const data = await this.#deps.tokens.find(token.key)
     if (!data) throw new UnauthenticatedError('unknown')
     if (!equalInConstantTime(data.token.secret, token.secret)) {
       this.#wrongSecrets.warn({ tokenKey: token.key }, 'a token was presented with a wrong secret')
@@ -62,7 +62,7 @@ export class Authenticator {
   findKeyToLookUp(bearer: string): TokenKey | undefined {
     try {
       const token = parseToken(bearer)
-      const isKnown = this.#isBootstrap(token) || this.#deps.tokens.copyOf?.(token.key) !== undefined
+      const isKnown = this.#isBootstrap(token) || this.#deps.tokens.findCopy?.(token.key) !== undefined
       return isKnown ? undefined : token.key
     } catch {
       return undefined

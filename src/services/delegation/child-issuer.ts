@@ -8,10 +8,10 @@ import {
   type DelegationRequest,
   minimumExpiry,
   outlives,
+  requestKey,
   requireDepth,
   requireParentLifetime,
   requireRoom,
-  shapeOf,
 } from '../../domain/delegation.ts'
 import { UnauthenticatedError } from '../../domain/errors.ts'
 import { floorToSecond } from '../../domain/lifetime.ts'
@@ -21,8 +21,8 @@ import type { Clock } from '../../lib/clock.ts'
 import type { ChildQuery } from '../../stores/database/child-query.ts'
 import type { LockedParent, TokenDatabase, TokenTransaction } from '../../stores/database/token-database.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import { grantedByBoth, readHeld } from '../tokens/current-token.ts'
 import type { OrphanWatch } from '../maintenance/orphan-watch.ts'
+import { grantedByBoth, readHeld } from '../tokens/current-token.ts'
 import type { TokenIssuer } from '../tokens/token-issuer.ts'
 
 /** Where an answer came from. */
@@ -75,7 +75,7 @@ export class ChildIssuer {
   async #firstLive(children: readonly ChildRecord[], parent: TokenData): Promise<DelegatedToken | undefined> {
     for (const child of children) {
       if (outlives(child, parent)) continue
-      const data = await this.#deps.tokens.get(child.key)
+      const data = await this.#deps.tokens.find(child.key)
       if (data && agrees(data, child)) return { data, source: 'database' }
     }
     return undefined
@@ -131,7 +131,7 @@ export class ChildIssuer {
    * reached one of them alone.
    */
   async #hold(tx: TokenTransaction, { parent, request }: ChildRequest): Promise<Held> {
-    const row = await tx.lockForDelegation(shapeOf(parent, request), this.#deps.limits)
+    const row = await tx.lockForDelegation(requestKey(parent, request), this.#deps.limits)
     const { data } = await readHeld(this.#deps, tx, row, parent)
     if (!data) {
       // What was delegated from it earlier may have to end with it.
@@ -169,7 +169,7 @@ export class ChildIssuer {
   #matchesOf({ parent, request, minimumLifetime }: ChildRequest): ChildQuery {
     const { delegatedLifetime } = this.#deps
     return {
-      shape: shapeOf(parent, request),
+      shape: requestKey(parent, request),
       earliestEnd: minimumExpiry(parent, minimumLifetime, delegatedLifetime, this.#now()),
     }
   }

@@ -23,13 +23,13 @@ import type { TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { SingleFlight } from '../../lib/single-flight.ts'
 import type { Broadcast } from '../../stores/broadcast/broadcast.ts'
-import { withinMs } from '../../stores/deadline.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
+import { withinMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import { ChildCache } from './child-cache.ts'
-import { ChildIssuer, type ChildRequest, type DelegatedToken } from './child-issuer.ts'
 import type { OrphanWatch } from '../maintenance/orphan-watch.ts'
 import { MAX_CREATION_MS, type TokenIssuer } from '../tokens/token-issuer.ts'
+import { ChildCache } from './child-cache.ts'
+import { ChildIssuer, type ChildRequest, type DelegatedToken } from './child-issuer.ts'
 
 export type { DelegatedToken, DelegationSource } from './child-issuer.ts'
 
@@ -56,7 +56,7 @@ export interface TokenCacheServiceDeps {
 }
 
 /** One request as the steps below pass it on. */
-interface Wish extends ChildRequest {
+interface InFlightRequest extends ChildRequest {
   readonly cacheKey: CacheKey
 }
 
@@ -152,9 +152,15 @@ export class TokenCacheService {
     const { tokens } = this.#deps
     const request = toRequest()
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
-    const wish: Wish = { parent, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
+    const wish: InFlightRequest = {
+      parent,
+      request,
+      minimumLifetime,
+      ipAddress,
+      cacheKey: cacheKey(parent, request),
+    }
     const cached = this.#caches[request.type].get(wish.cacheKey)
-    const data = cached && (tokens.copyOf?.(cached.key) ?? (await tokens.get(cached.key)))
+    const data = cached && (tokens.findCopy?.(cached.key) ?? (await tokens.find(cached.key)))
     const now = this.#deps.clock.now()
     requireParentLifetime(parent, minimumLifetime, now)
     // Neither secret is a stranger's guess: there is nothing to learn from how long they take to compare.
@@ -165,7 +171,7 @@ export class TokenCacheService {
   }
 
   /** One trip to the database per wish, however many callers make it at once. */
-  #shared(wish: Wish): Promise<DelegatedToken> {
+  #shared(wish: InFlightRequest): Promise<DelegatedToken> {
     requireParentUsername(wish.parent)
     // What changes the answer beside the cache key: the minimum, and the scopes that a notebook mirrors.
     const flight = JSON.stringify([

@@ -10,8 +10,8 @@ import {
 import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import { isExpired, type TokenKey } from '../../domain/token.ts'
 import type { Edit } from '../../stores/database/row-changes.ts'
-import type { StoredEntry, TokenStore } from '../../stores/token-store/token-store.ts'
 import type { LockedToken, TreeTransaction } from '../../stores/database/tree-transaction.ts'
+import type { StoredEntry, TokenStore } from '../../stores/token-store/token-store.ts'
 import { lockTrees } from '../tokens/token-tree.ts'
 
 /** A row in which something may be wrong, held, with its record and what is wrong. */
@@ -86,7 +86,7 @@ export class AuditRepair {
    */
   async #narrow(before: AuditedRow): Promise<void> {
     const [token] = await this.#tx.lockAll([before.key])
-    const entry = await this.#tokens.getEntry(before.key)
+    const entry = await this.#tokens.findRecord(before.key)
     if (!token || !entry) return
     const { data } = entry
     const row = { ...before, scopes: token.scopes, expiresAt: token.expiresAt }
@@ -103,7 +103,7 @@ export class AuditRepair {
   }
 
   async #narrowRecord(key: TokenKey, narrow: (reach: Reach) => Reach): Promise<void> {
-    const entry = await this.#tokens.getEntry(key)
+    const entry = await this.#tokens.findRecord(key)
     if (!entry) return
     const reach = narrow(entry.data)
     if (isSameReach(reach, entry.data)) return

@@ -9,13 +9,13 @@ import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { StoredEntry, TokenStore } from '../../stores/token-store/token-store.ts'
 import { AuditRepair } from './audit-repair.ts'
 import type { ClockCheck } from './clock-check.ts'
-import type { KeyCheck } from './encryption-key-check.ts'
+import type { EncryptionKeyCheck } from './encryption-key-check.ts'
 
 export interface AuditServiceDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly audit: AuditDatabase
-  readonly keys: KeyCheck
+  readonly keys: EncryptionKeyCheck
   readonly clocks: ClockCheck
   readonly clock: Clock
   readonly knownScopes: KnownScopes
@@ -39,7 +39,7 @@ export interface AuditedFinding extends Finding {
 const BATCH = 1_000
 
 /** Suspicious rows that one transaction holds. */
-const HELD_AT_ONCE = 100
+const LOCK_BATCH_SIZE = 100
 
 /**
  * Age below which an entry without a row may belong to a transaction that has yet to commit, and an edit may
@@ -84,7 +84,7 @@ export class AuditService {
     let done = 0
     for await (const rows of audit.rows(BATCH)) {
       const suspects = await this.#suspectRows(rows)
-      for (const slice of slicesOf(suspects, HELD_AT_ONCE)) yield* await this.#confirmRows(slice, options)
+      for (const slice of slicesOf(suspects, LOCK_BATCH_SIZE)) yield* await this.#confirmRows(slice, options)
       done += rows.length
       onProgress(done)
     }

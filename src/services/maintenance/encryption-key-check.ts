@@ -3,7 +3,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 
-export interface KeyCheckDeps {
+export interface EncryptionKeyCheckDeps {
   readonly tokens: TokenStore
   readonly clock: Clock
   readonly log: Logger
@@ -18,10 +18,10 @@ const DECRYPTED_AT_A_TIME = 100
  * Whether this process has the keys of those who write the token store. A record without its key counts as
  * damaged, and its token as unknown: with wrong keys every token does.
  */
-export class KeyCheck {
-  readonly #deps: KeyCheckDeps
+export class EncryptionKeyCheck {
+  readonly #deps: EncryptionKeyCheckDeps
 
-  constructor(deps: KeyCheckDeps) {
+  constructor(deps: EncryptionKeyCheckDeps) {
     this.#deps = deps
   }
 
@@ -35,7 +35,7 @@ export class KeyCheck {
     let unreadable = 0
     for await (const entry of this.#entries()) {
       records += 1
-      if ('fault' in entry && entry.sealedAt) unreadable += 1
+      if ('fault' in entry && entry.encryptedAt) unreadable += 1
     }
     if (unreadable === 0) return
     this.#deps.log.error(
@@ -86,8 +86,8 @@ export class KeyCheck {
     for await (const entry of this.#entries()) {
       if ('data' in entry) lastOwn = Math.max(lastOwn, entry.data.createdAt.getTime())
       // Nobody vouches for this time: what comes from the future would seem newer for ever.
-      else if (entry.sealedAt && entry.sealedAt.getTime() <= now) {
-        newestForeign = [...newestForeign, entry.sealedAt.getTime()].sort((a, b) => b - a).slice(0, MANY)
+      else if (entry.encryptedAt && entry.encryptedAt.getTime() <= now) {
+        newestForeign = [...newestForeign, entry.encryptedAt.getTime()].sort((a, b) => b - a).slice(0, MANY)
       }
     }
     if (newestForeign.filter((sealedAt) => sealedAt > lastOwn).length < MANY) return
@@ -101,7 +101,7 @@ export class KeyCheck {
     let areForeign = false
     for await (const entry of this.#entries()) {
       if ('data' in entry) return false
-      areForeign ||= entry.sealedAt !== undefined
+      areForeign ||= entry.encryptedAt !== undefined
     }
     return areForeign
   }

@@ -1,13 +1,13 @@
 import type { Logger } from 'pino'
 import { addSeconds, floorToSecond } from '../../domain/lifetime.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { MaintenanceDatabase } from '../../stores/database/maintenance-database.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import type { UpkeepDatabase } from '../../stores/database/maintenance-database.ts'
 import type { ClockCheck } from './clock-check.ts'
 import type { OrphanService } from './orphan-service.ts'
 
-export interface UpkeepServiceDeps {
-  readonly database: UpkeepDatabase
+export interface MaintenanceServiceDeps {
+  readonly database: MaintenanceDatabase
   readonly tokens: TokenStore
   readonly orphans: OrphanService
   readonly clocks: ClockCheck
@@ -17,7 +17,7 @@ export interface UpkeepServiceDeps {
   readonly historyRetention: number
 }
 
-export interface UpkeepReport {
+export interface MaintenanceReport {
   /** Tokens removed because their time was over. */
   readonly expired: number
   /** History entries removed because of their age. */
@@ -32,10 +32,10 @@ export interface UpkeepReport {
 const BATCH = 1_000
 
 /** Removes what has had its time. Safe to run anywhere at any time, and to kill. */
-export class UpkeepService {
-  readonly #deps: UpkeepServiceDeps
+export class MaintenanceService {
+  readonly #deps: MaintenanceServiceDeps
 
-  constructor(deps: UpkeepServiceDeps) {
+  constructor(deps: MaintenanceServiceDeps) {
     this.#deps = deps
   }
 
@@ -45,7 +45,7 @@ export class UpkeepService {
    * @throws {ClockSkewError} Nothing was removed.
    * @throws {UnavailableError} What was done until then stays done.
    */
-  async run(onProgress: (done: number) => void = () => undefined): Promise<UpkeepReport | undefined> {
+  async run(onProgress: (done: number) => void = () => undefined): Promise<MaintenanceReport | undefined> {
     const { database, tokens, orphans, clocks, log } = this.#deps
     return database.alone(async () => {
       await clocks.requireAgreement()

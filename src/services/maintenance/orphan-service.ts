@@ -18,7 +18,7 @@ export interface OrphanServiceDeps {
 }
 
 /** Trees that one transaction ends. */
-const TREES_AT_ONCE = 100
+const TREE_BATCH_SIZE = 100
 
 const ORIGIN = { actor: INTERNAL_ACTOR, ipAddress: null }
 
@@ -59,7 +59,7 @@ export class OrphanService {
   /** None of `keys` can get a parent again: it is enough that their rows are still there. */
   async #end(keys: readonly TokenKey[]): Promise<number> {
     let ended = 0
-    for (const slice of slicesOf(keys, TREES_AT_ONCE)) {
+    for (const slice of slicesOf(keys, TREE_BATCH_SIZE)) {
       const gone = await this.#deps.database.changeTrees(async (tx) => {
         const levels = await lockTrees(tx, await tx.lockAll(slice))
         const deepestFirst = levels.flatMap((level) => level.map(({ key }) => key)).reverse()

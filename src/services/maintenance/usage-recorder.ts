@@ -4,19 +4,19 @@ import { floorToSecond } from '../../domain/lifetime.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
-import type { UpkeepDatabase } from '../../stores/database/maintenance-database.ts'
+import type { MaintenanceDatabase } from '../../stores/database/maintenance-database.ts'
 
 /** A token's last use is noted at most this often, in milliseconds: people look at it by the day. */
 const RESOLUTION_MS = 60_000
 
 /** Tokens whose last note is remembered. One that falls out is noted again, which the database ignores. */
-const MOST_REMEMBERED = 100_000
+const MAX_REMEMBERED = 100_000
 
 /** Rows that one statement takes on. */
 const BATCH = 1_000
 
 export interface UsageRecorderDeps {
-  readonly database: UpkeepDatabase
+  readonly database: MaintenanceDatabase
   readonly clock: Clock
   readonly log: Logger
 }
@@ -24,7 +24,7 @@ export interface UsageRecorderDeps {
 /** Notes when tokens act. `note` costs a request next to nothing; `flush` writes what was noted. */
 export class UsageRecorder {
   readonly #deps: UsageRecorderDeps
-  readonly #notedAt = new LRUCache<TokenKey, number>({ max: MOST_REMEMBERED })
+  readonly #notedAt = new LRUCache<TokenKey, number>({ max: MAX_REMEMBERED })
   readonly #pending = new Map<TokenKey, Date>()
 
   constructor(deps: UsageRecorderDeps) {

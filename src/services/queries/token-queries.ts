@@ -7,17 +7,17 @@ import type { TokenRow, TokenSelection } from '../../stores/database/token-datab
 import type { TokenListing } from '../../stores/database/token-listing.ts'
 import { TokenView } from './token-view.ts'
 
-export interface TokenDirectoryDeps {
+export interface TokenQueriesDeps {
   readonly tokens: TokenListing
   readonly history: HistoryListing
   readonly log: Logger
 }
 
 /** Finds what is on record about tokens, and decides who may see it. */
-export class TokenDirectory {
-  readonly #deps: TokenDirectoryDeps
+export class TokenQueries {
+  readonly #deps: TokenQueriesDeps
 
-  constructor(deps: TokenDirectoryDeps) {
+  constructor(deps: TokenQueriesDeps) {
     this.#deps = deps
   }
 

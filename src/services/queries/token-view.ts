@@ -1,6 +1,11 @@
 import DataLoader from 'dataloader'
 import { notFound, PorthorError } from '../../domain/errors.ts'
-import { type ChangeFilter, requireFindable, requireSearchable, type TokenFilter } from '../../domain/filter.ts'
+import {
+  type ChangeFilter,
+  requireFindable,
+  requireSearchable,
+  type TokenFilter,
+} from '../../domain/filter.ts'
 import type { Page, PageRequest } from '../../domain/page.ts'
 import { toTokenKey } from '../../domain/token.ts'
 import type { ChangeRow, HistoryListing } from '../../stores/database/history-listing.ts'

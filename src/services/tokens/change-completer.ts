@@ -8,12 +8,12 @@ import { slicesOf } from '../../lib/slices.ts'
 import type { PendingChangeDatabase } from '../../stores/database/pending-change-database.ts'
 import type { EditedFacts, PendingChange } from '../../stores/database/pending-changes.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
-import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
+import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { DecidedChange, Follow, TokenChangeApplier } from './token-change-applier.ts'
 import { lockTrees } from './token-tree.ts'
 
-export interface ChangeFinisherDeps {
+export interface ChangeCompleterDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly pending: PendingChangeDatabase
@@ -23,7 +23,7 @@ export interface ChangeFinisherDeps {
 }
 
 /** Records deleted between two statements: PostgreSQL ends a transaction that is silent for long. */
-const RECORDS_AT_ONCE = 1_000
+const RECORD_BATCH_SIZE = 1_000
 
 /** Pending changes that are looked at together. */
 const BATCH = 1_000
@@ -48,11 +48,11 @@ interface Run {
  * process, however often one of the stores fails or a process is killed in between. Everything that is sent to the token
  * store was decided before, so that it does no harm however late it arrives.
  */
-export class ChangeFinisher {
-  readonly #deps: ChangeFinisherDeps
+export class ChangeCompleter {
+  readonly #deps: ChangeCompleterDeps
   readonly #lines: EqualLines
 
-  constructor(deps: ChangeFinisherDeps) {
+  constructor(deps: ChangeCompleterDeps) {
     this.#deps = deps
     this.#lines = new EqualLines(deps.log)
   }
@@ -190,7 +190,7 @@ export class ChangeFinisher {
       .flat()
       .map(({ key }) => key)
       .reverse()
-    for (const slice of slicesOf(rows, RECORDS_AT_ONCE)) {
+    for (const slice of slicesOf(rows, RECORD_BATCH_SIZE)) {
       await this.#deps.tokens.delete(slice)
       await tx.stay()
     }

@@ -10,7 +10,7 @@ import type { HeldToken, TokenHolder } from '../../stores/database/current-token
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 
 export interface CurrentTokenDeps {
-  readonly tokens: Pick<TokenStore, 'get'>
+  readonly tokens: Pick<TokenStore, 'find'>
   readonly clock: Clock
 }
 
@@ -31,7 +31,7 @@ export async function readHeld(
   { token }: TokenData,
 ): Promise<TokenInBothStores> {
   const [record, isBeingRevoked] = await Promise.all([
-    tokens.get(token.key, { isFresh: true }),
+    tokens.find(token.key, { isFresh: true }),
     tx.isBeingRevoked(token.key),
   ])
   const isSame = record !== undefined && equalInConstantTime(record.token.secret, token.secret)

@@ -5,7 +5,7 @@ import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { HeldToken } from '../../stores/database/current-token.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
-import type { TokenEntry, TokenStore } from '../../stores/token-store/token-store.ts'
+import type { TokenRecord, TokenStore } from '../../stores/token-store/token-store.ts'
 import { ChangedMeanwhileError } from '../../stores/unavailable.ts'
 
 /**
@@ -30,7 +30,7 @@ export interface TokenChangeApplierDeps {
 type Grant = Pick<TokenData, 'scopes' | 'expiresAt'>
 
 /** Records brought in line at a time. */
-const RECORDS_AT_ONCE = 100
+const RECORD_BATCH_SIZE = 100
 
 /** How often a record is read again that somebody else changes at the same time. */
 const MAX_TRIES = 5
@@ -58,7 +58,7 @@ export class TokenChangeApplier {
    * @throws {UnavailableError} Some may be done: all can be done again.
    */
   async apply(changes: readonly DecidedChange[]): Promise<void> {
-    for (const slice of slicesOf(changes, RECORDS_AT_ONCE)) {
+    for (const slice of slicesOf(changes, RECORD_BATCH_SIZE)) {
       let due = slice
       for (let tries = 1; due.length > 0; tries += 1) due = await this.#applySlice(due, tries)
     }
@@ -67,7 +67,7 @@ export class TokenChangeApplier {
   /** Answers with those to be done again, since their records have changed meanwhile. */
   async #applySlice(changes: readonly DecidedChange[], tries: number): Promise<readonly DecidedChange[]> {
     const { tokens, database } = this.#deps
-    const entries = await Promise.all(changes.map(({ key }) => tokens.getEntry(key)))
+    const entries = await Promise.all(changes.map(({ key }) => tokens.findRecord(key)))
     // After the records: a decision that this does not see is followed by a write that sees it.
     const rows = await database.findGrants(changes.map(({ key }) => key))
     const work = changes.map(async (change, index) => {
@@ -86,7 +86,7 @@ export class TokenChangeApplier {
     return again
   }
 
-  async #follow(change: DecidedChange, entry: TokenEntry, row: HeldToken | undefined): Promise<void> {
+  async #follow(change: DecidedChange, entry: TokenRecord, row: HeldToken | undefined): Promise<void> {
     const { tokens, clock } = this.#deps
     if (!row) return tokens.delete([change.key])
     const wanted = followed(entry.data, row, change)

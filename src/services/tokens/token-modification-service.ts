@@ -17,9 +17,9 @@ import { requireTokenName } from '../../domain/user.ts'
 import type { Turns } from '../../lib/turns.ts'
 import type { Edit } from '../../stores/database/row-changes.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
-import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { LockedToken, TreeTransaction } from '../../stores/database/tree-transaction.ts'
-import type { ChangeFinisher } from './change-completer.ts'
+import type { TokenStore } from '../../stores/token-store/token-store.ts'
+import type { ChangeCompleter } from './change-completer.ts'
 import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
 import type { OwnedName, TokenNames } from './token-names.ts'
 import type { Caller } from './token-service.ts'
@@ -37,7 +37,7 @@ export interface TokenModification {
 export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
-  readonly finisher: Pick<ChangeFinisher, 'edit'>
+  readonly changeCompleter: Pick<ChangeCompleter, 'edit'>
   readonly turns: Turns
   readonly names: Pick<TokenNames, 'retrying'>
   readonly log: Logger
@@ -83,7 +83,7 @@ export class TokenModificationService {
       this.#deps.database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, wanted))
     await this.#deps.turns.run(currentTokenName(actor), async () => {
       await this.#deps.names.retrying(() => this.#nameOf(key, wanted), decide)
-      if (isAboutGrant(wanted)) await this.#deps.finisher.edit(key)
+      if (isAboutGrant(wanted)) await this.#deps.changeCompleter.edit(key)
     })
     this.#deps.log.info({ tokenKey: key, actor: actorName(actor), ...wanted }, 'modified token')
   }
@@ -107,7 +107,7 @@ export class TokenModificationService {
     const wanted =
       asked.expiresAt === undefined ? asked : { ...asked, expiresAt: earlier(asked.expiresAt, end) }
     if (wanted.tokenName !== undefined) await tx.freeTokenName(token.username, wanted.tokenName, this.#now())
-    const data = await this.#deps.tokens.get(key, { isFresh: true })
+    const data = await this.#deps.tokens.find(key, { isFresh: true })
     // A token that has expired in the token store does not come back by a change of its row.
     if (!data || this.#isEnding(data)) throw notFound(key)
     const below = (await lockTrees(tx, [token])).flat().filter((child) => child.key !== key)
@@ -123,7 +123,7 @@ export class TokenModificationService {
   }
 
   async #nameOf(key: TokenKey, { tokenName }: Wanted): Promise<OwnedName | undefined> {
-    const data = tokenName === undefined ? undefined : await this.#deps.tokens.get(key)
+    const data = tokenName === undefined ? undefined : await this.#deps.tokens.find(key)
     return data && tokenName !== undefined ? { username: data.username, tokenName } : undefined
   }
 

@@ -4,8 +4,8 @@ import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import { floorToSecond } from '../../domain/lifetime.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
-import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
+import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import { lockTrees } from './token-tree.ts'
 
 export interface TokenNamesDeps {
@@ -62,7 +62,7 @@ export class TokenNames {
       if (!token) return true
       const entry = (await this.#deps.tokens.inspect([token.key])).get(token.key)
       // What another encryption key opens may be the record of a live token.
-      if (entry && ('data' in entry || entry.sealedAt)) return false
+      if (entry && ('data' in entry || entry.encryptedAt)) return false
       await this.#end(tx, token)
       return true
     })

@@ -12,18 +12,18 @@ import { floorToSecond } from '../../domain/lifetime.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../../domain/token.ts'
 import { inTime } from '../../lib/in-time.ts'
 import type { Turns } from '../../lib/turns.ts'
-import { withinMs } from '../../stores/deadline.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
-import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
-import type { ChangeFinisher } from './change-completer.ts'
+import { withinMs } from '../../stores/deadline.ts'
+import type { TokenStore } from '../../stores/token-store/token-store.ts'
+import type { ChangeCompleter } from './change-completer.ts'
 import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
 import type { Caller } from './token-service.ts'
 
 export interface TokenRevocationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: Pick<TokenDatabase, 'changeTrees'>
-  readonly finisher: Pick<ChangeFinisher, 'revoke'>
+  readonly changeCompleter: Pick<ChangeCompleter, 'revoke'>
   readonly turns: Turns
   readonly log: Logger
 }
@@ -35,7 +35,7 @@ export interface Revoked {
 }
 
 /** Matching tokens that one transaction decides on, and one takes with all that hangs below them. */
-const ROOTS_AT_ONCE = 10_000
+const ROOT_BATCH_SIZE = 10_000
 
 /** How long a caller waits for the answer, in milliseconds; what is decided by then goes on without it. */
 const ANSWER_MS = 9_000
@@ -92,7 +92,7 @@ export class TokenRevocationService {
         const roots = await withinMs(left(), () =>
           this.#deps.database.changeTrees(async (tx) => {
             if (!isOwnEnd) requireAdmin(await holdCurrentToken(this.#deps, tx, actor))
-            const keys = await tx.findMatches(filter, ROOTS_AT_ONCE)
+            const keys = await tx.findMatches(filter, ROOT_BATCH_SIZE)
             await decide(tx, keys, origin)
             return keys
           }),
@@ -133,7 +133,7 @@ export class TokenRevocationService {
   }
 
   #complete(keys: readonly TokenKey[], limitMs: number): Promise<readonly TokenKey[]> {
-    return inTime(this.#deps.finisher.revoke(keys), limitMs, () =>
+    return inTime(this.#deps.changeCompleter.revoke(keys), limitMs, () =>
       decidedButPending('The revocation', new UnavailableError('postgres', new Error('it takes long'))),
     )
   }
@@ -143,7 +143,7 @@ export class TokenRevocationService {
    * parent's row is gone names no parent any more, and its child is an orphan, which the audit finds.
    */
   async #recordStray(tx: TreeTransaction, key: TokenKey, actor: Actor, origin: Origin): Promise<void> {
-    const data = await this.#deps.tokens.get(key, { isFresh: true })
+    const data = await this.#deps.tokens.find(key, { isFresh: true })
     if (!data || !maySee(actor, data.username)) throw notFound(key)
     // Decided before, and not completed: it is written down already.
     if ((await tx.findRevocations([key])).size > 0) return

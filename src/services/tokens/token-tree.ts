@@ -3,7 +3,7 @@ import { slicesOf } from '../../lib/slices.ts'
 import type { LockedToken, TreeTransaction } from '../../stores/database/tree-transaction.ts'
 
 /** Rows that one statement locks, or whose children it counts. */
-const ROWS_AT_ONCE = 5_000
+const ROW_BATCH_SIZE = 5_000
 
 /** What was found of some trees. A token has one parent, and so is found by one link. */
 interface Trees {
@@ -34,7 +34,7 @@ async function lockBelow(tx: TreeTransaction, trees: Trees, roots: readonly Lock
   const { tokens, parents } = trees
   for await (const links of tx.listBelow(roots.map(({ key }) => key))) {
     const found = links.map(({ child }) => child).filter((child) => !tokens.has(child))
-    for (const slice of slicesOf(found, ROWS_AT_ONCE)) {
+    for (const slice of slicesOf(found, ROW_BATCH_SIZE)) {
       for (const token of await tx.lockAll(slice)) tokens.set(token.key, token)
     }
     // What has been revoked meanwhile could not be locked, and is not part of the tree any more.
@@ -45,7 +45,7 @@ async function lockBelow(tx: TreeTransaction, trees: Trees, roots: readonly Lock
 /** Whether the tokens that are held have no children but those that were found. */
 async function isWhole(tx: TreeTransaction, { tokens, parents }: Trees): Promise<boolean> {
   let count = 0
-  for (const slice of slicesOf([...tokens.keys()], ROWS_AT_ONCE)) count += await tx.countChildren(slice)
+  for (const slice of slicesOf([...tokens.keys()], ROW_BATCH_SIZE)) count += await tx.countChildren(slice)
   return count === parents.size
 }
 

@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Logger } from 'pino'
 import { FaultLog } from '../../lib/fault-log.ts'
-import { withinMs } from '../deadline.ts'
 import { createClient } from '../database/postgres-client.ts'
+import { withinMs } from '../deadline.ts'
 import { asking } from '../unavailable.ts'
 
 /** Tells every process of this installation, this one included, to do something once. */

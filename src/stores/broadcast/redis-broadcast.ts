@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, type Redis } from 'ioredis'
 import { FaultLog } from '../../lib/fault-log.ts'
-import type { Broadcast, BroadcastDeps } from './broadcast.ts'
 import type { RedisClient } from '../redis/commands.ts'
 import { linkOptions, lossOf } from '../redis/link.ts'
 import { asking } from '../unavailable.ts'
+import type { Broadcast, BroadcastDeps } from './broadcast.ts'
 
 /**
  * How often the server is asked whether the subscription is alive, and how long it may take to reply, in

@@ -3,8 +3,8 @@ import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import { parseScopes } from '../../domain/scope.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
-import { formatTimestamp } from './timestamp.ts'
 import { asking } from '../unavailable.ts'
+import { formatTimestamp } from './timestamp.ts'
 
 type Row = Omit<AuditedRow, 'scopes'> & { readonly scopes: string }
 

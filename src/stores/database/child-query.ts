@@ -1,4 +1,4 @@
-import type { ChildRecord, DelegationShape } from '../../domain/delegation.ts'
+import type { ChildRecord, RequestKey } from '../../domain/delegation.ts'
 import { formatScopes } from '../../domain/scope.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
@@ -8,7 +8,7 @@ type Queryable = Pick<PrismaClient, '$queryRaw'>
 
 /** Children of this very shape that end at `earliestEnd` or later. */
 export interface ChildQuery {
-  readonly shape: DelegationShape
+  readonly shape: RequestKey
   readonly earliestEnd: Date
 }
 

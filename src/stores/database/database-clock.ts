@@ -1,7 +1,7 @@
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
 import { systemClock } from '../../lib/clock.ts'
-import { formatTimestamp } from './timestamp.ts'
 import { asking } from '../unavailable.ts'
+import { formatTimestamp } from './timestamp.ts'
 
 /**
  * How far the clock of this machine is ahead of that of the database's, in milliseconds; negative where it is

@@ -1,6 +1,7 @@
 import type { ChangeFilter } from '../../domain/filter.ts'
 import { type Page, type PageRequest, toPage } from '../../domain/page.ts'
 import { type TokenChange as ChangeRow, Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
+import { asking } from '../unavailable.ts'
 import {
   CHANGE_COLUMNS,
   CHANGE_ORDER,
@@ -12,7 +13,6 @@ import {
 } from './listing.ts'
 import { formatTimestamp } from './timestamp.ts'
 import type { Visibility } from './token-listing.ts'
-import { asking } from '../unavailable.ts'
 
 export type { ChangeRow }
 

@@ -8,7 +8,7 @@ export interface Link {
 }
 
 /** Links of lineage that one statement lists. */
-const LISTED_AT_ONCE = 20_000
+const LIST_BATCH_SIZE = 20_000
 
 /**
  * All links of lineage below some tokens, as they are at the first step, in batches. Locks nothing.
@@ -35,9 +35,9 @@ export async function* listBelow(
   let links: Link[]
   do {
     links = await tx.$queryRaw<Link[]>(
-      Prisma.sql`FETCH FORWARD ${Prisma.raw(String(LISTED_AT_ONCE))} FROM porthor_below`,
+      Prisma.sql`FETCH FORWARD ${Prisma.raw(String(LIST_BATCH_SIZE))} FROM porthor_below`,
     )
     if (links.length > 0) yield links
-  } while (links.length === LISTED_AT_ONCE)
+  } while (links.length === LIST_BATCH_SIZE)
   await tx.$executeRaw`CLOSE porthor_below`
 }

@@ -1,16 +1,16 @@
 import type { TokenKey } from '../../domain/token.ts'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
+import { asking } from '../unavailable.ts'
 import { readClockSkew } from './database-clock.ts'
 import { expireTokens } from './expiry.ts'
 import { createClient } from './postgres-client.ts'
 import { formatTimestamp } from './timestamp.ts'
-import { asking } from '../unavailable.ts'
 
 /** Names the advisory lock of upkeep: one process does it at a time. Any number would do. */
-const UPKEEP_LOCK = 0x706f_7274_686f
+const MAINTENANCE_LOCK = 0x706f_7274_686f
 
 /** The statements of upkeep. Each is short, and is a transaction of its own. */
-export class UpkeepDatabase {
+export class MaintenanceDatabase {
   readonly #prisma: PrismaClient
   readonly #databaseUrl: string
 
@@ -30,7 +30,9 @@ export class UpkeepDatabase {
     try {
       const { rows } = await asking('postgres', async () => {
         await client.connect()
-        return client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [UPKEEP_LOCK])
+        return client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [
+          MAINTENANCE_LOCK,
+        ])
       })
       return rows[0]?.taken ? await work() : undefined
     } finally {

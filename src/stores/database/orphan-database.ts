@@ -1,7 +1,7 @@
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
-import { formatTimestamp } from './timestamp.ts'
 import { asking } from '../unavailable.ts'
+import { formatTimestamp } from './timestamp.ts'
 
 /** Rows that one statement looks at. */
 const PAGE_SIZE = 20_000

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
+import { systemClock } from '../../lib/clock.ts'
 
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
@@ -17,7 +18,7 @@ export async function findTransactionId(tx: Queryable): Promise<string | undefin
 }
 
 /**
- * Whether the transaction was committed, looked up until `deadlineAt` (of `performance.now()`); `unknown` where
+ * Whether the transaction was committed, looked up until `deadlineAt` (of `systemClock.monotonicMs()`); `unknown` where
  * PostgreSQL cannot be asked, or has not decided by then. One whose connection is lost without the server
  * having noticed is ended there, so that a COMMIT which is still on its way decides nothing later.
  */
@@ -26,7 +27,7 @@ export async function findOutcome(
   id: string,
   deadlineAt: number,
 ): Promise<'committed' | 'aborted' | 'unknown'> {
-  for (let look = 1; performance.now() < deadlineAt; look += 1) {
+  for (let look = 1; systemClock.monotonicMs() < deadlineAt; look += 1) {
     const status = await findStatus(db, id, look > PATIENT_LOOKS).catch(() => 'unreachable')
     if (status === 'committed' || status === 'aborted') return status
     if (status === null) return 'unknown'

@@ -1,12 +1,12 @@
 import type { TokenKey } from '../../domain/token.ts'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
+import { asking } from '../unavailable.ts'
 import {
   deletePendingChanges,
   findPendingChanges,
   findPendingEdit,
   type PendingChange,
 } from './pending-changes.ts'
-import { asking } from '../unavailable.ts'
 
 /** Changes that are decided and not completed, and what has become of them. Every method may throw `UnavailableError`. */
 export class PendingChangeDatabase {

@@ -1,9 +1,9 @@
 import { parseScopes, type Scopes } from '../../domain/scope.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Prisma, PrismaClient } from '../../generated/prisma/client.ts'
+import { asking } from '../unavailable.ts'
 import { listBelow } from './lineage.ts'
 import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
-import { asking } from '../unavailable.ts'
 
 /** Names the advisory locks of replays, beside a hash of the server's identity. Any number would do. */
 const REPLAY_LOCK = 0x7265_7031

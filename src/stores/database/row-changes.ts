@@ -10,7 +10,7 @@ import { isUniqueViolation } from './unique-violation.ts'
 type Executable = Pick<PrismaClient, '$executeRaw'>
 
 /** Rows that one statement changes: PostgreSQL ends a statement that takes long, however large its tree is. */
-const ROWS_AT_ONCE = 1_000
+const ROW_BATCH_SIZE = 1_000
 
 /** A token that only the token store has. */
 export interface StrayToken {
@@ -43,7 +43,7 @@ export async function revokeRows(
   origin: Origin,
   now: Date,
 ): Promise<void> {
-  for (const slice of slicesOf(keys, ROWS_AT_ONCE)) await revokeSlice(db, slice, origin, now)
+  for (const slice of slicesOf(keys, ROW_BATCH_SIZE)) await revokeSlice(db, slice, origin, now)
 }
 
 async function revokeSlice(
@@ -94,7 +94,7 @@ export async function editRows(
   origin: Origin,
   now: Date,
 ): Promise<void> {
-  for (const slice of slicesOf(edits, ROWS_AT_ONCE)) await editSlice(db, slice, origin, now)
+  for (const slice of slicesOf(edits, ROW_BATCH_SIZE)) await editSlice(db, slice, origin, now)
 }
 
 async function editSlice(

@@ -1,15 +1,16 @@
 import {
   type ChildRecord,
   type DelegationLimits,
-  type DelegationShape,
-  parentLockId,
-  shapeLockId,
+  parentLockKey,
+  type RequestKey,
+  requestLockKey,
 } from '../../domain/delegation.ts'
-import type { Origin, TokenRecord } from '../../domain/history.ts'
+import type { NewTokenRow, Origin } from '../../domain/history.ts'
 import { formatScopes, parseScopes } from '../../domain/scope.ts'
 import { type TokenKey, toTokenKey } from '../../domain/token.ts'
 import { duplicateTokenName } from '../../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../../generated/prisma/client.ts'
+import { asking } from '../unavailable.ts'
 import { type ChildQuery, findChildren, selectChildren } from './child-query.ts'
 import {
   type HeldCurrentToken,
@@ -26,7 +27,6 @@ import { TRANSACTION_TIMEOUT_MS } from './prisma.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { type Finished, runTransaction } from './transactions.ts'
 import { TreeTransaction } from './tree-transaction.ts'
-import { asking } from '../unavailable.ts'
 import { isUniqueViolation } from './unique-violation.ts'
 import { requireWritable } from './writable.ts'
 
@@ -158,8 +158,8 @@ export class TokenTransaction implements TokenHolder {
    *
    * @returns `undefined` when the database has no such parent, or the end of it is decided; no row is locked then.
    */
-  lockForDelegation(shape: DelegationShape, limits: DelegationLimits): Promise<LockedParent | undefined> {
-    return this.#lockParent(shape.parentKey, shapeLockId(shape), limits)
+  lockForDelegation(shape: RequestKey, limits: DelegationLimits): Promise<LockedParent | undefined> {
+    return this.#lockParent(shape.parentKey, requestLockKey(shape), limits)
   }
 
   /** The same for a child that is not delegated: each request for one gets its own. */
@@ -172,7 +172,7 @@ export class TokenTransaction implements TokenHolder {
     shapeLock: bigint | null,
     { maxDepth, maxChildren }: DelegationLimits,
   ): Promise<LockedParent | undefined> {
-    const parentLock = parentLockId(parentKey)
+    const parentLock = parentLockKey(parentKey)
     // MATERIALIZED fixes the order: the row first, then the advisory locks.
     const rows = await this.#tx.$queryRaw<LockedRow[]>`
       WITH RECURSIVE ${lineOf(parentKey)}, parent AS MATERIALIZED (
@@ -246,7 +246,7 @@ export class TokenTransaction implements TokenHolder {
    * @returns Whether the token was written.
    * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`, when the user has a token of that name.
    */
-  async insert(token: TokenRecord, { actor, ipAddress }: Origin, unless?: ChildQuery): Promise<boolean> {
+  async insert(token: NewTokenRow, { actor, ipAddress }: Origin, unless?: ChildQuery): Promise<boolean> {
     const { key, username, type, tokenName, service, parentKey } = token
     const scopes = formatScopes(token.scopes)
     const created = formatTimestamp(token.createdAt)

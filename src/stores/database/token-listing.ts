@@ -3,6 +3,7 @@ import type { Page, PageRequest } from '../../domain/page.ts'
 import { toPage } from '../../domain/page.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
+import { asking } from '../unavailable.ts'
 import {
   groupByOwner,
   mapValues,
@@ -13,7 +14,6 @@ import {
   where,
 } from './listing.ts'
 import type { TokenRow, TokenSelection } from './token-database.ts'
-import { asking } from '../unavailable.ts'
 
 /** Whose rows may be seen: those of one user, or, where it is `null`, everybody's. */
 export type Visibility = string | null

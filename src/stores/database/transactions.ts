@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Prisma, PrismaClient } from '../../generated/prisma/client.ts'
+import { systemClock } from '../../lib/clock.ts'
 import { withinMs, withMoreMs } from '../deadline.ts'
-import { findOutcome } from './outcome.ts'
 import { isConflict, isUnavailable } from '../unavailable.ts'
+import { findOutcome } from './outcome.ts'
 
 export interface TransactionOptions {
   /** How long all tries of the transaction may take together, in milliseconds. */
@@ -34,8 +35,8 @@ export async function runTransaction<T>(
   work: (tx: Prisma.TransactionClient) => Promise<Finished<T>>,
   { timeoutMs, lookupMs }: TransactionOptions,
 ): Promise<T> {
-  const startedAt = performance.now()
-  const left = () => timeoutMs - (performance.now() - startedAt)
+  const startedAt = systemClock.monotonicMs()
+  const left = () => timeoutMs - (systemClock.monotonicMs() - startedAt)
   for (let tries = 1; ; tries += 1) {
     let finished: Finished<T> | undefined
     try {
@@ -69,7 +70,7 @@ async function answerIfCommitted<T>(
   lookupMs: number,
 ): Promise<T> {
   if (transactionId === undefined) return answer
-  const outcome = await findOutcome(prisma, transactionId, performance.now() + lookupMs)
+  const outcome = await findOutcome(prisma, transactionId, systemClock.monotonicMs() + lookupMs)
   if (outcome === 'committed') return answer
   throw error
 }

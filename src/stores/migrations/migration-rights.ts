@@ -1,8 +1,8 @@
 import type pg from 'pg'
+import { TAKES_NO_WRITES } from '../database/writable.ts'
 import { hasSharedTables } from './gafaelfawr-tables.ts'
 import { indexOf } from './index-migrations.ts'
 import { type Migration, MigrationError } from './migration-history.ts'
-import { TAKES_NO_WRITES } from '../database/writable.ts'
 
 /** What the role of DATABASE_URL is in this database. */
 interface Standing {

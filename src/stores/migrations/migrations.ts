@@ -1,6 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
+import { systemClock } from '../../lib/clock.ts'
+import { createClient } from '../database/postgres-client.ts'
+import { areSessionsShared } from '../database/session-check.ts'
+import {
+  describeMissingRights,
+  isReadOnly,
+  OBSTACLES,
+  type Obstacle,
+  TAKES_NO_WRITES,
+} from '../database/writable.ts'
 import { hasSharedTables, requireSharedTables, SHARED_TABLES_MIGRATION } from './gafaelfawr-tables.ts'
 import {
   findReleasable,
@@ -20,10 +30,7 @@ import {
   readMigrations,
 } from './migration-history.ts'
 import { requireMigrationRights } from './migration-rights.ts'
-import { createClient } from '../database/postgres-client.ts'
 import { ENGINE_LOCK, openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
-import { areSessionsShared } from '../database/session-check.ts'
-import { describeMissingRights, isReadOnly, OBSTACLES, type Obstacle, TAKES_NO_WRITES } from '../database/writable.ts'
 
 export { MigrationError } from './migration-history.ts'
 
@@ -64,7 +71,7 @@ const MIGRATE_LOCK = [0x706f7274, 2]
  */
 export async function migrate(databaseUrl: string, options: MigrateOptions): Promise<MigrateResult> {
   const migrations = await readMigrations(options.migrationsDir ?? MIGRATIONS_DIR)
-  const deadline = Date.now() + (options.timeoutMs ?? WAIT_FOR_OTHERS_MS)
+  const deadline = systemClock.monotonicMs() + (options.timeoutMs ?? WAIT_FOR_OTHERS_MS)
   const { lockTimeoutMs = LOCK_TIMEOUT_MS } = options
   return withConnection(databaseUrl, async (client) => {
     await client.query("SELECT set_config('lock_timeout', $1, false)", [String(lockTimeoutMs)])
@@ -197,7 +204,7 @@ async function applyOnce(
   } catch (error) {
     if (!(error instanceof Error)) throw error
     const code = 'code' in error ? error.code : undefined
-    if (code === 'P1002' && Date.now() < deadline) return []
+    if (code === 'P1002' && systemClock.monotonicMs() < deadline) return []
     if (code === 'P3005') {
       throw new MigrationError(
         'The database holds tables of another program: give Porthor an empty database, or that of Gafaelfawr.',
@@ -219,7 +226,7 @@ async function isEngineAtWork(client: pg.Client): Promise<boolean> {
 }
 
 async function waitForOthers(deadline: number): Promise<void> {
-  if (Date.now() > deadline) {
+  if (systemClock.monotonicMs() > deadline) {
     throw new MigrationError(
       'Another process has been migrating the database for too long: see what it does, end it, and try again.',
     )

@@ -10,8 +10,8 @@ import {
 import * as bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
 import pg from 'pg'
 import { parsePostgresUrl } from '../../lib/postgres-url.ts'
-import type { Migration } from './migration-history.ts'
 import { clientClass, clientConfig } from '../database/postgres-client.ts'
+import type { Migration } from './migration-history.ts'
 
 /** Prisma's migration engine, on one database. */
 export interface SchemaEngine {

@@ -14,7 +14,7 @@ import { MasterConnector, ServerConnector } from './connector.ts'
 import { keepAlive, type RedisGuard } from './heartbeat.ts'
 
 /** Longest pause between two attempts to connect, in milliseconds: after a restart, no request waits longer. */
-const LONGEST_RETRY_DELAY_MS = 500
+const MAX_RETRY_DELAY_MS = 500
 
 /** How long one Sentinel, or one node of a cluster, may think about where the masters are, in milliseconds. */
 const LOCATE_TIMEOUT_MS = 500
@@ -23,14 +23,14 @@ const LOCATE_TIMEOUT_MS = 500
 const SENTINEL_RECONNECT_MS = 1_000
 
 /** How often a command is sent on or again in a cluster: as often as it may until its time is over. */
-const MOST_REDIRECTIONS = 50
+const MAX_REDIRECTIONS = 50
 
 /** What a server says that may not be written to; before Redis 7, within other words where a script wrote. */
 const READ_ONLY = /^(ERR Error running script .*-)?READONLY\b/
 
 const NOT_USED = 'Redis is not used until its data are known to be current'
 
-const retryDelay = (attempt: number): number => Math.min(50 * attempt, LONGEST_RETRY_DELAY_MS)
+const retryDelay = (attempt: number): number => Math.min(50 * attempt, MAX_RETRY_DELAY_MS)
 
 /**
  * A connection to Redis that is made anew whenever it is lost, to whichever server is then the master.
@@ -68,7 +68,7 @@ function openCluster(target: ClusterRedis, log: Logger, guard: RedisGuard | unde
   const cluster = new Cluster([...target.nodes], {
     clusterRetryStrategy: retryDelay,
     slotsRefreshTimeout: LOCATE_TIMEOUT_MS,
-    maxRedirections: MOST_REDIRECTIONS,
+    maxRedirections: MAX_REDIRECTIONS,
     // Names are looked up by whoever connects, so that certificates can be held against them.
     dnsLookup: (name, callback) => callback(null, name),
     redisOptions: { ...optionsOf(target), Connector: ServerConnector },
@@ -113,8 +113,8 @@ const optionsOf = ({ credentials, hasTls }: RedisUrl) =>
     connectTimeout: COMMAND_TIMEOUT_MS,
     // A network that swallows everything closes no connection, and a server that does not reply may have a successor.
     socketTimeout: COMMAND_TIMEOUT_MS,
-    disconnectTimeout: LONGEST_RETRY_DELAY_MS,
-    maxLoadingRetryTime: LONGEST_RETRY_DELAY_MS,
+    disconnectTimeout: MAX_RETRY_DELAY_MS,
+    maxLoadingRetryTime: MAX_RETRY_DELAY_MS,
     connectionName: 'porthor',
   }) satisfies RedisOptions
 

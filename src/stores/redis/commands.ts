@@ -11,7 +11,7 @@ export const COMMAND_TIMEOUT_MS = 2_000
  * Commands of requests that may wait for one server or cluster at a time. Those that have given up count too,
  * since ioredis keeps them until the server is available again: an outage must not fill the memory.
  */
-export const MOST_WAITING = 20_000
+export const MAX_WAITING = 20_000
 
 /** What requests send. Other commands are few, and some of them are how ioredis itself connects. */
 const COMMANDS_OF_REQUESTS: ReadonlySet<string> = new Set(['get', 'set', 'ping'])
@@ -108,7 +108,7 @@ export class CommandFlow {
       return reject(command, 'the connection was lost before the reply')
     }
     if (COMMANDS_OF_REQUESTS.has(command.name)) {
-      if (this.#waiting() >= MOST_WAITING) return reject(command, `${MOST_WAITING} commands wait already`)
+      if (this.#waiting() >= MAX_WAITING) return reject(command, `${MAX_WAITING} commands wait already`)
       if (this.#client.status !== 'ready') this.#queued += 1
     }
     command.setTimeout(COMMAND_TIMEOUT_MS)

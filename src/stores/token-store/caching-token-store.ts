@@ -2,9 +2,9 @@ import { LRUCache } from 'lru-cache'
 import { isExpired, type TokenData, type TokenKey, toTokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
-import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
+import type { StoredEntry, TokenRecord, TokenStore } from './token-store.ts'
 
-export interface TrackedTokenStoreDeps {
+export interface CachingTokenStoreDeps {
   readonly store: TokenStore
   readonly clock: Clock
   /** How many copies to keep. */
@@ -22,25 +22,25 @@ interface Place {
  * A token store with copies of what it was asked for, kept for as long as its Redis says of every
  * change. What this process changes itself it forgets at once.
  */
-export class TrackedTokenStore implements TokenStore {
-  readonly #deps: TrackedTokenStoreDeps
+export class CachingTokenStore implements TokenStore {
+  readonly #deps: CachingTokenStoreDeps
   readonly #places: LRUCache<TokenKey, Place>
 
-  constructor(deps: TrackedTokenStoreDeps) {
+  constructor(deps: CachingTokenStoreDeps) {
     this.#deps = deps
     this.#places = new LRUCache({ max: deps.size })
   }
 
-  async get(
+  async find(
     key: TokenKey,
     { isFresh = false }: { readonly isFresh?: boolean } = {},
   ): Promise<TokenData | undefined> {
-    if (isFresh || !this.#deps.isLive()) return this.#deps.store.get(key)
+    if (isFresh || !this.#deps.isLive()) return this.#deps.store.find(key)
     const copy = this.#places.get(key)?.data
     return copy ? this.#ifLive(copy) : this.#fetch(key)
   }
 
-  copyOf(key: TokenKey): TokenData | undefined {
+  findCopy(key: TokenKey): TokenData | undefined {
     const copy = this.#deps.isLive() ? this.#places.get(key)?.data : undefined
     return copy && this.#ifLive(copy)
   }
@@ -55,7 +55,7 @@ export class TrackedTokenStore implements TokenStore {
     const place: Place = { data: undefined }
     // Under a text of its own: the key was cut from a header, all of which would be kept with it.
     this.#places.set(structuredClone(key), place)
-    const data = await store.get(key).catch((error: unknown) => {
+    const data = await store.find(key).catch((error: unknown) => {
       if (this.#places.peek(key) === place) this.#places.delete(key)
       throw error
     })
@@ -70,11 +70,11 @@ export class TrackedTokenStore implements TokenStore {
     await this.#forgetting(keys, () => this.#deps.store.put(data))
   }
 
-  getEntry(key: TokenKey): Promise<TokenEntry | undefined> {
-    return this.#deps.store.getEntry(key)
+  findRecord(key: TokenKey): Promise<TokenRecord | undefined> {
+    return this.#deps.store.findRecord(key)
   }
 
-  async replace(entry: TokenEntry, data: TokenData): Promise<void> {
+  async replace(entry: TokenRecord, data: TokenData): Promise<void> {
     await this.#forgetting([data.token.key], () => this.#deps.store.replace(entry, data))
   }
 

@@ -3,10 +3,10 @@ import { isExpired, type TokenData, type TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { type Fernet, FernetError, ForeignTokenError } from '../../lib/fernet.ts'
 import { DamagedRecordError, decodeRecord, encodeRecord } from './token-record.ts'
-import type { StoredEntry, TokenEntry } from './token-store.ts'
+import type { StoredEntry, TokenRecord } from './token-store.ts'
 
 /** Seals and opens the values of a token store; the part that every implementation shares. */
-export class SealedRecords {
+export class EncryptedRecords {
   readonly #fernet: Fernet
   readonly #clock: Clock
   readonly #log: Logger
@@ -17,15 +17,15 @@ export class SealedRecords {
     this.#log = deps.log
   }
 
-  seal(data: TokenData): string {
-    return this.#fernet.seal(encodeRecord(data), { now: this.#clock.now() })
+  encrypt(data: TokenData): string {
+    return this.#fernet.encrypt(encodeRecord(data), { now: this.#clock.now() })
   }
 
   /**
    * The live token in `sealed`, which was stored under `key`. An absent, empty, damaged or expired
    * record is `undefined`. Expiry is judged by the record and our clock: a store may lose a TTL.
    */
-  open(key: TokenKey, sealed: string | null | undefined): TokenData | undefined {
+  decrypt(key: TokenKey, sealed: string | null | undefined): TokenData | undefined {
     const entry = this.inspect(key, sealed)
     if (!entry) return undefined
     if ('data' in entry) return isExpired(entry.data, this.#clock.now()) ? undefined : entry.data
@@ -34,9 +34,9 @@ export class SealedRecords {
   }
 
   /** As `open`, with the record itself. */
-  openEntry(key: TokenKey, sealed: string | null | undefined): TokenEntry | undefined {
-    const data = this.open(key, sealed)
-    return data && sealed ? { data, sealed } : undefined
+  decryptRecord(key: TokenKey, sealed: string | null | undefined): TokenRecord | undefined {
+    const data = this.decrypt(key, sealed)
+    return data && sealed ? { data, encrypted: sealed } : undefined
   }
 
   /** Like `open`, but expired tokens are returned, and damage is told and not logged. */
@@ -45,7 +45,7 @@ export class SealedRecords {
     try {
       return { data: this.#read(key, sealed) }
     } catch (error) {
-      if (error instanceof ForeignTokenError) return { fault: error.message, sealedAt: error.sealedAt }
+      if (error instanceof ForeignTokenError) return { fault: error.message, encryptedAt: error.encryptedAt }
       if (error instanceof FernetError || error instanceof DamagedRecordError) return { fault: error.message }
       throw error
     }
@@ -62,7 +62,7 @@ export class SealedRecords {
   }
 
   #read(key: TokenKey, sealed: string): TokenData {
-    const data = decodeRecord(this.#fernet.open(sealed), this.#clock.now())
+    const data = decodeRecord(this.#fernet.decrypt(sealed), this.#clock.now())
     if (data.token.key !== key) throw new DamagedRecordError('token.key: not the key it is stored under')
     return data
   }

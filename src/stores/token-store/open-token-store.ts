@@ -6,19 +6,19 @@ import type { PrismaClient } from '../../generated/prisma/client.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Fernet } from '../../lib/fernet.ts'
 import { type Broadcast, openPostgresBroadcast } from '../broadcast/broadcast.ts'
-import { PostgresTokenStore } from './postgres-token-store.ts'
-import { openPool } from '../database/prisma.ts'
-import { openRedis } from '../redis/client.ts'
 import { openRedisBroadcast } from '../broadcast/redis-broadcast.ts'
-import type { RedisClient } from '../redis/commands.ts'
-import { RedisReplay } from './redis-replay.ts'
+import { openPool } from '../database/prisma.ts'
 import { RedisRunDatabase } from '../database/redis-run-database.ts'
+import { openRedis } from '../redis/client.ts'
+import type { RedisClient } from '../redis/commands.ts'
+import { CachingTokenStore } from './caching-token-store.ts'
+import { EncryptedRecords } from './encrypted-records.ts'
+import { PostgresTokenStore } from './postgres-token-store.ts'
+import { RedisInvalidations } from './redis-invalidations.ts'
+import { RedisReplay } from './redis-replay.ts'
 import { RedisTokenStore, tokenKeyOf } from './redis-token-store.ts'
-import { RedisTracking } from './redis-invalidations.ts'
 import { RedisWrites } from './redis-writes.ts'
-import { SealedRecords } from './encrypted-records.ts'
 import type { TokenStore } from './token-store.ts'
-import { TrackedTokenStore } from './caching-token-store.ts'
 
 const CLEAR_CACHE_CHANNEL = 'porthor_clear_token_cache'
 
@@ -40,9 +40,9 @@ export function openTokenStore(
   outside: StoreDependencies,
   onChange: (keys: readonly TokenKey[] | null) => void,
 ): OpenTokenStore {
-  const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, trackedCopies } = config
+  const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, clientSideCache } = config
   const { clock, log } = outside
-  const records = new SealedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
+  const records = new EncryptedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
   const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
   if (tokenStore === 'redis' && redisUrl) {
     const windowSeconds = config.redisReplayWindow
@@ -57,7 +57,7 @@ export function openTokenStore(
     const replicas = config.redisWaitReplicas
     const writer = replicas > 0 ? openRedis(redisUrl.reveal(), log, guard) : redis
     const store = new RedisTokenStore({ redis, writes: new RedisWrites(writer, replicas), records, clock })
-    const tracked = trackedCopies ? track(store, redis, tokenCacheSize, outside, onChange) : undefined
+    const tracked = clientSideCache ? track(store, redis, tokenCacheSize, outside, onChange) : undefined
     return {
       tokens: tracked?.tokens ?? store,
       openBroadcast: (onMessage) =>
@@ -92,7 +92,7 @@ function track(
     log.info('keeping no copies of records: in a Redis Cluster each node tells of its own changes only')
     return undefined
   }
-  const tokens = new TrackedTokenStore({
+  const tokens = new CachingTokenStore({
     store,
     clock,
     size: COPIES_PER_ENTRY * cacheSize,
@@ -102,6 +102,6 @@ function track(
     tokens.onChange(redisKeys)
     onChange(redisKeys?.map(tokenKeyOf) ?? null)
   }
-  const tracking = new RedisTracking({ redis, clock, onChange: forget, log })
+  const tracking = new RedisInvalidations({ redis, clock, onChange: forget, log })
   return { tokens, close: () => tracking.close() }
 }

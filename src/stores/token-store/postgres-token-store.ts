@@ -1,10 +1,10 @@
 import type { Pool } from 'pg'
 import { isExpired, type TokenData, type TokenKey } from '../../domain/token.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
-import type { SealedRecords } from './encrypted-records.ts'
 import { formatTimestamp } from '../database/timestamp.ts'
-import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
 import { asking, ChangedMeanwhileError } from '../unavailable.ts'
+import type { EncryptedRecords } from './encrypted-records.ts'
+import type { StoredEntry, TokenRecord, TokenStore } from './token-store.ts'
 
 /** Rows that one statement takes on. */
 const BATCH = 1_000
@@ -16,21 +16,21 @@ const BATCH = 1_000
  */
 export class PostgresTokenStore implements TokenStore {
   readonly #pool: Pool
-  readonly #records: SealedRecords
+  readonly #records: EncryptedRecords
   readonly #clock: Clock
 
-  constructor(deps: { readonly pool: Pool; readonly records: SealedRecords; readonly clock: Clock }) {
+  constructor(deps: { readonly pool: Pool; readonly records: EncryptedRecords; readonly clock: Clock }) {
     this.#pool = deps.pool
     this.#records = deps.records
     this.#clock = deps.clock
   }
 
-  async get(key: TokenKey): Promise<TokenData | undefined> {
-    return this.#records.open(key, await this.#read(key))
+  async find(key: TokenKey): Promise<TokenData | undefined> {
+    return this.#records.decrypt(key, await this.#read(key))
   }
 
-  async getEntry(key: TokenKey): Promise<TokenEntry | undefined> {
-    return this.#records.openEntry(key, await this.#read(key))
+  async findRecord(key: TokenKey): Promise<TokenRecord | undefined> {
+    return this.#records.decryptRecord(key, await this.#read(key))
   }
 
   async put(data: TokenData): Promise<void> {
@@ -45,7 +45,7 @@ export class PostgresTokenStore implements TokenStore {
     )
   }
 
-  async replace({ sealed }: TokenEntry, data: TokenData): Promise<void> {
+  async replace({ encrypted: sealed }: TokenRecord, data: TokenData): Promise<void> {
     const values = [...this.#rowOf(data), sealed]
     const { rowCount } = await asking('postgres', () =>
       this.#pool.query(
@@ -118,7 +118,7 @@ export class PostgresTokenStore implements TokenStore {
     if (isExpired(data, this.#clock.now())) {
       throw new RangeError(`token ${token.key} has expired and cannot be stored`)
     }
-    return [token.key, this.#records.seal(data), expiresAt && formatTimestamp(expiresAt)]
+    return [token.key, this.#records.encrypt(data), expiresAt && formatTimestamp(expiresAt)]
   }
 
   async #read(key: TokenKey): Promise<string | undefined> {

@@ -22,7 +22,7 @@ const LIVE_MS = PING_INTERVAL_MS + SILENCE_MS
 /** How long to wait before the link is made again, in milliseconds. */
 const RETRY_DELAY_MS = 250
 
-export interface RedisTrackingDeps {
+export interface RedisInvalidationsDeps {
   readonly redis: Redis
   readonly clock: Clock
   /** These keys have changed; with `null`, any may have. */
@@ -51,13 +51,13 @@ interface Link {
  *
  * @see https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
-export class RedisTracking {
-  readonly #deps: RedisTrackingDeps
+export class RedisInvalidations {
+  readonly #deps: RedisInvalidationsDeps
   readonly #closing = new AbortController()
   #link: Link | undefined
   #heardAt: Moment = { wallMs: Number.NEGATIVE_INFINITY, monotonicMs: Number.NEGATIVE_INFINITY }
 
-  constructor(deps: RedisTrackingDeps) {
+  constructor(deps: RedisInvalidationsDeps) {
     this.#deps = deps
     void this.#run()
   }

@@ -6,16 +6,21 @@ import { isSameScopes } from '../../domain/scope.ts'
 import { isExpired, type TokenData, type TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
+import type {
+  RecentChanges,
+  RedisRunDatabase,
+  ReplayedRow,
+  ReplayedToken,
+} from '../database/redis-run-database.ts'
 import type { RedisGuard } from '../redis/heartbeat.ts'
 import { linkOptions } from '../redis/link.ts'
-import type { RecentChanges, RedisRunDatabase, ReplayedRow, ReplayedToken } from '../database/redis-run-database.ts'
 import { type RedisServer, readServer } from '../redis/server.ts'
+import type { EncryptedRecords } from './encrypted-records.ts'
 import { REDIS_PREFIX, REPLACE } from './redis-token-store.ts'
-import type { SealedRecords } from './encrypted-records.ts'
 
 export interface RedisReplayDeps {
   readonly database: RedisRunDatabase
-  readonly records: SealedRecords
+  readonly records: EncryptedRecords
   readonly clock: Clock
   readonly log: Logger
   /** How much older than its last use the data of a Redis may be that is not known, in seconds. */
@@ -149,7 +154,7 @@ export class RedisReplay implements RedisGuard {
         tally.deleted += 1
         return
       }
-      const sealed = records.seal({ ...data, scopes: row.scopes, expiresAt: row.expiresAt } as TokenData)
+      const sealed = records.encrypt({ ...data, scopes: row.scopes, expiresAt: row.expiresAt } as TokenData)
       const life = row.expiresAt === null ? '' : seconds
       if ((await ifHere(link.eval(REPLACE, 1, redisKey, value, sealed, life))) === 1) {
         tally.edited += 1

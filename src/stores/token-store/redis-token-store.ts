@@ -4,10 +4,10 @@ import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { RedisClient } from '../redis/commands.ts'
 import { openMasters, pingMasters } from '../redis/masters.ts'
-import { RedisWrites, writing } from './redis-writes.ts'
-import type { SealedRecords } from './encrypted-records.ts'
-import type { StoredEntry, TokenEntry, TokenStore } from './token-store.ts'
 import { asking, ChangedMeanwhileError } from '../unavailable.ts'
+import type { EncryptedRecords } from './encrypted-records.ts'
+import { RedisWrites, writing } from './redis-writes.ts'
+import type { StoredEntry, TokenRecord, TokenStore } from './token-store.ts'
 
 /** Every record's key begins so; shared with Gafaelfawr. */
 export const REDIS_PREFIX = 'token:'
@@ -45,14 +45,14 @@ const NOT_A_STRING = '(not a string)'
 export class RedisTokenStore implements TokenStore {
   readonly #redis: RedisClient
   readonly #writes: RedisWrites
-  readonly #records: SealedRecords
+  readonly #records: EncryptedRecords
   readonly #clock: Clock
 
   constructor(deps: {
     readonly redis: RedisClient
     /** What changes records goes this way, where that is another. */
     readonly writes?: RedisWrites
-    readonly records: SealedRecords
+    readonly records: EncryptedRecords
     readonly clock: Clock
   }) {
     this.#redis = deps.redis
@@ -61,25 +61,25 @@ export class RedisTokenStore implements TokenStore {
     this.#clock = deps.clock
   }
 
-  async get(key: TokenKey): Promise<TokenData | undefined> {
-    return this.#records.open(key, await asking('redis', () => this.#read(key)))
+  async find(key: TokenKey): Promise<TokenData | undefined> {
+    return this.#records.decrypt(key, await asking('redis', () => this.#read(key)))
   }
 
   async put(data: TokenData): Promise<void> {
     const key = redisKey(data.token.key)
-    const sealed = this.#records.seal(data)
+    const sealed = this.#records.encrypt(data)
     const seconds = this.#lifeOf(data)
     const life = seconds === null ? [] : ['EX', seconds]
     await asking('redis', () => this.#writes.send([writing('set', key, sealed, ...life)]))
   }
 
-  async getEntry(key: TokenKey): Promise<TokenEntry | undefined> {
-    return this.#records.openEntry(key, await asking('redis', () => this.#read(key)))
+  async findRecord(key: TokenKey): Promise<TokenRecord | undefined> {
+    return this.#records.decryptRecord(key, await asking('redis', () => this.#read(key)))
   }
 
-  async replace({ sealed }: TokenEntry, data: TokenData): Promise<void> {
+  async replace({ encrypted: sealed }: TokenRecord, data: TokenData): Promise<void> {
     const key = redisKey(data.token.key)
-    const args = [sealed, this.#records.seal(data), this.#lifeOf(data) ?? '']
+    const args = [sealed, this.#records.encrypt(data), this.#lifeOf(data) ?? '']
     const [replaced] = await asking('redis', () =>
       this.#writes.send([writing('eval', REPLACE, 1, key, ...args)]),
     )

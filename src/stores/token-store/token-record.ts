@@ -1,8 +1,14 @@
 import { parse as parseLossless, stringify } from 'lossless-json'
 import { z } from 'zod'
-import { LATEST_SECONDS } from '../../domain/lifetime.ts'
+import { MAX_TIME_SECONDS } from '../../domain/lifetime.ts'
 import { toScopes } from '../../domain/scope.ts'
-import { serviceOf, TOKEN_TYPES, type TokenData, type TokenKey, type TokenSecret } from '../../domain/token.ts'
+import {
+  serviceOf,
+  TOKEN_TYPES,
+  type TokenData,
+  type TokenKey,
+  type TokenSecret,
+} from '../../domain/token.ts'
 import { isGroupName } from '../../domain/user.ts'
 import { fromSeconds, toSeconds } from '../../lib/clock.ts'
 
@@ -18,7 +24,7 @@ export class DamagedRecordError extends Error {
 
 const timestamp = z
   .union([z.number(), z.string().transform(parseTimeText)])
-  .transform((value) => fromSeconds(Math.floor(Math.abs(value) > LATEST_SECONDS ? value / 1000 : value)))
+  .transform((value) => fromSeconds(Math.floor(Math.abs(value) > MAX_TIME_SECONDS ? value / 1000 : value)))
   .refine((date) => !Number.isNaN(date.getTime()))
 
 const text = z.string().min(1)

@@ -1,13 +1,13 @@
-import type { StoredEntry } from '../../domain/audit.ts'
+import type { StoredRecord } from '../../domain/audit.ts'
 import type { TokenData, TokenKey } from '../../domain/token.ts'
 
-export type { StoredEntry } from '../../domain/audit.ts'
+export type { StoredRecord as StoredEntry } from '../../domain/audit.ts'
 
 /** A live token, and the record that it was read from. */
-export interface TokenEntry {
+export interface TokenRecord {
   readonly data: TokenData
   /** As it is stored: every time that a token is written, its record is another. */
-  readonly sealed: string
+  readonly encrypted: string
 }
 
 /**
@@ -22,29 +22,29 @@ export interface TokenStore {
    * @param options.isFresh Ask the store itself, even where there is a copy that is kept up to date:
    *   word of a change takes a moment, which a lock on the token's row does not wait for.
    */
-  get(key: TokenKey, options?: { readonly isFresh?: boolean }): Promise<TokenData | undefined>
+  find(key: TokenKey, options?: { readonly isFresh?: boolean }): Promise<TokenData | undefined>
   /**
    * The live token under `key`, without waiting, where there is a copy of it that is kept up to date;
    * `undefined` says nothing. Only a store that keeps copies has this.
    */
-  copyOf?(key: TokenKey): TokenData | undefined
+  findCopy?(key: TokenKey): TokenData | undefined
   /** Keeps a new token until it expires. Rejects one that has expired. */
   put(data: TokenData): Promise<void>
   /** As `get`, of the store itself, for `replace`. */
-  getEntry(key: TokenKey): Promise<TokenEntry | undefined>
+  findRecord(key: TokenKey): Promise<TokenRecord | undefined>
   /**
    * Writes `data` in place of an entry that was read, of the same token. A write that is held up on its way
    * may arrive when the token has been changed again, or revoked: it then does nothing.
    *
    * @throws {UnavailableError} also when there is another entry by now, or none.
    */
-  replace(entry: TokenEntry, data: TokenData): Promise<void>
+  replace(entry: TokenRecord, data: TokenData): Promise<void>
   /** Forgets every key of `keys`; those that are not there are no error. */
   delete(keys: readonly TokenKey[]): Promise<void>
   /** Keys of all entries, in batches and in no order. One that changes meanwhile may come twice or not at all. */
   scan(): AsyncIterable<readonly TokenKey[]>
   /** What is stored under those of `keys` that have an entry: also what has expired, or is damaged. */
-  inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>>
+  inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredRecord>>
   /** Removes what has expired, where the store does not do so by itself. Answers how many. */
   sweep(): Promise<number>
   /** Resolves when the store answers. */

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { type DelegationRequest, shapeLockId, shapeOf } from '../../../src/domain/delegation.ts'
+import { type DelegationRequest, requestKey, requestLockKey } from '../../../src/domain/delegation.ts'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import { formatToken, type TokenData, type TokenKey } from '../../../src/domain/token.ts'
-import type { DelegatedToken, TokenCacheService } from '../../../src/services/delegation/token-cache-service.ts'
+import type {
+  DelegatedToken,
+  TokenCacheService,
+} from '../../../src/services/delegation/token-cache-service.ts'
 import { IP, LIFE, notingPuts, useHeart } from '../../support/heart.ts'
 import { Revocation } from '../../support/revocation.ts'
 
@@ -143,7 +146,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
         'its shape is locked by another process',
         (parent: TokenData) => ({
           sql: 'SELECT pg_advisory_lock($1)',
-          value: shapeLockId(shapeOf(parent, TAP)),
+          value: requestLockKey(requestKey(parent, TAP)),
           isParentFree: true,
         }),
       ],
@@ -231,7 +234,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
     /** Nothing is left of any token of this user, in either store. */
     const expectNothingOf = async (parent: TokenData, keys: readonly TokenKey[]) => {
       expect(await t.h.sql('SELECT token FROM token WHERE username = $1', [parent.username])).toEqual([])
-      expect(await Promise.all(keys.map((key) => t.tokens.get(key)))).toEqual(keys.map(() => undefined))
+      expect(await Promise.all(keys.map((key) => t.tokens.find(key)))).toEqual(keys.map(() => undefined))
     }
 
     it.each([
@@ -415,8 +418,8 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
         const puts: TokenKey[] = []
         const cache = t.processOver((tokens) => ({
           ...notingPuts(puts)(tokens),
-          get: (key, options) => {
-            if (key !== unknown) return tokens.get(key, options)
+          find: (key, options) => {
+            if (key !== unknown) return tokens.find(key, options)
             unknown = undefined
             return Promise.reject(fault)
           },
@@ -435,7 +438,8 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
       const puts: TokenKey[] = []
       const cache = t.processOver((tokens) => ({
         ...notingPuts(puts)(tokens),
-        get: (key, options) => (key === parent.token.key ? Promise.reject(fault) : tokens.get(key, options)),
+        find: (key, options) =>
+          key === parent.token.key ? Promise.reject(fault) : tokens.find(key, options),
       }))
       await expect(tap(cache, parent)).rejects.toBe(fault)
       expect(puts).toEqual([])

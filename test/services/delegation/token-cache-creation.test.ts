@@ -86,7 +86,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       for (const [, ask] of both) {
         const { data } = await ask(parent)
         expect(data).toMatchObject({ username: parent.username, userInfo })
-        expect(await t.tokens.get(data.token.key)).toEqual(data)
+        expect(await t.tokens.find(data.token.key)).toEqual(data)
       }
     })
 
@@ -118,7 +118,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       const { data } = await t.cache.getInternalToken(parent, 'tap', [], IP)
       t.clock.advance(-0.987)
       expect(data.createdAt).toEqual(t.clock.now())
-      expect((await t.tokens.get(data.token.key))?.createdAt).toEqual(t.clock.now())
+      expect((await t.tokens.find(data.token.key))?.createdAt).toEqual(t.clock.now())
       const [row] = await t.h.sql(
         `SELECT bool_and(extract(microseconds FROM at) % 1000000 = 0) AS whole
          FROM token JOIN token_change_history h USING (token), unnest(ARRAY[created, token.expires, h.expires, event_time]) at
@@ -260,7 +260,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
         await expect(asked()).rejects.toThrow('refused')
       }
       expect(puts).toHaveLength(2)
-      for (const key of puts) expect(await t.tokens.get(key)).toBe(undefined)
+      for (const key of puts) expect(await t.tokens.find(key)).toBe(undefined)
       expect(await rowsOf(parent)).toEqual({ tokens: [], lineage: [], history: [] })
 
       await t.h.sql('DROP TRIGGER refuse ON token')
@@ -289,7 +289,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       await expect(cache.getInternalToken(parent, 'tap', [], IP)).rejects.toMatchObject({
         code: 'UNAVAILABLE',
       })
-      for (const key of puts) expect(await t.tokens.get(key)).toBe(undefined)
+      for (const key of puts) expect(await t.tokens.find(key)).toBe(undefined)
     })
 
     it('tells of the first fault when the entry cannot be taken back either, and of both in the log', async () => {

@@ -1,7 +1,10 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { formatToken, generateToken, type TokenData } from '../../../src/domain/token.ts'
 import { generateFernetKey } from '../../../src/lib/fernet.ts'
-import type { DelegatedToken, TokenCacheService } from '../../../src/services/delegation/token-cache-service.ts'
+import type {
+  DelegatedToken,
+  TokenCacheService,
+} from '../../../src/services/delegation/token-cache-service.ts'
 import { IP, LIFE, useHeart } from '../../support/heart.ts'
 
 const HALF = LIFE / 2

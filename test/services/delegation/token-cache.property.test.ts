@@ -4,7 +4,10 @@ import { describe, expect, it } from 'vitest'
 import type { DelegationRequest } from '../../../src/domain/delegation.ts'
 import { toScopes } from '../../../src/domain/scope.ts'
 import type { TokenData } from '../../../src/domain/token.ts'
-import type { DelegatedToken, TokenCacheService } from '../../../src/services/delegation/token-cache-service.ts'
+import type {
+  DelegatedToken,
+  TokenCacheService,
+} from '../../../src/services/delegation/token-cache-service.ts'
 import { type Heart, IP, LIFE, useHeart } from '../../support/heart.ts'
 import { Revocation } from '../../support/revocation.ts'
 import { TokenModel, type Wish } from '../../support/token-model.ts'
@@ -76,7 +79,7 @@ class World {
   async check(model: TokenModel): Promise<void> {
     const { heart, now, session } = this
     const [stored, rows, history] = await Promise.all([
-      Promise.all(model.made.map(({ token }) => heart.tokens.get(token.key))),
+      Promise.all(model.made.map(({ token }) => heart.tokens.find(token.key))),
       heart.h.sql(
         'SELECT token, parent FROM token LEFT JOIN subtoken ON child = token WHERE username = $1 ORDER BY token',
         [session.username],

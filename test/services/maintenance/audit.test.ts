@@ -4,7 +4,7 @@ import type { TokenData } from '../../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
 import { type AuditedFinding, AuditService } from '../../../src/services/maintenance/audit-service.ts'
 import { ClockCheck } from '../../../src/services/maintenance/clock-check.ts'
-import { KeyCheck } from '../../../src/services/maintenance/encryption-key-check.ts'
+import { EncryptionKeyCheck } from '../../../src/services/maintenance/encryption-key-check.ts'
 import { AuditDatabase } from '../../../src/stores/database/audit-database.ts'
 import { readClockSkew } from '../../../src/stores/database/database-clock.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
@@ -309,7 +309,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
       await writeEntry(t.h, store, stray, 'rubbish')
       await writeEntry(t.h, store, tree.root, 'rubbish')
       const lost = new Fernet([generateFernetKey()])
-      await writeEntry(t.h, store, foreign, lost.seal('{}', { now: addSeconds(t.h.clock.now(), -600) }))
+      await writeEntry(t.h, store, foreign, lost.encrypt('{}', { now: addSeconds(t.h.clock.now(), -600) }))
       await makeRoot(t.h)
       const rows = await rowsOf(t.h, [...Object.values(tree), foreign])
       const before = await found()
@@ -322,7 +322,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
 
       expect(await found(true, true)).toEqual(before.map((finding) => `${finding} (fixed)`))
       expect(await storedOf(t.h, store, [tree.child, tree.notebook])).toEqual([])
-      await t.h.context.services.upkeep.run()
+      await t.h.context.services.maintenance.run()
       expect(await found()).toEqual([])
     })
   })
@@ -391,7 +391,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     await found(true)
     expect(await found()).toEqual(left)
     expect(await found(true)).toEqual(left)
-    await t.h.context.services.upkeep.run()
+    await t.h.context.services.maintenance.run()
     expect(await found()).toEqual(left)
   })
 
@@ -438,7 +438,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     const later = new Date(t.h.clock.now().getTime() + 1_000)
     const claimed = [await makeRoot(t.h), await makeRoot(t.h)]
     for (const token of claimed) {
-      await writeEntry(t.h, store, token, stranger.seal('{}', { now: later }))
+      await writeEntry(t.h, store, token, stranger.encrypt('{}', { now: later }))
     }
     const findings = await found(true)
     for (const token of claimed) {
@@ -494,7 +494,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
       { ...common, token: keyOf(grandchild), parent: keyOf(child) },
       { ...common, token: keyOf(child), parent: null },
     ])
-    expect(await t.h.context.services.upkeep.run()).toMatchObject({ expired: 1 })
+    expect(await t.h.context.services.maintenance.run()).toMatchObject({ expired: 1 })
     expect(await rowsOf(t.h, [notebook])).toEqual({})
   })
 
@@ -554,9 +554,9 @@ describe('an audit while tokens come and go', () => {
     const { prisma, clock, log, config } = t.h.context
     let looks = 0
     const tokens: TokenStore = {
-      get: (...args) => t.tokens.get(...args),
+      find: (...args) => t.tokens.find(...args),
       put: (data) => t.tokens.put(data),
-      getEntry: (key) => t.tokens.getEntry(key),
+      findRecord: (key) => t.tokens.findRecord(key),
       replace: (entry, data) => t.tokens.replace(entry, data),
       delete: (keys) => t.tokens.delete(keys),
       scan: () => t.tokens.scan(),
@@ -572,7 +572,7 @@ describe('an audit while tokens come and go', () => {
       tokens,
       database: new TokenDatabase(prisma),
       audit: new AuditDatabase(prisma),
-      keys: new KeyCheck({ tokens, clock, log }),
+      keys: new EncryptionKeyCheck({ tokens, clock, log }),
       clocks: new ClockCheck({ readSkew: () => readClockSkew(prisma), log }),
       clock,
       knownScopes: config.knownScopes,
@@ -604,7 +604,7 @@ describe('an audit while tokens come and go', () => {
     const audit = auditWith(async () => {
       t.clock.advance(300)
       await dropEntry(t.h, 'redis', root)
-      await t.h.context.services.upkeep.run()
+      await t.h.context.services.maintenance.run()
     })
     expect(await found(audit)).toEqual([])
   })

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { type Later, startUpkeep } from '../../../src/background-jobs.ts'
+import { openApp } from '../../../src/app.ts'
+import { type Later, startBackgroundJobs } from '../../../src/background-jobs.ts'
 import { loadConfig } from '../../../src/config/config.ts'
-import { openProcess } from '../../../src/app.ts'
 import { addSeconds } from '../../../src/domain/lifetime.ts'
-import type { UpkeepService } from '../../../src/services/maintenance/maintenance-service.ts'
+import type { MaintenanceService } from '../../../src/services/maintenance/maintenance-service.ts'
 import { useApi } from '../../support/api.ts'
 import { failure } from '../../support/failures.ts'
 import type { Harness } from '../../support/harness.ts'
@@ -27,7 +27,7 @@ import {
 
 const NOTHING = { expired: 0, truncated: 0, orphaned: 0, swept: 0 }
 
-const upkeepOf = ({ context }: Harness): UpkeepService => context.services.upkeep
+const upkeepOf = ({ context }: Harness): MaintenanceService => context.services.maintenance
 
 describe.each(['redis', 'postgres'] as const)('upkeep, with the token store in %s,', (store) => {
   const t = useApi(store)
@@ -191,7 +191,7 @@ describe('upkeep', () => {
     const root = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
     const { clock, log } = t.h.context
-    const other = openProcess(loadConfig(t.h.env), { clock, log })
+    const other = openApp(loadConfig(t.h.env), { clock, log })
     onTestFinished(other.close)
     const holding = await connect(t.h)
     await holding.query('BEGIN')
@@ -199,10 +199,10 @@ describe('upkeep', () => {
     const running = upkeepOf(t.h).run()
     await waitForLocks(t.h, 1)
 
-    expect(await other.services.upkeep.run()).toBeUndefined()
+    expect(await other.services.maintenance.run()).toBeUndefined()
     await holding.query('COMMIT')
     expect(await running).toMatchObject({ expired: 1 })
-    expect(await other.services.upkeep.run()).toEqual(NOTHING)
+    expect(await other.services.maintenance.run()).toEqual(NOTHING)
     expect(await historyOf(t.h, [root], 'expire')).toHaveLength(1)
   })
 
@@ -211,25 +211,25 @@ describe('upkeep', () => {
     onTestFinished(() => proxy.close())
     const { clock, log } = t.h.context
     const env = { ...t.h.env, DATABASE_URL: proxy.through(t.h.env.DATABASE_URL ?? '') }
-    const cut = openProcess(loadConfig(env), { clock, log })
+    const cut = openApp(loadConfig(env), { clock, log })
     onTestFinished(cut.close)
     const root = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
 
     const truncating = proxy.stopAt('DELETE FROM token_change_history', 'before')
-    await expect(cut.services.upkeep.run()).rejects.toThrow(failure('UNAVAILABLE'))
+    await expect(cut.services.maintenance.run()).rejects.toThrow(failure('UNAVAILABLE'))
     await truncating
     expect(await rowsOf(t.h, [root])).toEqual({})
     expect(await upkeepOf(t.h).run()).toMatchObject({ expired: 0 })
 
     await proxy.refuse()
-    await expect(cut.services.upkeep.run()).rejects.toThrow(failure('UNAVAILABLE'))
+    await expect(cut.services.maintenance.run()).rejects.toThrow(failure('UNAVAILABLE'))
     await proxy.pass()
   })
 
   it('is done by the server in its first minute and every hour, what was used is written every ten seconds, until it stops', async () => {
     const timers = testTimers()
-    const stop = startUpkeep(t.h.context, timers.later)
+    const stop = startBackgroundJobs(t.h.context, timers.later)
     const [dying, used] = [await makeRoot(t.h, { endsIn: 300 }), await makeRoot(t.h)]
     await t.h.stored(bearerOf(used))
     t.h.clock.advance(300)
@@ -258,7 +258,7 @@ describe('upkeep', () => {
        CREATE TRIGGER stop AFTER DELETE ON token FOR EACH ROW EXECUTE FUNCTION stop()`,
     )
     const timers = testTimers()
-    const stop = startUpkeep(t.h.context, timers.later)
+    const stop = startBackgroundJobs(t.h.context, timers.later)
     onTestFinished(stop)
     await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
@@ -274,10 +274,10 @@ describe('upkeep', () => {
     onTestFinished(() => proxy.close())
     const { clock, log } = t.h.context
     const env = { ...t.h.env, DATABASE_URL: proxy.through(t.h.env.DATABASE_URL ?? '') }
-    const cut = openProcess(loadConfig(env), { clock, log })
+    const cut = openApp(loadConfig(env), { clock, log })
     onTestFinished(cut.close)
     const timers = testTimers()
-    const stop = startUpkeep(cut, timers.later)
+    const stop = startBackgroundJobs(cut, timers.later)
     onTestFinished(stop)
     const root = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)

@@ -12,7 +12,7 @@ const deleteAsGafaelfawr = async (t: ReturnType<typeof useHeart>, token: TokenDa
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   describe('rule 22: maintenance ends live delegated tokens without a parent', () => {
     const t = useHeart(store)
-    const maintain = () => t.h.context.services.upkeep.run()
+    const maintain = () => t.h.context.services.maintenance.run()
 
     it.each([
       ['whose parent another program deleted', 'UPDATE subtoken SET parent = NULL WHERE child = $1'],
@@ -24,7 +24,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
 
       const all = [root, child, notebook, grandchild]
       expect(Object.keys(await rowsOf(t.h, all)).sort()).toEqual(keysOf([root, notebook]).sort())
-      const stored = await Promise.all(all.map((token) => t.tokens.get(keyOf(token))))
+      const stored = await Promise.all(all.map((token) => t.tokens.find(keyOf(token))))
       expect(stored.map(Boolean)).toEqual([true, false, true, false])
       const common = { action: 'revoke', actor: '<internal>', ip_address: null }
       expect(await historyOf(t.h, [child, grandchild], 'revoke')).toMatchObject([
@@ -58,7 +58,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
 })
 
 describe('rule 22: what was delegated from a token that another program deletes ends a second later', () => {
-  const t = useHeart('redis', { TRACKED_COPIES: 'true', MAX_CHILDREN: '100000' })
+  const t = useHeart('redis', { CLIENT_SIDE_CACHE: 'true', MAX_CHILDREN: '100000' })
 
   it('also what is delegated at full speed meanwhile, by this process and another, and nothing else', async () => {
     const other = t.anotherProcess()
@@ -98,8 +98,8 @@ describe('rule 22: what was delegated from a token that another program deletes 
       `SELECT token FROM token_change_history WHERE parent = $1 AND action = 'create'`,
       [keyOf(root)],
     )
-    const stored = await Promise.all(issued.map(({ token }) => t.tokens.get(token)))
+    const stored = await Promise.all(issued.map(({ token }) => t.tokens.find(token)))
     expect(stored.filter(Boolean)).toEqual([])
-    expect(await t.tokens.get(keyOf(kept))).toEqual(kept)
+    expect(await t.tokens.find(keyOf(kept))).toEqual(kept)
   })
 })

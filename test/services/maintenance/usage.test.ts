@@ -1,10 +1,19 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { openApp } from '../../../src/app.ts'
 import { loadConfig } from '../../../src/config/config.ts'
-import { openProcess } from '../../../src/app.ts'
 import type { TokenData } from '../../../src/domain/token.ts'
 import { useApi } from '../../support/api.ts'
 import { openTcpProxy } from '../../support/tcp-proxy.ts'
-import { bearerOf, connect, dataOf, keyOf, lend, makeRoot, makeTree, statementsOf } from '../../support/trees.ts'
+import {
+  bearerOf,
+  connect,
+  dataOf,
+  keyOf,
+  lend,
+  makeRoot,
+  makeTree,
+  statementsOf,
+} from '../../support/trees.ts'
 
 const VIEWER = '{ viewer { user { username } } }'
 
@@ -58,7 +67,7 @@ describe('lastUsedAt', () => {
 
   it('is written at most once a minute over all processes', async () => {
     const { clock, log } = t.h.context
-    const other = openProcess(loadConfig(t.h.env), { clock, log })
+    const other = openApp(loadConfig(t.h.env), { clock, log })
     onTestFinished(other.close)
     const root = await makeRoot(t.h)
     const useThere = async () => {
@@ -115,7 +124,7 @@ describe('lastUsedAt', () => {
     onTestFinished(() => proxy.close())
     const { clock, log } = t.h.context
     const env = { ...t.h.env, DATABASE_URL: proxy.through(t.h.env.DATABASE_URL ?? '') }
-    const cut = openProcess(loadConfig(env), { clock, log })
+    const cut = openApp(loadConfig(env), { clock, log })
     onTestFinished(cut.close)
     const root = await makeRoot(t.h)
     // A Redis is used once PostgreSQL has told what was changed in it lately.

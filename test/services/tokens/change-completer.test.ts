@@ -8,7 +8,7 @@ describe.each(['redis', 'postgres'] as const)(
   'completing what is left, with the token store in %s,',
   (store) => {
     const t = useHeart(store)
-    const finisher = () => t.h.context.services.finisher
+    const changeCompleter = () => t.h.context.services.changeCompleter
 
     /** Decides a change, as a server does that is killed right after it. */
     const decide = async (token: TokenData, action: 'revoke' | 'edit', actor: string) => {
@@ -36,14 +36,14 @@ describe.each(['redis', 'postgres'] as const)(
         await decide(edited, 'edit', second)
         await decide(younger.root, 'revoke', second)
 
-        await expect(finisher().run(0)).rejects.toThrow(failure('UNAVAILABLE'))
+        await expect(changeCompleter().run(0)).rejects.toThrow(failure('UNAVAILABLE'))
         expect(await rowsOf(t.h, Object.values(younger))).toEqual({})
-        expect((await t.tokens.get(keyOf(edited)))?.scopes).toEqual(['read:tap'])
-        expect(await t.tokens.get(keyOf(stuck.root))).toBe(undefined)
+        expect((await t.tokens.find(keyOf(edited)))?.scopes).toEqual(['read:tap'])
+        expect(await t.tokens.find(keyOf(stuck.root))).toBe(undefined)
         expect(await pending()).toEqual([keyOf(stuck.root)])
 
         await allow()
-        expect(await finisher().run(0)).toBe(1)
+        expect(await changeCompleter().run(0)).toBe(1)
         expect(await rowsOf(t.h, Object.values(stuck))).toEqual({})
         expect(await pending()).toEqual([])
       },
@@ -56,9 +56,9 @@ describe.each(['redis', 'postgres'] as const)(
       await holding.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [keyOf(first.child)])
       await decide(first.root, 'revoke', 'alice')
       await decide(second.root, 'revoke', 'bob')
-      const completed = finisher().run(0)
+      const completed = changeCompleter().run(0)
       await t.waiting(1)
-      for (const { root } of [first, second]) expect(await t.tokens.get(keyOf(root))).toBe(undefined)
+      for (const { root } of [first, second]) expect(await t.tokens.find(keyOf(root))).toBe(undefined)
       await holding.query('COMMIT')
       expect(await completed).toBe(2)
     })

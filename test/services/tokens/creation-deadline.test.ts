@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { remainingMs, withinMs, withMoreMs } from '../../../src/stores/deadline.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
+import { remainingMs, withinMs, withMoreMs } from '../../../src/stores/deadline.ts'
 import { useHarness } from '../../support/harness.ts'
 
 const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'

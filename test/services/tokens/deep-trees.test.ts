@@ -80,7 +80,7 @@ describe('a tree that no user should have', { timeout: 120_000 }, () => {
     ])
     const revoked = revocation().revoke(OPERATOR, keyOf(root))
     await t.waiting(1)
-    expect(await t.tokens.get(keyOf(root))).toBe(undefined)
+    expect(await t.tokens.find(keyOf(root))).toBe(undefined)
     await holding.query('COMMIT')
     expect(await revoked).toHaveLength(4)
   })

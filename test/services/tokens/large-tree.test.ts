@@ -49,7 +49,7 @@ describe.each(['redis', 'postgres'] as const)('10,000 tokens, with the token sto
          WHERE action = 'revoke' AND parent IS NOT NULL ORDER BY token COLLATE "C"`,
       ),
     ).toEqual(lineage)
-    expect(await t.tokens.get(keyOf(bystander))).toEqual(bystander)
+    expect(await t.tokens.find(keyOf(bystander))).toEqual(bystander)
   })
 
   it('that match a filter end in one call', async () => {
@@ -63,6 +63,6 @@ describe.each(['redis', 'postgres'] as const)('10,000 tokens, with the token sto
     const { count, keys } = await revocation.revokeMatching(CALLER, filter)
     expect(count).toBe(10_000)
     await expectRevoked(tokens, keys)
-    expect(await t.tokens.get(keyOf(bystander))).toEqual(bystander)
+    expect(await t.tokens.find(keyOf(bystander))).toEqual(bystander)
   })
 })

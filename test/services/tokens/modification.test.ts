@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import type { TokenData, TokenKey } from '../../../src/domain/token.ts'
 import type { AuditedFinding } from '../../../src/services/maintenance/audit-service.ts'
-import { ChangeFinisher } from '../../../src/services/tokens/change-completer.ts'
+import { ChangeCompleter } from '../../../src/services/tokens/change-completer.ts'
 import { openTurns } from '../../../src/services/tokens/current-token.ts'
 import { TokenChangeApplier } from '../../../src/services/tokens/token-change-applier.ts'
 import { TokenModificationService } from '../../../src/services/tokens/token-modification-service.ts'
@@ -216,8 +216,8 @@ describe('modifying while others are at it', () => {
     const database = new TokenDatabase(prisma)
     const applier = new TokenChangeApplier({ tokens, database, clock })
     const pending = new PendingChangeDatabase(prisma)
-    const own = new ChangeFinisher({ tokens, database, pending, applier, clock, log })
-    const finisher = {
+    const own = new ChangeCompleter({ tokens, database, pending, applier, clock, log })
+    const changeCompleter = {
       edit: async (key: TokenKey) => {
         await between()
         await own.edit(key)
@@ -226,7 +226,7 @@ describe('modifying while others are at it', () => {
     return new TokenModificationService({
       tokens,
       database,
-      finisher,
+      changeCompleter,
       turns: openTurns(),
       names: new TokenNames({ tokens, database, clock, log }),
       clock,
@@ -315,10 +315,10 @@ describe('modifying while others are at it', () => {
     await expect(failing.modify(OPERATOR, keyOf(root), wanted)).rejects.toThrow(
       failure('UNAVAILABLE', { message: expect.stringContaining('is recorded and will be completed') }),
     )
-    expect(await t.tokens.get(keyOf(root))).toEqual(root)
+    expect(await t.tokens.find(keyOf(root))).toEqual(root)
 
-    expect(await t.h.context.services.finisher.run(0)).toBe(1)
-    expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, ...wanted })
+    expect(await t.h.context.services.changeCompleter.run(0)).toBe(1)
+    expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...wanted })
     expect(await t.h.sql('SELECT FROM porthor_pending_change')).toEqual([])
   })
 
@@ -343,7 +343,7 @@ describe('modifying while others are at it', () => {
       await meanwhile(keyOf(root))
       expect(late.length).toBeGreaterThan(0)
       for (const write of late) await expect(write()).rejects.toThrow(failure('UNAVAILABLE'))
-      expect((await t.tokens.get(keyOf(root)))?.scopes).toEqual(scopes)
+      expect((await t.tokens.find(keyOf(root)))?.scopes).toEqual(scopes)
     },
   )
 
@@ -363,7 +363,7 @@ describe('modifying while others are at it', () => {
       () => t.h.context.services.modification.modify(OPERATOR, keyOf(root), again),
     )
     await late.modify(OPERATOR, keyOf(root), { scopes: ['read:all', 'read:tap'], expiresAt: null })
-    expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, ...again })
+    expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...again })
   })
 
   it('what an edit adds, and the token store is yet to have, is nothing for an audit to mend', async () => {
@@ -379,7 +379,7 @@ describe('modifying while others are at it', () => {
     const caller = { actor: { kind: 'bootstrap' }, ipAddress: IP } as const
     await late.modify(caller, keyOf(root), wanted)
     expect(findings.filter(({ key }) => key === keyOf(root))).toEqual([])
-    expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, ...wanted })
+    expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...wanted })
   })
 
   it('W50: an edit whose records cannot all be written is completed, whatever the reason was', async () => {
@@ -394,8 +394,8 @@ describe('modifying while others are at it', () => {
     await expect(failing.modify(OPERATOR, keyOf(tree.root), { scopes: ['read:tap'] })).rejects.toThrow(
       'refused',
     )
-    await t.h.context.services.finisher.run(0)
-    const scopesOf = async (token: TokenData) => (await t.tokens.get(keyOf(token)))?.scopes
+    await t.h.context.services.changeCompleter.run(0)
+    const scopesOf = async (token: TokenData) => (await t.tokens.find(keyOf(token)))?.scopes
     const scopes = await Promise.all(Object.values(tree).map(scopesOf))
     expect(scopes).toEqual([['read:tap'], ['read:tap'], ['read:tap'], []])
     expect(await historyOf(t.h, Object.values(tree), 'edit')).toHaveLength(4)
@@ -405,6 +405,6 @@ describe('modifying while others are at it', () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     await t.h.sql("UPDATE token SET scopes = 'read:all' WHERE token = $1", [keyOf(root)])
     await t.h.context.services.modification.modify(OPERATOR, keyOf(root), { expiresAt: null })
-    expect(await t.tokens.get(keyOf(root))).toEqual({ ...root, expiresAt: null })
+    expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, expiresAt: null })
   })
 })

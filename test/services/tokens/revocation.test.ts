@@ -226,7 +226,7 @@ describe('revoking, when the time of an answer is over,', () => {
     return new TokenRevocationService({
       tokens: t.tokens,
       database: { changeTrees },
-      finisher: { revoke: (keys) => around(() => services.finisher.revoke(keys), pass) },
+      changeCompleter: { revoke: (keys) => around(() => services.changeCompleter.revoke(keys), pass) },
       turns: openTurns(),
       clock: { now: () => clock.now(), monotonicMs: () => elapsedMs },
       log,

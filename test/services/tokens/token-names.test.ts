@@ -57,7 +57,7 @@ describe.each(['redis', 'postgres'] as const)('over %s, the name of a token', (s
       t.h,
       store,
       token,
-      new Fernet([generateFernetKey()]).seal('{}', { now: t.h.clock.now() }),
+      new Fernet([generateFernetKey()]).encrypt('{}', { now: t.h.clock.now() }),
     )
     await expect(again()).rejects.toMatchObject({ code: 'DUPLICATE_TOKEN_NAME' })
     expect(Object.keys(await rowsOf(t.h, [token]))).toEqual([keyOf(token)])

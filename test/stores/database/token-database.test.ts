@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { DelegationShape } from '../../../src/domain/delegation.ts'
-import type { TokenRecord } from '../../../src/domain/history.ts'
+import type { RequestKey } from '../../../src/domain/delegation.ts'
+import type { NewTokenRow } from '../../../src/domain/history.ts'
 import type { TokenKey } from '../../../src/domain/token.ts'
 import type { Prisma, PrismaClient } from '../../../src/generated/prisma/client.ts'
 import { openPrisma } from '../../../src/stores/database/prisma.ts'
@@ -35,7 +35,7 @@ afterAll(async () => {
   await testDatabase.drop()
 })
 
-const session = (facts: Partial<TokenRecord> = {}): TokenRecord => ({
+const session = (facts: Partial<NewTokenRow> = {}): NewTokenRow => ({
   key: PARENT,
   username: 'wren',
   type: 'session',
@@ -48,7 +48,7 @@ const session = (facts: Partial<TokenRecord> = {}): TokenRecord => ({
   ...facts,
 })
 
-const child = (facts: Partial<TokenRecord> = {}): TokenRecord =>
+const child = (facts: Partial<NewTokenRow> = {}): NewTokenRow =>
   session({
     key: KEY,
     type: 'internal',
@@ -59,7 +59,7 @@ const child = (facts: Partial<TokenRecord> = {}): TokenRecord =>
     ...facts,
   })
 
-const SHAPE: DelegationShape = {
+const SHAPE: RequestKey = {
   parentKey: PARENT,
   username: 'wren',
   type: 'internal',
@@ -68,7 +68,7 @@ const SHAPE: DelegationShape = {
 }
 
 const insert = (
-  token: TokenRecord,
+  token: NewTokenRow,
   origin: Parameters<TokenTransaction['insert']>[1] = ORIGIN,
 ): Promise<boolean> => database.transaction((tx) => tx.insert(token, origin))
 
@@ -202,7 +202,7 @@ describe('inserting a token', () => {
 })
 
 describe('the name of a user token', () => {
-  const named = (key: string, facts: Partial<TokenRecord> = {}) =>
+  const named = (key: string, facts: Partial<NewTokenRow> = {}) =>
     session({ key: aToken(key).key, type: 'user', tokenName: 'laptop', ...facts })
 
   it('is taken once a token of the same user has it, and the second leaves nothing', async () => {
@@ -232,7 +232,7 @@ describe('the name of a user token', () => {
     )
   })
 
-  it.each<[string, Partial<TokenRecord>]>([
+  it.each<[string, Partial<NewTokenRow>]>([
     ['lives a second longer', { expiresAt: at(1) }],
     ['never ends', { expiresAt: null }],
   ])('is taken by a token that %s', async (_what, facts) => {
@@ -266,7 +266,7 @@ describe('the name of a user token', () => {
     expect(answers).toContainEqual({ status: 'rejected', reason: failure('DUPLICATE_TOKEN_NAME') })
   })
 
-  it.each<[string, Partial<TokenRecord>]>([
+  it.each<[string, Partial<NewTokenRow>]>([
     ['of another user', { username: 'robin' }],
     ['in another case', { tokenName: 'Laptop' }],
     ['with a blank behind it', { tokenName: 'laptop ' }],
@@ -350,7 +350,7 @@ describe('finding children', () => {
     expect(await database.findChildren({ shape: SHAPE, earliestEnd: at(100.5) })).toHaveLength(0)
   })
 
-  it.each<[string, Partial<TokenRecord>]>([
+  it.each<[string, Partial<NewTokenRow>]>([
     ['another parent', { parentKey: aToken('stepparent').key }],
     ['no parent, as nobody delegated it', { parentKey: null }],
     ['another user', { username: 'robin' }],
@@ -406,7 +406,7 @@ describe('finding children', () => {
   }
 
   it('finds the same among many children as among few', async () => {
-    const others: Partial<TokenRecord>[] = [
+    const others: Partial<NewTokenRow>[] = [
       { parentKey: aToken('stepparent').key },
       { parentKey: null },
       { username: 'robin' },
@@ -423,7 +423,7 @@ describe('finding children', () => {
     await insert(child())
     for (const [index, facts] of others.entries())
       await insert(child({ key: aToken(`${index}`).key, ...facts }))
-    const shapes: DelegationShape[] = [
+    const shapes: RequestKey[] = [
       SHAPE,
       { ...SHAPE, type: 'notebook', service: null },
       { ...SHAPE, scopes: [] },
@@ -478,7 +478,7 @@ describe('finding children', () => {
 
 describe('inserting a child unless there is one', () => {
   const unless = { shape: SHAPE, earliestEnd: at(300) }
-  const insertUnless = (token: TokenRecord) => database.transaction((tx) => tx.insert(token, ORIGIN, unless))
+  const insertUnless = (token: NewTokenRow) => database.transaction((tx) => tx.insert(token, ORIGIN, unless))
 
   it('writes all of it where there is none', async () => {
     await insert(session())
@@ -529,7 +529,7 @@ describe('locking for a delegation', () => {
       { interval: 5, timeout: 4_000 },
     )
 
-  const lock = (shape: DelegationShape) => database.transaction((tx) => tx.lockForDelegation(shape, LIMITS))
+  const lock = (shape: RequestKey) => database.transaction((tx) => tx.lockForDelegation(shape, LIMITS))
 
   it.each([
     ['its end', at(30 * 86_400)],
@@ -585,7 +585,7 @@ describe('locking for a delegation', () => {
       })
       await untilWaiting(1, 'advisory')
 
-      const others: Partial<DelegationShape>[] = [
+      const others: Partial<RequestKey>[] = [
         { service: 'tap' },
         { scopes: [] },
         { type: 'notebook', service: null },

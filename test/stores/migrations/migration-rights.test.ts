@@ -100,7 +100,10 @@ describe('who serves', () => {
     await expect(assertMigrated(urlOf(role))).rejects.toThrow(
       `GRANT SELECT ON TABLE _prisma_migrations TO ${role}`,
     )
-    const documentation = await readFile(new URL('../../../docs/guides/postgresql.md', import.meta.url), 'utf8')
+    const documentation = await readFile(
+      new URL('../../../docs/guides/postgresql.md', import.meta.url),
+      'utf8',
+    )
     const grants = documentation.match(/^GRANT .* TO porthor;$/gm) ?? []
     expect(grants.length).toBe(3)
     for (const grant of grants) {

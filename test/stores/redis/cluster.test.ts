@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { TokenData, TokenKey } from '../../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
-import { openRedis } from '../../../src/stores/redis/client.ts'
 import { openRedisBroadcast } from '../../../src/stores/broadcast/redis-broadcast.ts'
+import { openRedis } from '../../../src/stores/redis/client.ts'
 import type { RedisClient } from '../../../src/stores/redis/commands.ts'
+import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
-import { SealedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { openHarness } from '../../support/harness.ts'
 import { recordingLog } from '../../support/log.ts'
 import { onServer, untilReplicated } from '../../support/redis.ts'
@@ -17,7 +17,7 @@ import { tokenStoreContract } from '../../support/token-store-contract.ts'
 
 const { log } = recordingLog()
 const clock = new TestClock(NOW)
-const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
+const records = new EncryptedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
 
 /** Long enough on a busy machine; nothing is decided by it. */
 const PATIENT = { timeout: 15_000, interval: 20 }
@@ -89,14 +89,14 @@ describe('the Redis token store in a cluster', () => {
       node.migrate('127.0.0.1', to.port, `token:${data.token.key}`, 0, 5_000),
     )
     // Now the old master has one ask the new one.
-    expect(await store.get(data.token.key)).toEqual(data)
+    expect(await store.find(data.token.key)).toEqual(data)
 
     await endMove(slot, to.port)
     onTestFinished(async () => {
       await beginMove(slot, to.port, from.port)
       await endMove(slot, from.port)
     })
-    expect(await store.get(data.token.key)).toEqual(data)
+    expect(await store.find(data.token.key)).toEqual(data)
     await store.delete([data.token.key])
     expect(await keysOf(open().store)).toEqual([])
   })
@@ -187,7 +187,7 @@ describe('two Porthors on a cluster', () => {
 
   it('lend, revoke and empty their caches together, and say that they keep no copies', async () => {
     await flush()
-    const h = await openHarness('redis', { REDIS_URL: cluster.url, TRACKED_COPIES: 'true' })
+    const h = await openHarness('redis', { REDIS_URL: cluster.url, CLIENT_SIDE_CACHE: 'true' })
     onTestFinished(() => h.close())
     const other = await openPorthor(h.env, h.clock)
     onTestFinished(() => other.close())
@@ -223,7 +223,7 @@ describe('a cluster is out of reach', () => {
   const askAll = (store: RedisTokenStore, data = aSession()) => {
     const { key } = data.token
     return Promise.allSettled([
-      store.get(key),
+      store.find(key),
       store.put(data),
       store.delete([key]),
       store.inspect([key]),
@@ -253,12 +253,12 @@ describe('a cluster is out of reach', () => {
     const asked = [keysOf(store), store.ping(), store.put(givenUp)]
     expect(await Promise.allSettled(asked)).toEqual([UNAVAILABLE, UNAVAILABLE, UNAVAILABLE])
 
-    const waiting = store.get(givenUp.token.key)
+    const waiting = store.find(givenUp.token.key)
     const owner = cluster.nodes[1]
     if (owner) await onServer(owner.port, (node) => node.cluster('ADDSLOTS', 7_000))
     await waiting.catch(() => undefined)
     await untilAllGood(store)
-    expect(await store.get(givenUp.token.key)).toBe(undefined)
+    expect(await store.find(givenUp.token.key)).toBe(undefined)
   })
 
   it('when it is killed, or was never there, until it is there again', async () => {
@@ -276,7 +276,7 @@ describe('a cluster is out of reach', () => {
 
     await cluster.revive()
     for (const { store } of [known, late]) await untilAllGood(store)
-    expect(await known.store.get(givenUp.token.key)).toBe(undefined)
+    expect(await known.store.find(givenUp.token.key)).toBe(undefined)
   })
 
   it('for the records of a master that fell silent, until its replica takes its place', async () => {
@@ -290,10 +290,10 @@ describe('a cluster is out of reach', () => {
     if (!master || !replica) throw new Error('four nodes')
     await untilReplicated(master, replica)
     master.pause()
-    const asked = [store.get(data.token.key), store.put(givenUp), store.ping()]
+    const asked = [store.find(data.token.key), store.put(givenUp), store.ping()]
     expect(await Promise.allSettled(asked)).toEqual([UNAVAILABLE, UNAVAILABLE, UNAVAILABLE])
 
-    await vi.waitFor(async () => expect(await store.get(data.token.key)).toEqual(data), PATIENT)
+    await vi.waitFor(async () => expect(await store.find(data.token.key)).toEqual(data), PATIENT)
     await untilAllGood(store)
     const keys = await keysOf(store)
     expect(keys).toContain(data.token.key)

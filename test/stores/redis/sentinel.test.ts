@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, it, type TestContext, vi } from 'vitest'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
-import { openRedis } from '../../../src/stores/redis/client.ts'
 import { openRedisBroadcast } from '../../../src/stores/broadcast/redis-broadcast.ts'
+import { openRedis } from '../../../src/stores/redis/client.ts'
+import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
-import { SealedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { type Harness, openHarness } from '../../support/harness.ts'
 import { recordingLog } from '../../support/log.ts'
 import { onServer, untilReplicated } from '../../support/redis.ts'
@@ -16,7 +16,7 @@ import { aSession, NOW } from '../../support/token-data.ts'
 
 const { log } = recordingLog()
 const clock = new TestClock(NOW)
-const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
+const records = new EncryptedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
 const outOfReach = expect.objectContaining({ code: 'UNAVAILABLE', store: 'redis' })
 const data = aSession({ expiresAt: null })
 
@@ -70,7 +70,7 @@ describe.concurrent('Redis behind Sentinel', () => {
     const { url, sentinel } = await start(onTestFinished)
     sentinel.pause()
     const { store } = open(url, onTestFinished)
-    const asked = [store.get(data.token.key), store.put(data), store.ping()]
+    const asked = [store.find(data.token.key), store.put(data), store.ping()]
     const reason = { status: 'rejected', reason: outOfReach }
     expect(await Promise.allSettled(asked)).toEqual([reason, reason, reason])
 
@@ -92,10 +92,10 @@ describe.concurrent('Redis behind Sentinel', () => {
     watched.master.pause()
     // Its replica may be followed before the request's time is over.
     expect([outOfReach, data]).toContainEqual(
-      await store.get(data.token.key).catch((error: unknown) => error),
+      await store.find(data.token.key).catch((error: unknown) => error),
     )
 
-    await vi.waitFor(async () => expect(await store.get(data.token.key)).toEqual(data), PATIENT)
+    await vi.waitFor(async () => expect(await store.find(data.token.key)).toEqual(data), PATIENT)
     await vi.waitFor(async () => {
       await broadcast.send()
       expect(onMessage).toHaveBeenCalled()
@@ -104,7 +104,7 @@ describe.concurrent('Redis behind Sentinel', () => {
 
   it('is followed to its new master by every Porthor, copies and all', async ({ expect, onTestFinished }) => {
     const watched = await start(onTestFinished)
-    const h = await openHarness('redis', { REDIS_URL: watched.url, TRACKED_COPIES: 'true' })
+    const h = await openHarness('redis', { REDIS_URL: watched.url, CLIENT_SIDE_CACHE: 'true' })
     onTestFinished(() => h.close())
     const other = await openPorthor(h.env, h.clock)
     onTestFinished(() => other.close())

@@ -11,10 +11,10 @@ import {
 } from '../../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
 import { createLogger } from '../../../src/lib/logger.ts'
+import { CachingTokenStore } from '../../../src/stores/token-store/caching-token-store.ts'
+import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
+import { RedisInvalidations } from '../../../src/stores/token-store/redis-invalidations.ts'
 import { REDIS_PREFIX, RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
-import { RedisTracking } from '../../../src/stores/token-store/redis-invalidations.ts'
-import { SealedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
-import { TrackedTokenStore } from '../../../src/stores/token-store/caching-token-store.ts'
 import { heapGrowth } from '../../support/heap.ts'
 import { recordingLog } from '../../support/log.ts'
 import { type RedisProcess, startRedis } from '../../support/stores.ts'
@@ -28,8 +28,8 @@ let server: RedisProcess
 let redis: Redis
 let other: Redis
 let direct: WatchedRedisTokenStore
-let tracked: TrackedTokenStore
-let tracking: RedisTracking
+let tracked: CachingTokenStore
+let tracking: RedisInvalidations
 let asked: string[]
 /** Whether the link counts as live where it is so. */
 let isHeard: boolean
@@ -38,9 +38,9 @@ let replies: Promise<void>
 
 /** The real store, which tells what it was asked for. */
 class WatchedRedisTokenStore extends RedisTokenStore {
-  override async get(key: TokenKey) {
+  override async find(key: TokenKey) {
     asked.push(key)
-    const reply = await super.get(key)
+    const reply = await super.find(key)
     await replies
     return reply
   }
@@ -49,25 +49,25 @@ class WatchedRedisTokenStore extends RedisTokenStore {
 const open = (url: string, log = silent) => {
   redis = new Redis(url, { retryStrategy: () => 20, maxRetriesPerRequest: null })
   redis.on('error', () => undefined)
-  const records = new SealedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
+  const records = new EncryptedRecords({ fernet: new Fernet([generateFernetKey()]), clock, log })
   direct = new WatchedRedisTokenStore({ redis, records, clock })
   asked = []
   isHeard = true
   replies = Promise.resolve()
-  tracked = new TrackedTokenStore({
+  tracked = new CachingTokenStore({
     store: direct,
     clock,
     size: 100,
     isLive: () => isHeard && tracking.isLive,
   })
-  tracking = new RedisTracking({ redis, clock, log, onChange: (keys) => tracked.onChange(keys) })
+  tracking = new RedisInvalidations({ redis, clock, log, onChange: (keys) => tracked.onChange(keys) })
 }
 
 /** Word of the token's own writing may take away the first copy. */
 const untilCopied = ({ token }: RootTokenData): Promise<void> =>
   vi.waitFor(async () => {
-    await tracked.get(token.key)
-    expect(tracked.copyOf(token.key)).toBeDefined()
+    await tracked.find(token.key)
+    expect(tracked.findCopy(token.key)).toBeDefined()
   })
 
 const aToken = (): RootTokenData => ({
@@ -102,44 +102,44 @@ describe('a store with tracked copies', () => {
   it('asks Redis once for a token, and not again while it does not change', async () => {
     const data = aToken()
     await tracked.put(data)
-    expect(await tracked.get(data.token.key)).toEqual(data)
-    expect(await tracked.get(data.token.key)).toEqual(data)
-    expect(await tracked.get(data.token.key)).toEqual(data)
+    expect(await tracked.find(data.token.key)).toEqual(data)
+    expect(await tracked.find(data.token.key)).toEqual(data)
+    expect(await tracked.find(data.token.key)).toEqual(data)
     expect(asked).toHaveLength(1)
   })
 
   it('forgets at once what this process deletes or changes', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
     await tracked.put({ ...data, scopes: [] })
-    expect(await tracked.get(data.token.key)).toMatchObject({ scopes: [] })
+    expect(await tracked.find(data.token.key)).toMatchObject({ scopes: [] })
     await tracked.delete([data.token.key])
-    expect(await tracked.get(data.token.key)).toBe(undefined)
+    expect(await tracked.find(data.token.key)).toBe(undefined)
   })
 
   it('forgets what another process changes', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
     await other.del(REDIS_PREFIX + data.token.key)
-    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined))
+    await vi.waitFor(async () => expect(await tracked.find(data.token.key)).toBe(undefined))
   })
 
   it('forgets everything when Redis is flushed', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
     await other.flushall()
-    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined))
+    await vi.waitFor(async () => expect(await tracked.find(data.token.key)).toBe(undefined))
   })
 
   it('judges the expiry by the clock, not by what Redis tells', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
     clock.advance(3_600)
-    expect(await tracked.get(data.token.key)).toBe(undefined)
+    expect(await tracked.find(data.token.key)).toBe(undefined)
     clock.advance(-3_600)
   })
 
@@ -151,8 +151,8 @@ describe('a store with tracked copies', () => {
         const header = `Bearer ${' '.repeat(100_000)}gt-${data.token.key}`
         // Again, where word of the writing itself comes so late that it takes the copy away.
         await vi.waitFor(async () => {
-          await tracked.get(toTokenKey(header.slice(-22)))
-          expect(tracked.copyOf(data.token.key)).toEqual(data)
+          await tracked.find(toTokenKey(header.slice(-22)))
+          expect(tracked.findCopy(data.token.key)).toEqual(data)
         })
         asked.length = 0
       }
@@ -163,12 +163,12 @@ describe('a store with tracked copies', () => {
   it('gives a copy without waiting, and nothing where it has none or one that has ended', async () => {
     const data = aToken()
     await tracked.put(data)
-    expect(tracked.copyOf(data.token.key)).toBe(undefined)
+    expect(tracked.findCopy(data.token.key)).toBe(undefined)
     await untilCopied(data)
     const before = asked.length
-    expect(tracked.copyOf(data.token.key)).toEqual(data)
+    expect(tracked.findCopy(data.token.key)).toEqual(data)
     clock.advance(3_600)
-    expect(tracked.copyOf(data.token.key)).toBe(undefined)
+    expect(tracked.findCopy(data.token.key)).toBe(undefined)
     expect(asked).toHaveLength(before)
   })
 
@@ -177,14 +177,14 @@ describe('a store with tracked copies', () => {
     await tracked.put(data)
     await untilCopied(data)
     isHeard = false
-    expect(tracked.copyOf(data.token.key)).toBe(undefined)
+    expect(tracked.findCopy(data.token.key)).toBe(undefined)
   })
 
   it('asks Redis itself where a copy is not good enough', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
-    await tracked.get(data.token.key, { isFresh: true })
+    await tracked.find(data.token.key)
+    await tracked.find(data.token.key, { isFresh: true })
     expect(asked).toHaveLength(2)
   })
 
@@ -197,37 +197,37 @@ describe('a store with tracked copies', () => {
     replies = new Promise((resolve) => {
       release = resolve
     })
-    const reply = tracked.get(data.token.key)
+    const reply = tracked.find(data.token.key)
     await other.del(REDIS_PREFIX + data.token.key)
     await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(2))
     release()
     // The question was asked before the change, and may be answered so; the next one may not.
     expect(await reply).toEqual(data)
-    expect(await tracked.get(data.token.key)).toBe(undefined)
+    expect(await tracked.find(data.token.key)).toBe(undefined)
   })
 
   it('asks Redis each time while the link is down, and copies again once it is back', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
     await other.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     await untilDead()
-    await tracked.get(data.token.key)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
+    await tracked.find(data.token.key)
     expect(asked).toHaveLength(3)
     await untilLive()
-    await tracked.get(data.token.key)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
+    await tracked.find(data.token.key)
     expect(asked).toHaveLength(4)
   })
 
   it('uses no copy once Redis has been silent', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
     server.pause()
     await untilDead()
-    const question = tracked.get(data.token.key)
+    const question = tracked.find(data.token.key)
     expect(asked).toHaveLength(2)
     server.resume()
     expect(await question).toEqual(data)
@@ -237,10 +237,10 @@ describe('a store with tracked copies', () => {
   it('trusts nothing from before a restart of Redis', async () => {
     const data = aToken()
     await tracked.put(data)
-    await tracked.get(data.token.key)
+    await tracked.find(data.token.key)
     await server.kill()
     server = await startRedis({ port: server.port })
-    await vi.waitFor(async () => expect(await tracked.get(data.token.key)).toBe(undefined), {
+    await vi.waitFor(async () => expect(await tracked.find(data.token.key)).toBe(undefined), {
       timeout: 5_000,
     })
     await untilLive()
@@ -302,13 +302,13 @@ describe('the link to the changes', () => {
 describe('a store with tracked copies is a token store:', () => {
   tokenStoreContract(async (input) => {
     const redisOfContract = new Redis(server.url)
-    const store = new TrackedTokenStore({
+    const store = new CachingTokenStore({
       store: new RedisTokenStore({ redis: redisOfContract, ...input }),
       clock: input.clock,
       size: 100,
       isLive: () => link.isLive,
     })
-    const link = new RedisTracking({
+    const link = new RedisInvalidations({
       redis: redisOfContract,
       clock: input.clock,
       log: silent,

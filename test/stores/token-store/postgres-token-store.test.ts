@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { PostgresTokenStore } from '../../../src/stores/token-store/postgres-token-store.ts'
 import { openPool } from '../../../src/stores/database/prisma.ts'
+import { PostgresTokenStore } from '../../../src/stores/token-store/postgres-token-store.ts'
 import { recordingLog } from '../../support/log.ts'
 import { freshDatabase, type TestDatabase } from '../../support/stores.ts'
 import { aSession, aToken, at } from '../../support/token-data.ts'
@@ -56,7 +56,7 @@ describe('the PostgreSQL token store', () => {
     const data = aSession({ expiresAt: at(86_400) })
     opened().clock.advance(86_399.7)
     await opened().store.put(data)
-    expect(await opened().store.get(data.token.key)).toEqual(data)
+    expect(await opened().store.find(data.token.key)).toEqual(data)
   })
 
   it('sweeps away what has ended, to the second, and says how many', async () => {

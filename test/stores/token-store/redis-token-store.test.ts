@@ -3,9 +3,9 @@ import { Redis } from 'ioredis'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
 import { openRedis } from '../../../src/stores/redis/client.ts'
-import { MOST_WAITING, type RedisClient } from '../../../src/stores/redis/commands.ts'
+import { MAX_WAITING, type RedisClient } from '../../../src/stores/redis/commands.ts'
+import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
-import { SealedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { recordingLog } from '../../support/log.ts'
 import { freshRedis, type RedisProcess, startRedis } from '../../support/stores.ts'
 import { openTcpProxy } from '../../support/tcp-proxy.ts'
@@ -63,7 +63,7 @@ describe('the Redis token store', () => {
     const commands = await commandsOf(() => opened().store.put(data))
 
     expect(commands).toEqual([['set', `token:${data.token.key}`, expect.any(String), 'EX', '1']])
-    expect(await opened().store.get(data.token.key)).toEqual(data)
+    expect(await opened().store.find(data.token.key)).toEqual(data)
   })
 
   it('never drops a token that never ends, even one that once had an end', async () => {
@@ -82,13 +82,13 @@ describe('the Redis token store', () => {
     await redis.persist(`token:${data.token.key}`)
     opened().clock.advance(300)
 
-    expect(await opened().store.get(data.token.key)).toBe(undefined)
+    expect(await opened().store.find(data.token.key)).toBe(undefined)
   })
 
   it('asks for one key at a time, so that a cluster can serve it', async () => {
     const keys = ['a', 'b', 'c'].map((name) => aToken(name).key)
     const commands = await commandsOf(async () => {
-      await opened().store.get(aToken('a').key)
+      await opened().store.find(aToken('a').key)
       await opened().store.delete(keys)
     })
 
@@ -99,13 +99,13 @@ describe('the Redis token store', () => {
     const { key } = aSession().token
     await redis.rpush(`token:${key}`, 'a list')
 
-    expect(await opened().store.get(key)).toBe(undefined)
+    expect(await opened().store.find(key)).toBe(undefined)
     expect(opened().logLines).toEqual([
       expect.objectContaining({ msg: 'token store record is damaged', tokenKey: key }),
     ])
     expect(await opened().store.inspect([key])).toEqual(new Map([[key, { fault: expect.any(String) }]]))
     await opened().store.put(aSession())
-    expect(await opened().store.get(key)).toEqual(aSession())
+    expect(await opened().store.find(key)).toEqual(aSession())
   })
 
   it('leaves the keys of others alone', async () => {
@@ -127,7 +127,7 @@ it('what could not be put in time is not put later, when it may have been revoke
     await cable.close()
   })
   const clock = new TestClock(NOW)
-  const records = new SealedRecords({
+  const records = new EncryptedRecords({
     fernet: new Fernet([generateFernetKey()]),
     clock,
     log: recordingLog().log,
@@ -140,7 +140,7 @@ it('what could not be put in time is not put later, when it may have been revoke
   await cable.pass()
 
   await store.ping()
-  expect(await store.get(aSession().token.key)).toBe(undefined)
+  expect(await store.find(aSession().token.key)).toBe(undefined)
 })
 
 it('a record whose connection was lost before the reply is not put again: by then it may have been revoked', async () => {
@@ -152,7 +152,7 @@ it('a record whose connection was lost before the reply is not put again: by the
     await cable.close()
   })
   const clock = new TestClock(NOW)
-  const records = new SealedRecords({
+  const records = new EncryptedRecords({
     fernet: new Fernet([generateFernetKey()]),
     clock,
     log: recordingLog().log,
@@ -161,7 +161,7 @@ it('a record whose connection was lost before the reply is not put again: by the
   await store.ping()
   const lost = cable.stopAt('set', 'before')
   await expect(Promise.all([store.put(aSession()), lost])).rejects.toMatchObject({ code: 'UNAVAILABLE' })
-  expect(await store.get(aSession().token.key)).toBe(undefined)
+  expect(await store.find(aSession().token.key)).toBe(undefined)
 })
 
 it.each<
@@ -196,7 +196,7 @@ it.each<
     await redis.ping()
     await end(server, redis)
     let settled = 0
-    const waiting = Array.from({ length: MOST_WAITING }, () =>
+    const waiting = Array.from({ length: MAX_WAITING }, () =>
       redis.get('x').finally(() => {
         settled += 1
       }),

@@ -1,6 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { DamagedRecordError, decodeRecord, encodeRecord } from '../../../src/stores/token-store/token-record.ts'
+import {
+  DamagedRecordError,
+  decodeRecord,
+  encodeRecord,
+} from '../../../src/stores/token-store/token-record.ts'
 import { readFixture } from '../../support/gafaelfawr.ts'
 import { anInternalToken, aSession, at, NOW, tokenDataAt } from '../../support/token-data.ts'
 

@@ -7,11 +7,12 @@ import {
   OperationTypeNode,
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
-import { type FlatOperation, flatten } from './prepared-operation.ts'
-import type { PreparedDocument, WithPrepared } from '../documents/documents.ts'
-import { type Execute, type Finisher, finish, operationNameOf } from '../results/operation.ts'
-import { MAX_RESPONSE_BYTES, responseTooLarge } from '../results/response-size.ts'
+import { systemClock } from '../../../lib/clock.ts'
 import type { RequestContext } from '../../../schema/request-context.ts'
+import type { PreparedDocument, WithPrepared } from '../documents/documents.ts'
+import { type Execute, handleResult, operationNameOf, type ResultHandler } from '../results/operation.ts'
+import { MAX_RESPONSE_BYTES, responseTooLarge } from '../results/response-size.ts'
+import { type PreparedOperation, prepareOperation } from './prepared-operation.ts'
 
 /**
  * Fast path for most requests: a POST of JSON with one valid operation. All other requests go to Yoga, so that there is
@@ -20,16 +21,16 @@ import type { RequestContext } from '../../../schema/request-context.ts'
  * @see https://graphql.github.io/graphql-over-http/draft/
  */
 
-export interface PlainPostDeps {
+export interface FastPathDeps {
   readonly schema: GraphQLSchema
   /** Parses and validates a query, as for Yoga. */
   readonly prepare: (query: string) => PreparedDocument
   readonly execute: Execute
-  readonly finishers: readonly Finisher[]
+  readonly resultHandlers: readonly ResultHandler[]
 }
 
 /** A response that is ready to be written. */
-export interface PlainAnswer {
+export interface PreparedResponse {
   readonly status: number
   readonly headers: Record<string, string>
   readonly body: string
@@ -39,12 +40,12 @@ export interface PlainAnswer {
  * Size of the cache of validated documents, and of one document in it, in characters of their queries. A document takes up
  * to two hundred times the memory of its query, and any client can send one.
  */
-const MOST_QUERY_CHARS = 250_000
-const LONGEST_KEPT_QUERY = 10_000
+const MAX_CACHED_QUERY_CHARS = 250_000
+const MAX_CACHED_QUERY_LENGTH = 10_000
 
 /** Size of the cache of prepared operations, and of one in it, in characters of their request bodies. */
-const MOST_BODY_CHARS = 250_000
-const LONGEST_KEPT_BODY = 2_000
+const MAX_CACHED_BODY_CHARS = 250_000
+const MAX_CACHED_BODY_LENGTH = 2_000
 
 const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
@@ -57,7 +58,7 @@ const ACCEPTED_TYPES: ReadonlyMap<string, string> = new Map([
 ])
 
 /** Returns the content type of the response, if the head of the request allows the fast path. */
-export function plainAnswerType({ method, url, headers }: IncomingMessage): string | undefined {
+export function fastPathMediaType({ method, url, headers }: IncomingMessage): string | undefined {
   const isPlain =
     method === 'POST' &&
     !url?.includes('?') &&
@@ -67,57 +68,60 @@ export function plainAnswerType({ method, url, headers }: IncomingMessage): stri
 }
 
 /** A request that goes to Yoga, with its document if it is prepared. Nothing was executed. */
-export interface Left extends WithPrepared {
+export interface LeftToYoga extends WithPrepared {
   readonly execute?: undefined
 }
 
-const UNREAD: Left = {}
+const UNREAD: LeftToYoga = {}
 
 /** A request that is ready to be executed. */
 interface Ready {
   /** Set where execution may find that the variables are not valid. */
   readonly prepared?: PreparedDocument
   readonly name: string | null
-  readonly execute: FlatOperation<RequestContext>
+  readonly execute: PreparedOperation<RequestContext>
   /** Whether it may be cached, to be executed again. */
-  readonly isFlat: boolean
+  readonly isPrepared: boolean
 }
 
 /** Executes the requests that take the fast path. */
-export class PlainPost {
-  readonly #deps: PlainPostDeps
+export class FastPath {
+  readonly #deps: FastPathDeps
   readonly #documents = new LRUCache<string, PreparedDocument>({
-    maxSize: MOST_QUERY_CHARS,
-    maxEntrySize: LONGEST_KEPT_QUERY,
+    maxSize: MAX_CACHED_QUERY_CHARS,
+    maxEntrySize: MAX_CACHED_QUERY_LENGTH,
     sizeCalculation: (_document, query) => query.length,
   })
   /** By request body: a client sends the same request again and again. */
   readonly #flatOperations = new LRUCache<string, Ready>({
-    maxSize: MOST_BODY_CHARS,
-    maxEntrySize: LONGEST_KEPT_BODY,
+    maxSize: MAX_CACHED_BODY_CHARS,
+    maxEntrySize: MAX_CACHED_BODY_LENGTH,
     sizeCalculation: (_ready, body) => body.length,
   })
 
-  constructor(deps: PlainPostDeps) {
+  constructor(deps: FastPathDeps) {
     this.#deps = deps
   }
 
   /** Returns the response to `body`, or what Yoga needs to respond where the request is not valid. */
-  async answer(body: Buffer, context: RequestContext, type: string): Promise<PlainAnswer | Left> {
+  async respond(body: Buffer, context: RequestContext, type: string): Promise<PreparedResponse | LeftToYoga> {
     const text = body.toString('utf8')
     const known = this.#flatOperations.get(text)
     const ready = known ?? this.#prepare(text)
     if (!ready.execute) return ready
-    const startedAt = performance.now()
+    const startedAt = systemClock.monotonicMs()
     const result = await ready.execute(context)
     // Without data nothing was executed: the variables or the operation name are not valid.
     if (result.data === undefined) return ready.prepared ? { prepared: ready.prepared } : UNREAD
     // Cached only after a success: clients without a valid token must not evict the requests of others.
-    if (!known && ready.isFlat && !result.errors) this.#flatOperations.set(text, ready)
-    return toAnswer(finish(this.#deps.finishers, { name: ready.name, context, startedAt }, result), type)
+    if (!known && ready.isPrepared && !result.errors) this.#flatOperations.set(text, ready)
+    return toResponse(
+      handleResult(this.#deps.resultHandlers, { name: ready.name, context, startedAt }, result),
+      type,
+    )
   }
 
-  #prepare(text: string): Ready | Left {
+  #prepare(text: string): Ready | LeftToYoga {
     const params = parseParams(text)
     if (!params) return UNREAD
     const prepared = this.#document(params.query)
@@ -130,15 +134,15 @@ export class PlainPost {
     const operation = getOperationAST(document, operationName)
     if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return { prepared }
     const name = operationNameOf(document, operationName)
-    const flat = flatten<RequestContext>(schema, document, operationName, variables ?? {})
-    if (flat) return { name, execute: flat, isFlat: true }
+    const flat = prepareOperation<RequestContext>(schema, document, operationName, variables ?? {})
+    if (flat) return { name, execute: flat, isPrepared: true }
     const variableValues = variables ?? null
     return {
       prepared,
       name,
       execute: async (contextValue) =>
         execute({ schema, document, contextValue, variableValues, operationName }),
-      isFlat: false,
+      isPrepared: false,
     }
   }
 
@@ -151,23 +155,23 @@ export class PlainPost {
   }
 }
 
-interface PlainParams {
+interface FastPathParams {
   readonly query: string
   readonly variables?: Record<string, unknown> | null
   readonly operationName?: string | null
 }
 
-function parseParams(body: string): PlainParams | undefined {
+function parseParams(body: string): FastPathParams | undefined {
   let params: unknown
   try {
     params = JSON.parse(body)
   } catch {
     return undefined
   }
-  return isPlainParams(params) ? params : undefined
+  return isFastPathParams(params) ? params : undefined
 }
 
-function isPlainParams(params: unknown): params is PlainParams {
+function isFastPathParams(params: unknown): params is FastPathParams {
   // Other members are ignored: some clients and proxies send an id.
   if (!isRecord(params)) return false
   const { query, variables, operationName, extensions } = params
@@ -188,10 +192,10 @@ interface HttpExtension {
 }
 
 /** Builds a response as Yoga does: the highest status of all errors, the headers of each, and neither in the body. */
-export function toAnswer({ data, errors }: ExecutionResult, type: string): PlainAnswer {
+export function toResponse({ data, errors }: ExecutionResult, type: string): PreparedResponse {
   const body = JSON.stringify(errors ? { errors: errors.map(withoutHttp), data } : { data })
   const length = Buffer.byteLength(body)
-  if (length > MAX_RESPONSE_BYTES) return tooLargeAnswer(type)
+  if (length > MAX_RESPONSE_BYTES) return tooLargeResponse(type)
   const https = errors?.map(({ extensions }) => extensions.http as HttpExtension | undefined) ?? []
   return {
     status: Math.max(200, ...https.map((http) => http?.status ?? 200)),
@@ -201,10 +205,10 @@ export function toAnswer({ data, errors }: ExecutionResult, type: string): Plain
 }
 
 /** Returns the response that replaces one whose JSON is too large. */
-export function tooLargeAnswer(type: string): PlainAnswer {
+export function tooLargeResponse(type: string): PreparedResponse {
   const { code, message, facts } = responseTooLarge()
   const error = new GraphQLError(message, { extensions: { ...facts, code } })
-  return toAnswer({ errors: [error], data: null }, type)
+  return toResponse({ errors: [error], data: null }, type)
 }
 
 const headersOf = (type: string, length: number): Record<string, string> => ({
@@ -222,6 +226,6 @@ function withoutHttp(error: GraphQLError): object {
  * Writes a response after all requests that arrived together have been handled: a client or proxy with many connections
  * then wakes once for all of its responses.
  */
-export function writeAnswer(response: ServerResponse, { status, headers, body }: PlainAnswer): void {
+export function writeResponse(response: ServerResponse, { status, headers, body }: PreparedResponse): void {
   setImmediate(() => response.writeHead(status, headers).end(body))
 }

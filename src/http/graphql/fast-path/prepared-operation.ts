@@ -47,7 +47,7 @@ interface Leaf extends Selected {
 }
 
 /** Executes a prepared operation. */
-export type FlatOperation<Context> = (context: Context) => Promise<ExecutionResult>
+export type PreparedOperation<Context> = (context: Context) => Promise<ExecutionResult>
 
 /**
  * Prepares an operation that selects one object of leaf values, as every delegation does. Most of the work of graphql-js
@@ -60,12 +60,12 @@ export type FlatOperation<Context> = (context: Context) => Promise<ExecutionResu
  * @returns `undefined` for other operations and for variables that are not valid: both need `execute`.
  * @see https://spec.graphql.org/October2021/#sec-Execution
  */
-export function flatten<Context>(
+export function prepareOperation<Context>(
   schema: GraphQLSchema,
   document: DocumentNode,
   operationName: string | null | undefined,
   variables: Variables,
-): FlatOperation<Context> | undefined {
+): PreparedOperation<Context> | undefined {
   const operation = getOperationAST(document, operationName)
   const parentType = operation && schema.getRootType(operation.operation)
   if (!operation || !parentType || operation.operation === 'subscription') return undefined
@@ -173,7 +173,7 @@ function executor<Context>(
   args: Record<string, unknown>,
   info: GraphQLResolveInfo,
   leaves: readonly Leaf[],
-): FlatOperation<Context> {
+): PreparedOperation<Context> {
   const resolve = resolverOf(root)
   const isNullable = !isNonNullType(root.field.type)
   const failed = (error: GraphQLError): ExecutionResult => ({

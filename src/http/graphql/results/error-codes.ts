@@ -1,15 +1,15 @@
 import type { Logger } from 'pino'
-import { mostGrave, toGraphQLError } from './graphql-error.ts'
-import type { Finisher } from './operation.ts'
+import { mostSevere, toGraphQLError } from './graphql-error.ts'
+import type { ResultHandler } from './operation.ts'
 
 /** Gives every error of an execution its code, and replaces the text of unexpected errors. */
-export const codeErrors =
-  (log: Logger): Finisher =>
+export const addErrorCodes =
+  (log: Logger): ResultHandler =>
   ({ context }, result) =>
     result.errors
       ? {
           ...result,
-          errors: mostGrave(result.errors).map((error) =>
+          errors: mostSevere(result.errors).map((error) =>
             toGraphQLError(error, context.trace.requestId, log),
           ),
         }

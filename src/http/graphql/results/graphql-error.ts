@@ -50,7 +50,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
 function located(wrapper: GraphQLError | undefined, message: string, extensions: object): GraphQLError {
   // A syntax error has its location as positions, any other error as nodes of the query.
   const { nodes = null, source = null, positions = null, path = null } = wrapper ?? {}
-  return new GraphQLError(fitMessage(message), {
+  return new GraphQLError(boundMessage(message), {
     nodes,
     source,
     positions,
@@ -61,14 +61,14 @@ function located(wrapper: GraphQLError | undefined, message: string, extensions:
 
 /** Returns `message` as a client may see it: without bearer strings, and not too long. */
 // Redacted first: a cut could leave half of a bearer string.
-export const fitMessage = (message: string): string => shorten(redact(message))
+export const boundMessage = (message: string): string => shorten(redact(message))
 
 /** Returns `facts` as a client may see them: names of scopes come from clients too. */
 const fitFacts = (facts: ErrorFacts): object =>
   Object.fromEntries(
     Object.entries(facts).map(([name, value]) => [
       name,
-      Array.isArray(value) ? value.map((item) => fitMessage(String(item))) : value,
+      Array.isArray(value) ? value.map((item) => boundMessage(String(item))) : value,
     ]),
   )
 
@@ -76,24 +76,24 @@ const fitFacts = (facts: ErrorFacts): object =>
 const MAX_ERRORS = 100
 
 /** Returns as many of `errors` as a response may hold, those with the highest statuses first. */
-export function mostGrave(errors: readonly GraphQLError[]): readonly GraphQLError[] {
+export function mostSevere(errors: readonly GraphQLError[]): readonly GraphQLError[] {
   if (errors.length <= MAX_ERRORS) return errors
-  return [...errors].sort((a, b) => gravity(b) - gravity(a)).slice(0, MAX_ERRORS)
+  return [...errors].sort((a, b) => severity(b) - severity(a)).slice(0, MAX_ERRORS)
 }
 
-function gravity(error: GraphQLError): number {
+function severity(error: GraphQLError): number {
   const cause = rootCause(error)
   if (cause instanceof PorthorError) return ERROR_STATUS[cause.code]
   return cause instanceof GraphQLError ? 200 : 500
 }
 
 /** Length of a message, in characters: graphql-js quotes variables in full. */
-const LONGEST_MESSAGE = 1_000
+const MAX_MESSAGE_LENGTH = 1_000
 
 /** Cuts out the middle: the end of a message says what is wrong. */
 const shorten = (message: string): string =>
-  message.length > LONGEST_MESSAGE
-    ? `${message.slice(0, LONGEST_MESSAGE / 2)} … ${message.slice(-LONGEST_MESSAGE / 2)}`
+  message.length > MAX_MESSAGE_LENGTH
+    ? `${message.slice(0, MAX_MESSAGE_LENGTH / 2)} … ${message.slice(-MAX_MESSAGE_LENGTH / 2)}`
     : message
 
 /**

@@ -1,10 +1,11 @@
 import type { ExecutionResult } from 'graphql'
 import type { Logger } from 'pino'
-import type { Finisher } from './operation.ts'
+import { systemClock } from '../../../lib/clock.ts'
+import type { ResultHandler } from './operation.ts'
 
 /** Logs one line for each operation: caller, operation, outcome and duration. Never a token. */
 export const logOperation =
-  (log: Logger): Finisher =>
+  (log: Logger): ResultHandler =>
   ({ name, context: { trace, ipAddress }, startedAt }, result) => {
     log.info(
       {
@@ -15,7 +16,7 @@ export const logOperation =
         operationName: name,
         ipAddress,
         outcome: outcomeOf(result),
-        durationMs: Math.round((performance.now() - startedAt) * 1000) / 1000,
+        durationMs: Math.round((systemClock.monotonicMs() - startedAt) * 1000) / 1000,
       },
       'operation',
     )

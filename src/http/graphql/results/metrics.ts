@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
-import type { Finisher } from './operation.ts'
+import { systemClock } from '../../../lib/clock.ts'
+import type { ResultHandler } from './operation.ts'
 
 /** Upper bounds of the duration histogram, in seconds: from a reuse to a slow creation. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]
@@ -32,8 +33,8 @@ export class Metrics {
   }
 
   /** Counts an operation. */
-  readonly count: Finisher = ({ context, startedAt }, result) => {
-    this.#durations.observe((performance.now() - startedAt) / 1000)
+  readonly count: ResultHandler = ({ context, startedAt }, result) => {
+    this.#durations.observe((systemClock.monotonicMs() - startedAt) / 1000)
     this.#operations.inc({ outcome: String(result.errors?.[0]?.extensions.code ?? 'ok') })
     const { source } = context.trace
     if (source) this.#delegations.inc({ source })

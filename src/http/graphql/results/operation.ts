@@ -7,6 +7,7 @@ import {
   locatedError,
 } from 'graphql'
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
+import { systemClock } from '../../../lib/clock.ts'
 import type { RequestContext } from '../../../schema/request-context.ts'
 import { introspects } from '../documents/documents.ts'
 import { isResponseTooLarge, responseTooLarge } from './response-size.ts'
@@ -16,7 +17,7 @@ export interface Operation {
   /** Name in the document; `null` for an anonymous operation. */
   readonly name: string | null
   readonly context: RequestContext
-  /** Time of `performance.now()`, in milliseconds. */
+  /** Time of `systemClock.monotonicMs()`, in milliseconds. */
   readonly startedAt: number
 }
 
@@ -30,7 +31,7 @@ export const operationNameOf = (
  * Errors in the variables of one request that are reported. Each quotes the whole value that it is in: the 50 of
  * graphql-js, for a body full of unknown fields, take a second and make a response of 10 MB.
  */
-const MOST_VARIABLE_FAULTS = 3
+const MAX_VARIABLE_ERRORS = 3
 
 export interface ExecutorOptions {
   /** Whether an error suggests similar names. */
@@ -51,7 +52,7 @@ export function createExecutor({ suggestions, introspectionNeedsToken }: Executo
     const result = execute({
       ...args,
       hideSuggestions: !suggestions,
-      options: { maxCoercionErrors: MOST_VARIABLE_FAULTS },
+      options: { maxCoercionErrors: MAX_VARIABLE_ERRORS },
     })
     return result instanceof Promise
       ? result.then((done) => bounded(done, contextOf(args)))
@@ -81,28 +82,28 @@ function bounded(result: ExecutionResult, context: RequestContext): ExecutionRes
 }
 
 /** A step between execution and response. Returns the result for the next step. */
-export type Finisher = (operation: Operation, result: ExecutionResult) => ExecutionResult
+export type ResultHandler = (operation: Operation, result: ExecutionResult) => ExecutionResult
 
-/** Applies finishers in order. */
-export const finish = (
-  finishers: readonly Finisher[],
+/** Applies resultHandlers in order. */
+export const handleResult = (
+  resultHandlers: readonly ResultHandler[],
   operation: Operation,
   result: ExecutionResult,
-): ExecutionResult => finishers.reduce((previous, finisher) => finisher(operation, previous), result)
+): ExecutionResult => resultHandlers.reduce((previous, handle) => handle(operation, previous), result)
 
-/** Makes Yoga execute as the fast path does, and applies finishers to the results. */
-export const useFinishers = (
+/** Makes Yoga execute as the fast path does, and applies resultHandlers to the results. */
+export const useResultHandlers = (
   executeOperation: Execute,
-  finishers: readonly Finisher[],
+  resultHandlers: readonly ResultHandler[],
 ): Plugin<RequestContext> => ({
   onExecute: ({ args, setExecuteFn }) => {
     setExecuteFn(executeOperation)
     const { document, operationName, contextValue: context } = args
     const name = operationNameOf(document, operationName)
-    const operation: Operation = { name, context, startedAt: performance.now() }
+    const operation: Operation = { name, context, startedAt: systemClock.monotonicMs() }
     return {
       onExecuteDone: ({ result, setResult }) => {
-        if (!isAsyncIterable(result)) setResult(finish(finishers, operation, result))
+        if (!isAsyncIterable(result)) setResult(handleResult(resultHandlers, operation, result))
       },
     }
   },

@@ -13,7 +13,7 @@ const FORM_TYPE = /^application\/x-www-form-urlencoded\b/i
 const OTHER_CHARSET = /;\s*charset\s*=\s*(?!"?(utf-?8|us-ascii)"?\s*(;|$))/i
 
 /** Types of response that Yoga has. */
-const ANSWER_TYPES = [
+const RESPONSE_TYPES = [
   'application/graphql-response+json',
   'application/json',
   'multipart/mixed',
@@ -24,13 +24,13 @@ const ANSWER_TYPES = [
  * Refuses requests that Yoga would refuse only after their execution, or misread, and gives refusals without a body one
  * that states what would be right.
  */
-export const useSpokenRefusals = (): Plugin => ({
+export const useExplainedRefusals = (): Plugin => ({
   onRequestParse: ({ request: { method, headers }, url, endResponse, fetchAPI }) => {
     const refuse = (status: number, facts: Record<string, string> = {}) =>
       endResponse(new fetchAPI.Response(null, { status, headers: facts }))
     const [type, encoding] = [headers.get('content-type') ?? '', headers.get('content-encoding')]
     // Yoga checks this only after the operation: a token would be issued and not returned.
-    if (!isAcceptable(headers.get('accept') || '*/*')) refuse(406, { accept: ANSWER_TYPES.join(', ') })
+    if (!isAcceptable(headers.get('accept') || '*/*')) refuse(406, { accept: RESPONSE_TYPES.join(', ') })
     else if (method === 'POST' && !isReadable(type, encoding)) refuse(415)
     else if (method === 'GET' && !areObjects(url.searchParams, ['variables', 'extensions'])) refuse(400)
   },
@@ -66,7 +66,7 @@ function isAcceptable(accept: string): boolean {
       const charset = parameters.find((parameter) => parameter.includes('charset='))
       return (
         (charset ?? 'charset=utf-8') === 'charset=utf-8' &&
-        ANSWER_TYPES.some((type) => matches(mediaType, type))
+        RESPONSE_TYPES.some((type) => matches(mediaType, type))
       )
     })
 }

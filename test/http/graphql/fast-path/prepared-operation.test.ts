@@ -1,6 +1,6 @@
 import { buildSchema, execute, type GraphQLSchema, parse, validate } from 'graphql'
 import { describe, expect, it } from 'vitest'
-import { flatten } from '../../../../src/http/graphql/fast-path/prepared-operation.ts'
+import { prepareOperation } from '../../../../src/http/graphql/fast-path/prepared-operation.ts'
 
 /** Resolvers are members of what the parent gives; those of the root are in the context. */
 function makeSchema(): GraphQLSchema {
@@ -51,7 +51,7 @@ async function both(query: string, give: Context['give'], variables: Record<stri
       return give(...facts)
     },
   })
-  const flat = flatten<Context>(schema, document, name, variables)
+  const flat = prepareOperation<Context>(schema, document, name, variables)
   if (!flat) throw new Error(`not flat: ${query}`)
   const asked = { schema, document, variableValues: variables, operationName: name ?? null }
   const expected = await execute({ ...asked, contextValue: context(0) })
@@ -132,6 +132,6 @@ describe('a flat operation', () => {
   ])('is none that %s', (_what, query) => {
     const document = parse(query)
     expect(validate(schema, document)).toEqual([])
-    expect(flatten(schema, document, undefined, {})).toBeUndefined()
+    expect(prepareOperation(schema, document, undefined, {})).toBeUndefined()
   })
 })
