@@ -166,7 +166,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
     },
   )
 
-  it('W48: an empty list of scopes means none, in both stores and the history', async () => {
+  it('an empty list of scopes means none, in both stores and the history', async () => {
     const root = await makeRoot(t.h, { scopes: ['read:all', 'user:token'] })
     expect(await modify(root, { scopes: [] })).toMatchObject({ scopes: [] })
 
@@ -179,7 +179,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
     expect(await historyOf(t.h, [root], 'edit')).toMatchObject([{}, { scopes: 'read:tap', old_scopes: '' }])
   })
 
-  it('W40: an end within a second is the beginning of that second, everywhere', async () => {
+  it('an expiry within a second is stored as the beginning of that second, in both stores and the history', async () => {
     const root = await makeRoot(t.h)
     const end = inSeconds(3_600)
     const answer = await modify(root, { expiresAt: new Date(end.getTime() + 999).toISOString() })
@@ -195,7 +195,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
   })
 
   describe('reaches descendants', () => {
-    it('W12: fewer scopes are taken from every one, with an edit each', async () => {
+    it('narrowed scopes narrow every descendant, with an `edit` event each', async () => {
       const tree = await makeTree(t.h, { endsIn: 86_400 })
       const { root, child, notebook, grandchild } = tree
       const untouched = await lend(t.h, root, 'empty', [])

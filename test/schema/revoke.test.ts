@@ -144,7 +144,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await living([mine, other])).toEqual([mine, other])
     })
 
-    it("W46: of another's token is NOT_FOUND, in the very words for one that does not exist", async () => {
+    it("of another user's token is NOT_FOUND, with the same message as one that does not exist", async () => {
       const [mine, others] = [await makeRoot(t.h), await makeRoot(t.h)]
       const [strayKey, absent] = [await makeRoot(t.h), generateToken().key]
       await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(strayKey)])
@@ -303,7 +303,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     })
   })
 
-  it('W43: a token of type OIDC, which Gafaelfawr made, is shown and revoked, and does not act', async () => {
+  it('a token of type OIDC, which Gafaelfawr issued, is shown and revoked, and is no current token', async () => {
     const mine = await makeRoot(t.h)
     const bearer = await plant(t.h, store, { type: 'oidc', username: mine.username, endsIn: 86_400 })
     const key = bearer.slice('gt-'.length).split('.')[0] ?? ''

@@ -208,7 +208,7 @@ describe('history', () => {
     ])
   })
 
-  it('W41: tells an edit that gave an endless token an end from one that was not about its end', async () => {
+  it('distinguishes an edit that set the first expiry of a token from an edit that did not change the expiry', async () => {
     const { key } = (await makeRoot(t.h, { endsIn: null })).token
     const end = new Date(t.h.clock.now().getTime() + 86_400_000).toISOString()
     const edits = [
@@ -294,11 +294,11 @@ describe('history can be searched', () => {
     ['a block', '192.0.2.0/24', 'ab'],
     ['a smaller block', '192.0.2.20/31', 'ab'],
     ['all of IPv4', '0.0.0.0/0', 'abc'],
-    ['W45: a block of one address', '192.0.2.20/32', 'a'],
+    ['a block of one address', '192.0.2.20/32', 'a'],
     ['an IPv6 address', '2001:db8::20', 'd'],
     ['an IPv6 address at full length', '2001:0DB8:0000:0000:0000:0000:0000:0020', 'd'],
     ['an IPv6 block', '2001:db8::/32', 'de'],
-    ['W45: a block of one IPv6 address', '2001:db8::20/128', 'd'],
+    ['a block of one IPv6 address', '2001:db8::20/128', 'd'],
     ['all of IPv6', '::/0', 'def'],
   ])('by %s: %s', async (_what, ipAddress, expected) => {
     const username = aUsername()
@@ -369,7 +369,7 @@ describe('history can be searched', () => {
     ])
   })
 
-  it("by a user in their own history only, whatever the filter: W46 also holds for a token's history", async () => {
+  it('by a user in their own history only, whatever the filter, and also for one token', async () => {
     const [mine, others] = [await makeTree(t.h), await makeTree(t.h)]
     const token = bearerOf(mine.root)
 

@@ -369,7 +369,7 @@ describe('who may see what', () => {
     })
   })
 
-  it('W46: a token of another user is NOT_FOUND, in the very words for one that does not exist', async () => {
+  it('a token of another user is NOT_FOUND, with the same message as one that does not exist', async () => {
     const [mine, others] = [await makeRoot(t.h), await makeRoot(t.h)]
     const absent = generateToken().key
     const ask = async (key: string) => {

@@ -534,7 +534,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found(true)).toEqual([`redis-only ${keyOf(root)} not in the database (fixed)`])
   })
 
-  it('W17: leaves an entry alone that is too young for its row to have been committed', async () => {
+  it('ignores a record that is too young for its row to have been committed', async () => {
     const root = await makeRoot(t.h)
     await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(root)])
     t.h.clock.advance(59)
@@ -580,7 +580,7 @@ describe('an audit while tokens come and go', () => {
   }
   const found = (audit: AuditService, fix = true) => collect(audit.run({ fix }))
 
-  it('W61: does not report a token that was revoked between the two looks', async () => {
+  it('does not report a token that was revoked between the two looks', async () => {
     const { root } = await makeTree(t.h)
     t.clock.advance(60)
     const audit = auditWith(() => t.h.context.services.revocation.revoke(OPERATOR, keyOf(root)))
@@ -588,7 +588,7 @@ describe('an audit while tokens come and go', () => {
     expect(await t.h.sql('SELECT FROM token')).toEqual([])
   })
 
-  it('W61: does not report a token that was modified between the two looks', async () => {
+  it('does not report a token that was modified between the two looks', async () => {
     const { root } = await makeTree(t.h)
     const audit = auditWith(() =>
       t.h.context.services.modification.modify(OPERATOR, keyOf(root), { scopes: [] }),
@@ -599,7 +599,7 @@ describe('an audit while tokens come and go', () => {
     ])
   })
 
-  it('W61: does not report a token whose time ran out between the two looks', async () => {
+  it('does not report a token that expired between the two looks', async () => {
     const root = await makeRoot(t.h, { endsIn: 300 })
     const audit = auditWith(async () => {
       t.clock.advance(300)
@@ -609,7 +609,7 @@ describe('an audit while tokens come and go', () => {
     expect(await found(audit)).toEqual([])
   })
 
-  it('W61: does not report, or delete, a token whose row was committed between the two looks', async () => {
+  it('does not report, or delete, a token whose row was committed between the two looks', async () => {
     const root = await makeRoot(t.h)
     const [row] = await t.h.sql('DELETE FROM token WHERE token = $1 RETURNING *', [keyOf(root)])
     t.clock.advance(60)
@@ -624,7 +624,7 @@ describe('an audit while tokens come and go', () => {
     expect(await storedOf(t.h, 'redis', [root])).toEqual([root])
   })
 
-  it('W61: waits for a revocation that is between the stores, and then has nothing to report', async () => {
+  it('waits for a revocation that has reached one store only, and then has nothing to report', async () => {
     const root = await makeRoot(t.h)
     const revoking = await connect(t.h)
     await revoking.query('BEGIN')

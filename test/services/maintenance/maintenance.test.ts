@@ -103,7 +103,7 @@ describe('upkeep', () => {
   const t = useApi('postgres')
   beforeEach(() => emptyStores(t.h))
 
-  it('W64: judges the end by the row as it is when it is taken: one that was extended meanwhile survives', async () => {
+  it('judges the expiry by the row at the moment of its deletion: a token extended meanwhile stays', async () => {
     const [extended, other] = [await makeRoot(t.h, { endsIn: 300 }), await makeRoot(t.h, { endsIn: 300 })]
     t.h.clock.advance(300)
     const editing = await connect(t.h)

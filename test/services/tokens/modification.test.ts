@@ -38,7 +38,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
   const documentsOf = (tokens: Parameters<typeof rowsOf>[1]) =>
     Promise.all(tokens.map((token) => documentOf(t.h, store, token)))
 
-  it('W49: of a token without a store entry is NOT_FOUND, and changes nothing', async () => {
+  it('of a token without a record is NOT_FOUND, and changes nothing', async () => {
     const { root, child, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
     await dropEntry(t.h, store, root)
     const tokens = [root, child, grandchild]
@@ -58,7 +58,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     )
   })
 
-  it('W49: of a token that has expired, and is not yet swept, is NOT_FOUND: it is not brought back', async () => {
+  it('of a token that has expired, and is not yet deleted, is NOT_FOUND: it stays expired', async () => {
     const root = await makeRoot(t.h, { endsIn: 300, tokenName: 'laptop' })
     t.h.clock.advance(300)
     for (const modification of [{ expiresAt: null }, { tokenName: 'laptop' }]) {
@@ -80,7 +80,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     expect(await storedOf(t.h, store, [child, grandchild])).toEqual([grandchild])
   })
 
-  it('W50: whose commit fails changes nothing in either store, and can be repeated', async () => {
+  it('whose commit fails changes nothing in either store, and can be repeated', async () => {
     const tree = await makeTree(t.h, { endsIn: 86_400 })
     const tokens = Object.values(tree)
     const before = [await rowsOf(t.h, tokens), await documentsOf(tokens), await historyOf(t.h, tokens)]
@@ -103,7 +103,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     expect(await historyOf(t.h, tokens, 'edit')).toHaveLength(4)
   })
 
-  it('W50: changes nothing in the token store before the commit, and all of it afterwards', async () => {
+  it('changes nothing in the token store before the commit, and all of it afterwards', async () => {
     const { root, child } = await makeTree(t.h, { endsIn: 86_400 })
     const holding = await connect(t.h)
     await holding.query('SELECT pg_advisory_lock(50)')
@@ -146,7 +146,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     expect(await historyOf(t.h, [root, child, notebook, grandchild], 'edit')).toHaveLength(5)
   })
 
-  describe('W44', () => {
+  describe('a token name', () => {
     it('when two want the same name at once, one gets it, and the other DUPLICATE_TOKEN_NAME', async () => {
       const username = aUsername()
       for (let round = 0; round < 5; round += 1) {
@@ -236,7 +236,7 @@ describe('modifying while others are at it', () => {
     })
   }
 
-  it('W18: waits for a child that is being made, and caps it too', async () => {
+  it('waits for a child that is being issued, and caps it too', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     const making = await t.connect()
     await making.query('BEGIN')
@@ -262,7 +262,7 @@ describe('modifying while others are at it', () => {
     ).toEqual([{ capped: true }])
   })
 
-  it('W18: a request that was under way with the old scopes and end gets no child with more than is left', async () => {
+  it('a request in progress with the old scopes and expiry gets no child that exceeds the new ones', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     await t.h.context.services.modification.modify(OPERATOR, keyOf(root), {
       scopes: ['read:tap'],
@@ -382,7 +382,7 @@ describe('modifying while others are at it', () => {
     expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...wanted })
   })
 
-  it('W50: an edit whose records cannot all be written is completed, whatever the reason was', async () => {
+  it('an edit whose records cannot all be written is completed, whatever the reason was', async () => {
     const tree = await makeTree(t.h, { endsIn: 86_400 })
     const refused = new Set<TokenKey>([keyOf(tree.grandchild)])
     const failing = serviceOver((store) => ({

@@ -34,7 +34,7 @@ describe.each(['redis', 'postgres'] as const)('revoking, with the token store in
   const service = () => t.h.context.services.revocation
   const revoke = (key: TokenKey) => service().revoke(OPERATOR, key)
 
-  it('W51: after a failed commit leaves nothing valid, and can be repeated', async () => {
+  it('whose commit failed leaves nothing valid, and can be repeated', async () => {
     const tree = await makeTree(t.h)
     const tokens = Object.values(tree)
     const { allow } = await refuseCommits(t.h, 'DELETE', tree.root.username)
@@ -54,7 +54,7 @@ describe.each(['redis', 'postgres'] as const)('revoking, with the token store in
     expect(await historyOf(t.h, tokens, 'revoke')).toHaveLength(4)
   })
 
-  it('W51: of many after a failed commit can be repeated too', async () => {
+  it('of many whose commit failed can be repeated', async () => {
     const tree = await makeTree(t.h)
     const { username } = tree.root
     const { allow } = await refuseCommits(t.h, 'DELETE', username)
@@ -67,7 +67,7 @@ describe.each(['redis', 'postgres'] as const)('revoking, with the token store in
     expect(await rowsOf(t.h, Object.values(tree))).toEqual({})
   })
 
-  it('W52: ends an entry that has no row, for admins and for its user, and writes it down', async () => {
+  it('revokes a record without a row, for admins and for its user, with a history event', async () => {
     const [mine, one, two] = await Promise.all([1, 2, 3].map(() => makeRoot(t.h)))
     const admin = await makeAdmin(t.h)
     if (!mine || !one || !two) throw new Error('three tokens were made')
@@ -154,7 +154,7 @@ describe('revoking while others are at it', () => {
   const t = useHeart('redis')
   const revoke = (key: TokenKey) => t.h.context.services.revocation.revoke(OPERATOR, key)
 
-  it('W13: waits for a child that is being made, and takes it along', async () => {
+  it('waits for a child that is being issued, and revokes it too', async () => {
     const { root, child } = await makeTree(t.h)
     const making = await t.connect()
     const late = generateToken().key

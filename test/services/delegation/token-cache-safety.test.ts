@@ -15,10 +15,6 @@ import type { TokenCacheService } from '../../../src/services/delegation/token-c
 import { plant } from '../../support/api.ts'
 import { IP, LIFE, useHeart } from '../../support/heart.ts'
 
-// Weaknesses of Gafaelfawr's delegation, as token-semantics numbers them, that are nobody else's test. Most are in
-// the tests of the rule that leaves no room for them: W1, W3 to W5, W13, W16 and W18 in token-cache-concurrency,
-// W6 and W8 to W11 in token-cache-reuse, W14, W23, W27 and W28 in token-cache-creation, W15 in faults.
-
 const HALF = LIFE / 2
 
 const lend = (
@@ -66,7 +62,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
   const t = useHeart('redis', { TOKEN_LIFETIME: '30d' })
   const VIEWER = '{ viewer { token { key } } }'
 
-  it('a request that is over, granted or refused, leaves nothing in memory that waits, and no lock [W2]', async () => {
+  it('a finished request, granted or refused, leaves no waiter in memory and no lock', async () => {
     const parents = [await t.parent(), await t.parent()]
     await t.h.sql('DELETE FROM token WHERE token = $1', [parents[1]?.token.key])
     t.expectErrors()
@@ -90,7 +86,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
     ['the cache', () => t.cache],
     ['the database', () => t.anotherProcess()],
   ])(
-    'a token that is handed out again, from %s, lasts for half a life of delegating on [W7]',
+    'a token reused from %s has enough lifetime left to delegate for half of its lifetime',
     async (_what, again) => {
       const parent = await t.parent({ endsIn: 30 * 24 * LIFE })
       const first = await lend(t.cache, parent)
@@ -103,7 +99,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
     },
   )
 
-  it('a token whose time is half over is replaced while it can still delegate, and the new one lasts [W7]', async () => {
+  it('a token past half of its lifetime is replaced while it can still delegate, and the new one has a full lifetime', async () => {
     const parent = await t.parent({ endsIn: 30 * 24 * LIFE })
     const old = await lend(t.cache, parent)
     t.clock.advance(HALF + 1)
@@ -112,7 +108,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
     expect([source, data.expiresAt.getTime() - t.clock.now().getTime()]).toEqual(['new', LIFE * 1000])
   })
 
-  it('a scope that the parent loses is lost at once by what the caches hold [W12]', async () => {
+  it('a scope that the parent loses is at once lost by the cached children', async () => {
     const parent = await t.parent({ scopes: ['read:all', 'read:tap'] })
     const lent = [
       await lend(t.cache, parent, 'tap', undefined, ['read:all', 'read:tap']),
@@ -134,7 +130,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
     expect((await t.cache.getNotebookToken(parent, IP)).data.scopes).toEqual(['read:tap'])
   })
 
-  it('an audit that mends takes nothing from a token between its store entry and its commit [W17]', async () => {
+  it('audit --fix takes nothing from a token whose record is written and whose row is not yet committed', async () => {
     const { promise: mayCommit, resolve: commit } = later<void>()
     const { promise: stored, resolve: tellStored } = later<TokenKey>()
     const process = t.processOver((tokens) => ({
@@ -155,7 +151,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
     expect(await t.h.stored(formatToken(data.token))).toEqual(data)
   })
 
-  it('a token whose end Redis has lost ends all the same, for its holder and for the cache [W19]', async () => {
+  it('a token whose TTL Redis has lost expires all the same, for its holder and for the cache', async () => {
     const parent = await t.parent({ endsIn: 2 * LIFE })
     const { data } = await lend(t.cache, parent)
     for (const { token } of [parent, data]) {
@@ -171,7 +167,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
   it.each([
     ['a token', async () => (await t.parent()).token],
     ['the bootstrap token', async () => parseToken(t.h.bootstrapToken)],
-  ])('a presented secret is compared with that of %s in constant time [W20]', async (_what, held) => {
+  ])('a presented secret is compared with that of %s in constant time', async (_what, held) => {
     const { key, secret } = await held()
     const presented = generateToken().secret
     const compared = watchComparisons()
@@ -180,7 +176,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
     expect(compared.map((pair) => pair.toSorted())).toContainEqual([secret, presented].toSorted())
   })
 
-  it('however long a life is asked for, and however often, a shape has no more than one new token in 300 s [W21]', async () => {
+  it('however long a minimum lifetime is requested, and however often, one request key has at most one new token in 300 s', async () => {
     const parent = await t.parent({ endsIn: 30 * 24 * LIFE })
     const wishes = [LIFE - 300, undefined, 300, HALF]
     for (let second = 0; second < LIFE; second += 100) {
@@ -191,7 +187,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
   })
 
   it.each(['mutation { internalToken(service: "tap") { token } }', 'mutation { notebookToken { token } }'])(
-    'an OIDC token is no parent: %s [W22]',
+    'an OIDC token is no parent: %s',
     async (query) => {
       const token = await plant(t.h, 'redis', { type: 'oidc' })
       const answer = await t.h.ask(query, { token })

@@ -14,10 +14,7 @@ import {
   writeEntry,
 } from '../support/trees.ts'
 
-// Weaknesses of Gafaelfawr's administration and upkeep, as token-semantics numbers them, that are nobody else's
-// test. W12, W13, W17, W18, W40, W41, W44 to W46, W48 to W52, W61, W62 and W64 are in the tests of what they are about.
-
-describe('a weakness of Gafaelfawr that is none here:', () => {
+describe('where Gafaelfawr fails or goes on,', () => {
   const t = useApi('redis')
   const VIEWER = '{ viewer { token { key } } }'
 
@@ -27,14 +24,14 @@ describe('a weakness of Gafaelfawr that is none here:', () => {
     ['a list with a null', [null]],
     ['a list with a number', [7]],
     ['an object', { read: 'all' }],
-  ])('W42: %s for scopes is a fault of the query, not of the server', async (_what, scopes) => {
+  ])('%s for scopes is an error of the request, not of the server', async (_what, scopes) => {
     const CREATE = `mutation ($scopes: [String!]!) {
-      createUserToken(input: {username: "wren", tokenName: "w42", scopes: $scopes}) { token } }`
+      createUserToken(input: {username: "wren", tokenName: "laptop", scopes: $scopes}) { token } }`
     expect(await refusalOf(t.h, CREATE, { variables: { scopes } })).toEqual(['BAD_USER_INPUT', 400])
-    expect(await t.h.sql(`SELECT FROM token WHERE token_name = 'w42'`)).toEqual([])
+    expect(await t.h.sql(`SELECT FROM token WHERE token_name = 'laptop'`)).toEqual([])
   })
 
-  it('W43: what history says of an OIDC token that is revoked names its parent', async () => {
+  it('the `revoke` event of an OIDC token names its parent', async () => {
     const { root, notebook } = await makeTree(t.h)
     await t.h.sql(`UPDATE token SET token_type = 'oidc' WHERE token = $1`, [keyOf(notebook)])
     await dataOf(t.h, `mutation { revokeToken(key: "${keyOf(notebook)}") { keys } }`)
@@ -43,10 +40,10 @@ describe('a weakness of Gafaelfawr that is none here:', () => {
     ])
   })
 
-  it('W47: logging out, which is to revoke the session with itself, ends it and all that it lent', async () => {
+  it('logging out, a session that revokes itself, revokes the session and all that was delegated from it', async () => {
     const session = await t.h.session()
-    const lent = 'mutation { notebookToken { token } }'
-    const { notebookToken } = await dataOf<{ notebookToken: { token: string } }>(t.h, lent, {
+    const delegate = 'mutation { notebookToken { token } }'
+    const { notebookToken } = await dataOf<{ notebookToken: { token: string } }>(t.h, delegate, {
       token: session,
     })
     const { viewer } = await dataOf<{ viewer: { token: { key: string } } }>(t.h, VIEWER, { token: session })
@@ -61,12 +58,12 @@ describe('a weakness of Gafaelfawr that is none here:', () => {
     ['createSessionToken', 'CreateSessionTokenInput', { username: 'wren\n' }],
     ['createServiceToken', 'CreateServiceTokenInput', { username: 'bot-ci\n' }],
     ['createUserToken', 'CreateUserTokenInput', { username: 'wren\n', tokenName: 'laptop' }],
-  ])('W53: a username that ends in a line feed is none, for %s', async (mutation, type, input) => {
+  ])('a username that ends in a line feed is not valid, for %s', async (mutation, type, input) => {
     const query = `mutation ($input: ${type}!) { ${mutation}(input: $input) { token } }`
     expect(await refusalOf(t.h, query, { variables: { input } })).toEqual(['INVALID_USERNAME', 200])
   })
 
-  it('W67: a damaged record that holds a whole token is told of without it, in the log and by the audit', async () => {
+  it('a damaged record that contains a bearer string is reported without it, in the log and by the audit', async () => {
     const root = await makeRoot(t.h)
     const bearer = bearerOf(root)
     const document = JSON.parse((await documentOf(t.h, 'redis', root)) ?? '')
@@ -76,17 +73,17 @@ describe('a weakness of Gafaelfawr that is none here:', () => {
     t.expectErrors()
     expect(await refusalOf(t.h, VIEWER, { token: bearer })).toEqual(['UNAUTHENTICATED', 401])
 
-    const told: unknown[] = []
-    for await (const finding of t.h.context.services.audit.run({ fix: false })) told.push(finding)
-    expect(told).toContainEqual(
+    const reported: unknown[] = []
+    for await (const finding of t.h.context.services.audit.run({ fix: false })) reported.push(finding)
+    expect(reported).toContainEqual(
       expect.objectContaining({ kind: 'malformed', key: keyOf(root), detail: 'token: invalid_type' }),
     )
     expect(t.h.logLines).toContainEqual(
       expect.objectContaining({ tokenKey: keyOf(root), fault: 'token: invalid_type' }),
     )
-    expect(JSON.stringify([told, t.h.logLines])).not.toContain(root.token.secret)
+    expect(JSON.stringify([reported, t.h.logLines])).not.toContain(root.token.secret)
     for await (const finding of t.h.context.services.audit.run({ fix: true, deleteUnreadable: true })) {
-      told.push(finding)
+      reported.push(finding)
     }
     expect(await storedOf(t.h, 'redis', [root])).toEqual([])
   })
