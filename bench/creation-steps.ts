@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { addSeconds, DAY_SECONDS, floorToSecond } from '../src/domain/lifetime.ts'
+import { addSeconds, DAY_SECONDS } from '../src/domain/lifetime.ts'
 import { generateToken, NO_USER_INFO, type TokenData } from '../src/domain/token.ts'
 import type { PrismaClient } from '../src/generated/prisma/client.ts'
 import { systemClock } from '../src/lib/clock.ts'
@@ -91,7 +91,7 @@ interface Run {
 }
 
 function newParent(): TokenData {
-  const createdAt = floorToSecond(systemClock.now())
+  const createdAt = systemClock.nowToSecond()
   return {
     type: 'session',
     token: generateToken(),

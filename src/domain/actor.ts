@@ -30,6 +30,18 @@ export const actorScopes = (actor: Actor): Scopes =>
 
 export const isAdmin = (actor: Actor): boolean => actorScopes(actor).includes(ADMIN_SCOPE)
 
+/** Whose tokens and history are visible: those of one user, or with `null` those of every user. */
+export type Visibility = string | null
+
+/** Returns whose tokens and history the actor may see: those of its user; as an admin, those of every user. */
+export const visibilityOf = (actor: Actor): Visibility => (isAdmin(actor) ? null : actorName(actor))
+
+/** Whether the actor may see the tokens and the history of `username`. */
+export function maySee(actor: Actor, username: string): boolean {
+  const visibility = visibilityOf(actor)
+  return visibility === null || visibility === username
+}
+
 /** @throws {PorthorError} `PERMISSION_DENIED` unless the actor is an admin. */
 export function requireAdmin(actor: Actor): void {
   if (isAdmin(actor)) return

@@ -1,5 +1,6 @@
+import { commonGrant, type Grant, isSameExpiry } from './grant.ts'
 import { earlier } from './lifetime.ts'
-import { intersect, isSameScopes, type KnownScopes, type Scopes } from './scope.ts'
+import { intersect, isSameScopes, type KnownScopes } from './scope.ts'
 import { isExpired, type TokenData, type TokenKey, type TokenType } from './token.ts'
 
 /** Kinds of disagreement between the stores, and of broken lineage. */
@@ -27,14 +28,12 @@ export interface Finding {
 }
 
 /** A row of the database, with its lineage. */
-export interface AuditedRow {
+export interface AuditedRow extends Grant {
   readonly key: TokenKey
   readonly username: string
   readonly type: TokenType
   readonly tokenName: string | null
-  readonly scopes: Scopes
   readonly createdAt: Date
-  readonly expiresAt: Date | null
   /** Whether it has a row of lineage; its parent may be deleted. */
   readonly isDelegated: boolean
   readonly parentKey: TokenKey | null
@@ -115,25 +114,19 @@ export interface HistoryIds {
 }
 
 /** Returns what the row, the record and the parent's row all allow: what was taken in one of them stays taken. */
-export const agreedReach = (row: AuditedRow, data: TokenData): Reach => ({
-  scopes: intersect(row.scopes, data.scopes),
-  expiresAt: earlier(earlier(row.expiresAt, data.expiresAt), row.parentExpiresAt),
-})
-
-/** Returns what a descendant keeps after the repair of a token: fewer scopes only where row and record differed in them. */
-export const reachBelow = (child: Reach, row: AuditedRow, data: TokenData): Reach => {
-  const agreed = agreedReach(row, data)
-  return {
-    scopes: isSameScopes(row.scopes, data.scopes) ? child.scopes : intersect(child.scopes, agreed.scopes),
-    expiresAt: earlier(child.expiresAt, agreed.expiresAt),
-  }
+export function agreedGrant(row: AuditedRow, data: TokenData): Grant {
+  const { scopes, expiresAt } = commonGrant(row, data)
+  return { scopes, expiresAt: earlier(expiresAt, row.parentExpiresAt) }
 }
 
-/** Scopes and expiry of a token. */
-export type Reach = Pick<AuditedRow, 'scopes' | 'expiresAt'>
-
-export const isSameReach = (left: Reach, right: Reach): boolean =>
-  isSameScopes(left.scopes, right.scopes) && left.expiresAt?.getTime() === right.expiresAt?.getTime()
+/** Returns what a descendant keeps after the repair of a token: fewer scopes only where row and record differed in them. */
+export function repairedGrant(descendant: Grant, row: AuditedRow, data: TokenData): Grant {
+  const { scopes, expiresAt } = agreedGrant(row, data)
+  return {
+    scopes: isSameScopes(row.scopes, data.scopes) ? descendant.scopes : intersect(descendant.scopes, scopes),
+    expiresAt: earlier(descendant.expiresAt, expiresAt),
+  }
+}
 
 function differences(row: AuditedRow, data: TokenData): string[] {
   const isSame = {
@@ -141,7 +134,7 @@ function differences(row: AuditedRow, data: TokenData): string[] {
     type: row.type === data.type,
     scopes: isSameScopes(row.scopes, data.scopes),
     created: row.createdAt.getTime() === data.createdAt.getTime(),
-    expires: row.expiresAt?.getTime() === data.expiresAt?.getTime(),
+    expires: isSameExpiry(row.expiresAt, data.expiresAt),
   }
   return Object.entries(isSame).flatMap(([fact, same]) => (same ? [] : [fact]))
 }

@@ -1,4 +1,4 @@
-import { fromSeconds, toSeconds } from '../lib/clock.ts'
+import { floorToSecond, toSeconds } from '../lib/clock.ts'
 import { PorthorError } from './errors.ts'
 
 /** Shortest lifetime that may be requested or returned, in seconds: enough to finish the work that needs the token. */
@@ -18,9 +18,6 @@ export const addSeconds = (date: Date, seconds: number): Date => new Date(date.g
 /** Whole seconds from `now` to `end`, each without its fraction of a second; `Infinity` for `null`. */
 export const secondsUntil = (end: Date | null, now: Date): number =>
   end === null ? Number.POSITIVE_INFINITY : toSeconds(end) - toSeconds(now)
-
-/** Returns `date` without its fraction of a second: stored times are whole seconds. */
-export const floorToSecond = (date: Date): Date => fromSeconds(toSeconds(date))
 
 /**
  * Latest expiry, in seconds since 1970 (year 2603): Gafaelfawr's models, and so Porthor, read a larger number in a

@@ -4,11 +4,13 @@ import {
   actorName,
   actorScopes,
   isAdmin,
+  maySee,
   requireAdmin,
   requireMayChangeTokens,
   requireMayRevoke,
   requireSelfOrAdmin,
   requireTokenData,
+  visibilityOf,
 } from '../../src/domain/actor.ts'
 import { failure } from '../support/failures.ts'
 import { aNotebookToken, anInternalToken, aSession, aToken } from '../support/token-data.ts'
@@ -39,6 +41,20 @@ describe('an actor', () => {
     expect(actorName(actor)).toBe(name)
     expect(actorScopes(actor)).toEqual(scopes)
     expect(isAdmin(actor)).toBe(admin)
+  })
+})
+
+describe('whose tokens and history an actor may see', () => {
+  it.each([
+    ['the bootstrap token: those of every user', BOOTSTRAP, null, true],
+    ['the operator: those of every user', OPERATOR, null, true],
+    ['a token with admin:token: those of every user', wren('admin:token'), null, true],
+    ['a token with user:token: those of its user', wren('user:token'), 'wren', false],
+    ['a token without scopes: those of its user', wren(), 'wren', false],
+  ])('%s', (_what, actor, visibility, seesOthers) => {
+    expect(visibilityOf(actor)).toBe(visibility)
+    expect(maySee(actor, 'wren')).toBe(true)
+    expect(maySee(actor, 'finch')).toBe(seesOthers)
   })
 })
 

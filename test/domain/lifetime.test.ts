@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { addSeconds, earlier, floorToSecond, requireExpiry, secondsUntil } from '../../src/domain/lifetime.ts'
+import { addSeconds, earlier, requireExpiry, secondsUntil } from '../../src/domain/lifetime.ts'
 import { failure } from '../support/failures.ts'
 import { at, NOW } from '../support/token-data.ts'
 
@@ -39,12 +39,6 @@ describe('the seconds until an end', () => {
       }),
     )
   })
-})
-
-it('a stored time is the whole second that has begun', () => {
-  expect(floorToSecond(at(0.999))).toEqual(NOW)
-  expect(floorToSecond(at(-0.001))).toEqual(at(-1))
-  expect(floorToSecond(NOW)).toEqual(NOW)
 })
 
 describe('an end that is asked for', () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { fromSeconds, systemClock, toSeconds } from '../../src/lib/clock.ts'
+import { floorToSecond, fromSeconds, systemClock, toSeconds } from '../../src/lib/clock.ts'
 
 it.each([
   ['2026-01-01T00:00:00.000Z', 1_767_225_600],
@@ -14,7 +14,24 @@ it('a second is read back as its first moment', () => {
   expect(fromSeconds(1_767_225_600)).toEqual(new Date('2026-01-01T00:00:00Z'))
 })
 
-it('the machine tells the current moment', () => {
+it.each([
+  ['2026-01-01T00:00:00.999Z', '2026-01-01T00:00:00Z'],
+  ['1969-12-31T23:59:59.500Z', '1969-12-31T23:59:59Z'],
+  ['2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00Z'],
+])('%s without its fraction of a second is %s', (text, second) => {
+  expect(floorToSecond(new Date(text))).toEqual(new Date(second))
+})
+
+it('the clock of the machine returns the current second without its fraction', () => {
+  const before = floorToSecond(new Date())
+  const second = systemClock.nowToSecond()
+
+  expect(second.getMilliseconds()).toBe(0)
+  expect(second.getTime()).toBeGreaterThanOrEqual(before.getTime())
+  expect(second.getTime()).toBeLessThanOrEqual(Date.now())
+})
+
+it('the clock of the machine returns the current time', () => {
   const before = Date.now()
   const now = systemClock.now().getTime()
 

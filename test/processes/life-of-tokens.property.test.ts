@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, it, vi } from 'vitest'
 import { openApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/config.ts'
-import { systemClock } from '../../src/lib/clock.ts'
+import { floorToSecond, systemClock } from '../../src/lib/clock.ts'
 import { LifeOfTokens, type Stage } from '../support/life-of-tokens.ts'
 import { type ServerProcess, startServer } from '../support/processes.ts'
 import { silent as log, openPorthor, useSharedStores } from '../support/shared-stores.ts'
@@ -196,8 +196,9 @@ describe('two servers, tokens in redis', () => {
     const servers: Record<0 | 1, ServerProcess> = await Promise.all([start(0), start(1)])
     const third = openApp(loadConfig(t.env), { clock: systemClock, log })
     // Looks after the stores as if a minute had passed: what is younger an audit takes for being under way.
+    const now = () => new Date(Date.now() + SETTLED * 1_000)
     const later = openApp(loadConfig(t.env), {
-      clock: { ...systemClock, now: () => new Date(Date.now() + SETTLED * 1_000) },
+      clock: { ...systemClock, now, nowToSecond: () => floorToSecond(now()) },
       log,
     })
     const stage: Stage = {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/lib/clock.ts'
+import { type Clock, floorToSecond } from '../../src/lib/clock.ts'
 
 /** A clock that stands still until it is told to move. Starts at a whole second. */
 export class TestClock implements Clock {
@@ -10,6 +10,10 @@ export class TestClock implements Clock {
 
   now(): Date {
     return new Date(this.#now)
+  }
+
+  nowToSecond(): Date {
+    return floorToSecond(this.#now)
   }
 
   /** Goes on as it does on the machine, whatever `advance` says: as if the machine had been suspended meanwhile. */

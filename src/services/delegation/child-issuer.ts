@@ -14,7 +14,6 @@ import {
   requireRoom,
 } from '../../domain/delegation.ts'
 import { UnauthenticatedError } from '../../domain/errors.ts'
-import { floorToSecond } from '../../domain/lifetime.ts'
 import { requireHeld } from '../../domain/scope.ts'
 import { type DelegatedTokenData, generateToken, type TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -175,6 +174,6 @@ export class ChildIssuer {
   }
 
   #now(): Date {
-    return floorToSecond(this.#deps.clock.now())
+    return this.#deps.clock.nowToSecond()
   }
 }

@@ -1,20 +1,19 @@
 import {
   type AuditedRow,
-  agreedReach,
+  agreedGrant,
   type Finding,
   type FindingKind,
-  isSameReach,
-  type Reach,
-  reachBelow,
+  repairedGrant,
 } from '../../domain/audit.ts'
+import { type Grant, isSameGrant } from '../../domain/grant.ts'
 import { INTERNAL_ACTOR } from '../../domain/history.ts'
+import { findGrantEdit, type TokenEdit } from '../../domain/modification.ts'
 import { isExpired, type TokenKey } from '../../domain/token.ts'
-import type { Edit } from '../../stores/database/row-changes.ts'
 import type { LockedToken, TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import type { StoredEntry, TokenStore } from '../../stores/token-store/token-store.ts'
 import { lockTrees } from '../tokens/token-tree.ts'
 
-/** A row in which something may be wrong, held, with its record and what is wrong. */
+/** A row with its record, and the findings about them, while the row is held. */
 export interface Suspect {
   readonly token: LockedToken
   readonly row: AuditedRow
@@ -25,8 +24,8 @@ export interface Suspect {
 const ORIGIN = { actor: INTERNAL_ACTOR, ipAddress: null }
 
 /**
- * Puts right what an audit has found in one transaction that holds the rows: never more than either store has, since
- * what one of them has lost may have been taken on purpose.
+ * Fixes the findings of an audit, in one transaction that holds the rows. A token keeps at most what both stores grant: what
+ * one of them does not grant may have been taken on purpose.
  */
 export class AuditRepair {
   readonly #tokens: TokenStore
@@ -45,28 +44,28 @@ export class AuditRepair {
     this.#deleteUnreadable = deleteUnreadable
   }
 
-  /** Answers with the keys of the tokens that it has ended. */
+  /** Returns the keys of the tokens that it has revoked. */
   async fix(suspects: readonly Suspect[]): Promise<ReadonlySet<TokenKey>> {
     for (const { row } of suspects.filter(isTooWide)) await this.#narrow(row)
     const lost = suspects.filter((suspect) => this.#isLost(suspect))
     await this.#tx.edit(
-      lost.map((suspect) => this.#endOf(suspect)),
+      lost.map((suspect) => this.#expiryEdit(suspect)),
       ORIGIN,
       this.#now,
     )
     const unreadable = suspects.filter(({ findings }) => has(findings, 'malformed'))
     if (this.#deleteUnreadable) await this.#tokens.delete(unreadable.map(({ token }) => token.key))
     const orphans = suspects.filter(isOrphan)
-    const spared = lost.filter((suspect) => !isOrphan(suspect)).map(({ token }) => token)
-    // Nothing below a token that has ended may go on. Its own row is left to maintenance.
+    const expired = lost.filter((suspect) => !isOrphan(suspect)).map(({ token }) => token)
+    // The descendants of an expired token are revoked; its own row is left to maintenance.
     const [roots = [], ...below] = await lockTrees(this.#tx, [
       ...orphans.map(({ token }) => token),
-      ...spared,
+      ...expired,
     ])
-    return this.#end([roots.filter((root) => !spared.some(({ key }) => key === root.key)), ...below])
+    return this.#revoke([roots.filter((root) => !expired.some(({ key }) => key === root.key)), ...below])
   }
 
-  /** Whether a finding is put right, where its token is not ended anyway. */
+  /** Whether `fix` fixes a finding whose token it does not revoke. */
   isFixed({ kind, detail }: Finding, entry: StoredEntry | undefined): boolean {
     if (kind === 'mismatch')
       return detail.split(', ').every((fact) => fact === 'scopes' || fact === 'expires')
@@ -75,43 +74,50 @@ export class AuditRepair {
     return kind === 'db-only' && (entry === undefined || this.#deleteUnreadable)
   }
 
-  /** A record that is only unreadable here may be that of a live token: others may have its encryption key. */
+  /** A record that only this process cannot decrypt may be that of a live token: other processes may have its encryption key. */
   #isLost({ findings, entry }: Suspect): boolean {
     return has(findings, 'db-only') && (entry === undefined || this.#deleteUnreadable)
   }
 
   /**
-   * Leaves the token what both sides have, no longer than its parent, and its descendants nothing that this takes from
-   * it. What was read of it may have been narrowed meanwhile, as a descendant of another suspect.
+   * Narrows the token to what both stores grant, until its parent expires, and its descendants accordingly. Reads the
+   * token again: it may have been narrowed meanwhile, as a descendant of another suspect.
    */
   async #narrow(before: AuditedRow): Promise<void> {
     const [token] = await this.#tx.lockAll([before.key])
-    const entry = await this.#tokens.findRecord(before.key)
-    if (!token || !entry) return
-    const { data } = entry
+    const record = await this.#tokens.findRecord(before.key)
+    if (!token || !record) return
+    const { data } = record
     const row = { ...before, scopes: token.scopes, expiresAt: token.expiresAt }
-    const agreed = agreedReach(row, data)
+    const agreed = agreedGrant(row, data)
     const [, ...levels] = await lockTrees(this.#tx, [token])
     const below = levels.flat()
-    const edits = below.flatMap((child) => editsTo(child, reachBelow(child, row, data)))
-    await this.#tx.edit([...editsTo(token, agreed), ...edits], ORIGIN, this.#now)
-    // Deepest first: should this process die in between, still no child has more than its parent.
+    const edits = [
+      findGrantEdit(token, agreed),
+      ...below.map((child) => findGrantEdit(child, repairedGrant(child, row, data))),
+    ]
+    await this.#tx.edit(
+      edits.filter((edit) => edit !== undefined),
+      ORIGIN,
+      this.#now,
+    )
+    // The deepest first: if this process is killed in between, no child has more than its parent.
     for (const child of below.toReversed()) {
-      await this.#narrowRecord(child.key, (reach) => reachBelow(reach, row, data))
+      await this.#narrowRecord(child.key, (grant) => repairedGrant(grant, row, data))
     }
     await this.#narrowRecord(token.key, () => agreed)
   }
 
-  async #narrowRecord(key: TokenKey, narrow: (reach: Reach) => Reach): Promise<void> {
-    const entry = await this.#tokens.findRecord(key)
-    if (!entry) return
-    const reach = narrow(entry.data)
-    if (isSameReach(reach, entry.data)) return
-    if (isExpired(reach, this.#now)) await this.#tokens.delete([key])
-    else await this.#tokens.replace(entry, { ...entry.data, ...reach })
+  async #narrowRecord(key: TokenKey, narrow: (grant: Grant) => Grant): Promise<void> {
+    const record = await this.#tokens.findRecord(key)
+    if (!record) return
+    const grant = narrow(record.data)
+    if (isSameGrant(grant, record.data)) return
+    if (isExpired(grant, this.#now)) await this.#tokens.delete([key])
+    else await this.#tokens.replace(record, { ...record.data, ...grant })
   }
 
-  #endOf({ token }: Suspect): Edit {
+  #expiryEdit({ token }: Suspect): TokenEdit {
     return {
       key: token.key,
       tokenName: token.tokenName,
@@ -121,7 +127,7 @@ export class AuditRepair {
     }
   }
 
-  async #end(levels: readonly (readonly LockedToken[])[]): Promise<ReadonlySet<TokenKey>> {
+  async #revoke(levels: readonly (readonly LockedToken[])[]): Promise<ReadonlySet<TokenKey>> {
     const keys = levels
       .flat()
       .map(({ key }) => key)
@@ -132,23 +138,11 @@ export class AuditRepair {
   }
 }
 
-/** The edit that gives a row `reach`; none where it has that. */
-function editsTo(token: LockedToken, reach: Reach): Edit[] {
-  if (isSameReach(token, reach)) return []
-  const changes = (fact: keyof Reach) => !isSameReach({ ...token, [fact]: reach[fact] }, token)
-  const old = {
-    tokenName: undefined,
-    scopes: changes('scopes') ? token.scopes : undefined,
-    expiresAt: changes('expiresAt') ? token.expiresAt : undefined,
-  }
-  return [{ key: token.key, tokenName: token.tokenName, ...reach, old }]
-}
-
 const has = (findings: readonly Finding[], wanted: FindingKind): boolean =>
   findings.some(({ kind }) => kind === wanted)
 
 const isOrphan = ({ findings }: Suspect): boolean => has(findings, 'orphan')
 
-/** Whether one side, or the parent, has less than the other. */
+/** Whether one of row and record grants more than the other one, or more than the parent. */
 const isTooWide = ({ findings, entry }: Suspect): boolean =>
   entry !== undefined && 'data' in entry && (has(findings, 'mismatch') || has(findings, 'outlives-parent'))

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { addSeconds, floorToSecond } from '../../domain/lifetime.ts'
+import { addSeconds } from '../../domain/lifetime.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { MaintenanceDatabase } from '../../stores/database/maintenance-database.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
@@ -49,7 +49,7 @@ export class MaintenanceService {
     const { database, tokens, orphans, clocks, log } = this.#deps
     return database.alone(async () => {
       await clocks.requireAgreement()
-      const now = floorToSecond(this.#deps.clock.now())
+      const now = this.#deps.clock.nowToSecond()
       const cutoff = addSeconds(now, -this.#deps.historyRetention)
       let done = 0
       const step = (count: number): number => {

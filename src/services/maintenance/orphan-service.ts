@@ -1,6 +1,5 @@
 import type { Logger } from 'pino'
 import { INTERNAL_ACTOR } from '../../domain/history.ts'
-import { floorToSecond } from '../../domain/lifetime.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
@@ -74,6 +73,6 @@ export class OrphanService {
   }
 
   #now(): Date {
-    return floorToSecond(this.#deps.clock.now())
+    return this.#deps.clock.nowToSecond()
   }
 }

@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
-import { floorToSecond } from '../../domain/lifetime.ts'
 import type { TokenKey } from '../../domain/token.ts'
-import type { Clock } from '../../lib/clock.ts'
+import { type Clock, floorToSecond } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { MaintenanceDatabase } from '../../stores/database/maintenance-database.ts'
 

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type Actor, actorName, isAdmin, requireSelfOrAdmin } from '../../domain/actor.ts'
+import { type Actor, actorName, requireSelfOrAdmin, visibilityOf } from '../../domain/actor.ts'
 import { UnauthenticatedError } from '../../domain/errors.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { HistoryListing } from '../../stores/database/history-listing.ts'
@@ -13,7 +13,7 @@ export interface TokenQueriesDeps {
   readonly log: Logger
 }
 
-/** Finds what is on record about tokens, and decides who may see it. */
+/** Finds the rows of tokens and of their history, and decides who may see them. */
 export class TokenQueries {
   readonly #deps: TokenQueriesDeps
 
@@ -22,10 +22,10 @@ export class TokenQueries {
   }
 
   /**
-   * The record of a token that the token store has just vouched for.
+   * Returns the row of a token that has just been authenticated.
    *
-   * @param selection What the GraphQL query asks for; narrows the SQL.
-   * @throws {UnauthenticatedError} The database does not know it: the stores are desynchronised.
+   * @param selection The columns that the GraphQL query selects.
+   * @throws {UnauthenticatedError} The token has no row: the stores are desynchronised.
    */
   async getOwn(key: TokenKey, selection: TokenSelection): Promise<TokenRow> {
     const row = await this.#deps.tokens.find(key, null, selection)
@@ -38,14 +38,14 @@ export class TokenQueries {
   }
 
   /**
-   * What the actor may see: everything for admins, else one's own, with `user:token`. Made for one
-   * request, whose questions it asks together.
+   * Returns what the actor may see: as an admin everything, else its user's own tokens, with `user:token`. Use one view
+   * for one request: it combines the queries of that request.
    *
    * @throws {PorthorError} `PERMISSION_DENIED`
    */
   viewFor(actor: Actor): TokenView {
     requireSelfOrAdmin(actor, actorName(actor))
     const { tokens, history } = this.#deps
-    return new TokenView({ tokens, history, username: isAdmin(actor) ? null : actorName(actor) })
+    return new TokenView({ tokens, history, visibility: visibilityOf(actor) })
   }
 }

@@ -1,4 +1,5 @@
 import DataLoader from 'dataloader'
+import type { Visibility } from '../../domain/actor.ts'
 import { notFound, PorthorError } from '../../domain/errors.ts'
 import {
   type ChangeFilter,
@@ -10,22 +11,21 @@ import type { Page, PageRequest } from '../../domain/page.ts'
 import { toTokenKey } from '../../domain/token.ts'
 import type { ChangeRow, HistoryListing } from '../../stores/database/history-listing.ts'
 import type { TokenRow, TokenSelection } from '../../stores/database/token-database.ts'
-import type { TokenListing, Visibility } from '../../stores/database/token-listing.ts'
+import type { TokenListing } from '../../stores/database/token-listing.ts'
 
 export interface TokenViewDeps {
   readonly tokens: TokenListing
   readonly history: HistoryListing
-  /** Whose tokens are visible; `null` for everybody's. */
-  readonly username: Visibility
+  readonly visibility: Visibility
 }
 
 /**
- * Rows of lists that one request may be given over all pages. Lists nest, and each level multiplies the one above it:
- * this is what ends a query that asks for more than anyone would read.
+ * Maximum number of rows that one request may list over all pages. Lists nest, and each level multiplies the level above
+ * it.
  */
 const MAX_ROWS = 5_000
 
-/** A page of what hangs on one token. */
+/** A page of the children or of the history of one token. */
 interface EdgeRequest {
   readonly key: string
   readonly page: PageRequest
@@ -34,8 +34,8 @@ interface EdgeRequest {
 const EMPTY_PAGE = { rows: [], hasNextPage: false, hasPreviousPage: false } as const
 
 /**
- * Tokens and their history as one actor may see them, for the length of one request. What is asked for
- * several tokens at once, as by a level of a GraphQL query, costs one statement.
+ * Tokens and their history as one actor may see them, during one request. A field of several tokens, as in a level of a
+ * GraphQL query, costs one statement.
  */
 export class TokenView {
   readonly #deps: TokenViewDeps
@@ -50,26 +50,26 @@ export class TokenView {
 
   constructor(deps: TokenViewDeps) {
     this.#deps = deps
-    const { tokens, history, username } = deps
-    this.#parents = batched((keys) => tokens.parentsOf(keys, username), null)
-    this.#children = this.#paged((keys, page, most) => tokens.childrenOf(keys, username, page, most))
-    this.#childCounts = batched((keys) => tokens.countChildrenOf(keys, username), 0)
-    this.#changes = this.#paged((keys, page, most) => history.changesOf(keys, username, page, most))
-    this.#changeCounts = batched((keys) => history.countChangesOf(keys, username), 0)
+    const { tokens, history, visibility } = deps
+    this.#parents = batched((keys) => tokens.parentsOf(keys, visibility), null)
+    this.#children = this.#paged((keys, page, maxRows) => tokens.childrenOf(keys, visibility, page, maxRows))
+    this.#childCounts = batched((keys) => tokens.countChildrenOf(keys, visibility), 0)
+    this.#changes = this.#paged((keys, page, maxRows) => history.changesOf(keys, visibility, page, maxRows))
+    this.#changeCounts = batched((keys) => history.countChangesOf(keys, visibility), 0)
     this.#expiryChanges = batched((ids) => history.expiryChangesOf(ids), false)
   }
 
-  /** @throws {PorthorError} `NOT_FOUND`, whether there is no such token or it is not visible. */
+  /** @throws {PorthorError} `NOT_FOUND`, if there is no such token or it is not visible. */
   async get(key: string, selection: TokenSelection): Promise<TokenRow> {
     requireFindable(key)
-    const row = await this.#deps.tokens.find(toTokenKey(key), this.#deps.username, selection)
+    const row = await this.#deps.tokens.find(toTokenKey(key), this.#deps.visibility, selection)
     if (row) return row
     throw notFound(key)
   }
 
   /**
-   * @throws {PorthorError} `PERMISSION_DENIED`, when the filter names another user than the visible one;
-   *   `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows.
+   * @throws {PorthorError} `PERMISSION_DENIED`, if the filter names a user whose tokens are not visible;
+   *   `INVALID_PAGE_SIZE`, if the pages of this request have too many rows in all.
    */
   async tokens(filter: TokenFilter, page: PageRequest): Promise<Page<TokenRow>> {
     const visible = this.#visible(filter)
@@ -90,12 +90,12 @@ export class TokenView {
     return this.#deps.history.count(this.#visible(filter))
   }
 
-  /** The parent, or `null` where there is none or it is not visible. */
+  /** Returns the parent, or `null` if there is none or it is not visible. */
   parentOf(key: string): Promise<TokenRow | null> {
     return this.#parents.load(key)
   }
 
-  /** @throws {PorthorError} `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows. */
+  /** @throws {PorthorError} `INVALID_PAGE_SIZE`, if the pages of this request have too many rows in all. */
   childrenOf(key: string, page: PageRequest): Promise<Page<TokenRow>> {
     return this.#children.load({ key, page })
   }
@@ -104,7 +104,7 @@ export class TokenView {
     return this.#childCounts.load(key)
   }
 
-  /** @throws {PorthorError} `INVALID_PAGE_SIZE`, when the pages of this request add up to too many rows. */
+  /** @throws {PorthorError} `INVALID_PAGE_SIZE`, if the pages of this request have too many rows in all. */
   changesOf(key: string, page: PageRequest): Promise<Page<ChangeRow>> {
     return this.#changes.load({ key, page })
   }
@@ -113,7 +113,7 @@ export class TokenView {
     return this.#changeCounts.load(key)
   }
 
-  /** Whether an entry changed the expiry, which its own columns do not tell where it had been endless. */
+  /** Whether a history event changed the expiry. Its own columns do not show that if the token never expired before. */
   changedExpiry({ id, action, expiresAt, oldExpiresAt }: ChangeRow): Promise<boolean> | boolean {
     if (action !== 'edit') return false
     if (oldExpiresAt !== null) return oldExpiresAt.getTime() !== expiresAt?.getTime()
@@ -121,14 +121,14 @@ export class TokenView {
   }
 
   /**
-   * A loader of pages: one query for each page that is asked for; a level without aliases asks for one. The
-   * queries of a request go in turn, so that none reads more rows than those before it have left.
+   * Returns a loader of pages, with one query for each distinct page; a level without aliases has one. The queries of a
+   * request run one after the other, so that each reads at most the rows that the earlier ones have left.
    */
   #paged<Row>(
     query: (
       keys: readonly string[],
       page: PageRequest,
-      mostRows: number,
+      maxRows: number,
     ) => Promise<ReadonlyMap<string, Page<Row>>>,
   ): DataLoader<EdgeRequest, Page<Row>> {
     const load = async (requests: readonly EdgeRequest[]) => {
@@ -136,7 +136,7 @@ export class TokenView {
       for (const group of groupByPage(requests)) {
         this.#spendRows(0)
         const keys = [...new Set(group.map(({ key }) => key))]
-        // A row more for each key may tell that its list goes on, and one more that these are too many.
+        // One more row for each key shows whether its list continues, and one more whether these are too many.
         const found = await query(keys, group[0].page, this.#rowsLeft + keys.length + 1)
         for (const request of group) {
           const page = found.get(request.key) ?? EMPTY_PAGE
@@ -151,7 +151,7 @@ export class TokenView {
     })
   }
 
-  /** A page of a whole list, in its turn as those of edges. */
+  /** Returns a page of a whole list, after the earlier queries of the request. */
   #listed<Row>(query: () => Promise<Page<Row>>): Promise<Page<Row>> {
     return this.#inTurn(async () => {
       this.#spendRows(0)
@@ -172,25 +172,27 @@ export class TokenView {
     if (this.#rowsLeft >= 0) return
     throw new PorthorError(
       'INVALID_PAGE_SIZE',
-      `The pages of one request may hold ${MAX_ROWS} rows in all: ask for smaller pages or fewer levels.`,
+      `The pages of one request may have at most ${MAX_ROWS} rows in all: request smaller pages or fewer levels.`,
     )
   }
 
+  /** Returns the filter of what is visible. */
   #visible<F extends TokenFilter | ChangeFilter>(filter: F): F {
     requireSearchable(filter)
-    const { username } = this.#deps
-    if (username === null) return filter
-    if (filter.username === undefined || filter.username === username) return { ...filter, username }
+    const { visibility } = this.#deps
+    if (visibility === null) return filter
+    const { username = visibility } = filter
+    if (username === visibility) return { ...filter, username }
     throw new PorthorError(
       'PERMISSION_DENIED',
-      `Without admin:token only the tokens of ${username} can be listed.`,
+      `Without the scope admin:token, you can list only the tokens and history of ${visibility}: leave out username.`,
     )
   }
 }
 
 /**
- * A loader over a query that answers for many keys at once; `absent` for those it does not mention. It
- * remembers nothing: a mutation may have changed what a later field of the same request reads.
+ * Returns a loader over a query for many keys at once; it loads `absent` for keys that the query does not return. It
+ * caches nothing: a mutation may change what a later field of the same request reads.
  */
 function batched<K, V, A>(
   query: (keys: readonly K[]) => Promise<ReadonlyMap<K, V>>,
@@ -203,7 +205,7 @@ function batched<K, V, A>(
   return new DataLoader(load, { cache: false })
 }
 
-/** Requests for the same page, together. */
+/** Groups requests for the same page. */
 function groupByPage(requests: readonly EdgeRequest[]): Iterable<readonly [EdgeRequest, ...EdgeRequest[]]> {
   const groups = new Map<string, [EdgeRequest, ...EdgeRequest[]]>()
   for (const request of requests) {

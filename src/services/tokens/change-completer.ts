@@ -1,6 +1,5 @@
 import type { Logger } from 'pino'
 import { decidedButPending, UnavailableError } from '../../domain/errors.ts'
-import { floorToSecond } from '../../domain/lifetime.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { EqualLines } from '../../lib/equal-lines.ts'
@@ -194,7 +193,7 @@ export class ChangeCompleter {
       await this.#deps.tokens.delete(slice)
       await tx.stay()
     }
-    await tx.revoke(rows, origin, floorToSecond(this.#deps.clock.now()))
+    await tx.revoke(rows, origin, this.#deps.clock.nowToSecond())
     await tx.deletePendingChanges(pending)
     return { keys: rows, actor: origin.actor }
   }

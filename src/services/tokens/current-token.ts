@@ -1,7 +1,6 @@
 import { type Actor, actorName } from '../../domain/actor.ts'
 import { UnauthenticatedError, UnavailableError } from '../../domain/errors.ts'
-import { earlier } from '../../domain/lifetime.ts'
-import { intersect } from '../../domain/scope.ts'
+import { commonGrant } from '../../domain/grant.ts'
 import { isExpired, type TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { equalInConstantTime } from '../../lib/equal.ts'
@@ -14,15 +13,15 @@ export interface CurrentTokenDeps {
   readonly clock: Clock
 }
 
-/** What both stores say of a token whose row is held. Either may be missing. */
+/** A token in both stores while its row is held. Either may be missing. */
 export interface TokenInBothStores {
   readonly data: TokenData | undefined
   readonly row: HeldToken | undefined
 }
 
 /**
- * Reads the record of a token whose row is held, past every client-side cache. A token counts as missing whose revocation
- * is decided, or that of one of its ancestors.
+ * Reads the record of a token whose row is held, without a client-side cache. The record counts as missing once the
+ * revocation of the token, or of one of its ancestors, is decided.
  */
 export async function readHeld(
   { tokens }: Pick<CurrentTokenDeps, 'tokens'>,
@@ -38,16 +37,15 @@ export async function readHeld(
   return { data: isSame && !isBeingRevoked ? record : undefined, row }
 }
 
-/** The token with what both stores grant: an edit may have reached one of them alone. */
+/** Returns the token with what both stores grant: an edit may have reached only one of them. */
 export const grantedByBoth = (data: TokenData, row: HeldToken): TokenData => ({
   ...data,
-  scopes: intersect(data.scopes, row.scopes),
-  expiresAt: earlier(data.expiresAt, row.expiresAt),
+  ...commonGrant(data, row),
 })
 
 /**
- * Holds the current token until the transaction ends, and returns the actor as both stores know it now: since it was
- * authenticated it may have been revoked, or narrowed. An operator and the bootstrap token have nothing to hold.
+ * Holds the current token until the transaction ends, and returns the actor as both stores have it now: the token may
+ * have been revoked or narrowed since it was authenticated. An operator and the bootstrap token have no row to hold.
  *
  * @throws {UnauthenticatedError} The token has been revoked, has expired, or is missing in one of the stores.
  */
@@ -65,21 +63,21 @@ export async function holdCurrentToken(
   return { kind: 'token', data: current, hasParent: row.hasParent }
 }
 
-/** How long a write waits for others of its current token, in milliseconds. */
+/** Maximum time that a write waits for other writes with its current token, in milliseconds. */
 const MAX_WAIT_MS = 5_000
 
-/** Writes under way for one current token: one that is flooded with requests leaves connections to the others. */
+/** Concurrent writes with one current token: a flood of requests with one token leaves connections to the others. */
 const MAX_WRITES_PER_TOKEN = 4
 
-/** Turns of the current tokens, to be taken before a connection is. */
+/** Returns the queues of the current tokens: a write waits in its queue before it takes a connection. */
 export const openTurns = (): Turns =>
   new Turns({
     max: MAX_WRITES_PER_TOKEN,
     maxWaitMs: MAX_WAIT_MS,
     tooLate: () =>
-      new UnavailableError('postgres', new Error('waited too long for others of the current token')),
+      new UnavailableError('postgres', new Error('waited too long for other writes with the current token')),
   })
 
-/** Names whose turn it is: writes with one current token wait for each other, those with others do not. */
+/** Returns the name of the actor's queue. Writes with different current tokens do not wait for each other. */
 export const currentTokenName = (actor: Actor): string =>
   actor.kind === 'token' ? actor.data.token.key : actorName(actor)

@@ -1,6 +1,6 @@
-import { earlier, secondsUntil } from '../../domain/lifetime.ts'
-import { intersect, isSameScopes } from '../../domain/scope.ts'
-import type { TokenData, TokenKey } from '../../domain/token.ts'
+import { commonGrant, type Grant, isSameGrant } from '../../domain/grant.ts'
+import { secondsUntil } from '../../domain/lifetime.ts'
+import type { TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { HeldToken } from '../../stores/database/current-token.ts'
@@ -9,12 +9,12 @@ import type { TokenRecord, TokenStore } from '../../stores/token-store/token-sto
 import { ChangedMeanwhileError } from '../../stores/unavailable.ts'
 
 /**
- * How a record follows its row: `row`, it gets what the row says; `narrow`, it keeps only what the row says too;
- * `keep`, it stays as it is.
+ * How a record follows its row: `row` takes the value of the row; `narrow` keeps what the row has too; `keep` changes
+ * nothing.
  */
 export type Follow = 'row' | 'narrow' | 'keep'
 
-/** A token whose record is to follow its row. */
+/** A token whose record must follow its row. */
 export interface DecidedChange {
   readonly key: TokenKey
   readonly scopes: Follow
@@ -27,21 +27,19 @@ export interface TokenChangeApplierDeps {
   readonly clock: Clock
 }
 
-type Grant = Pick<TokenData, 'scopes' | 'expiresAt'>
-
-/** Records brought in line at a time. */
+/** Records that are changed at the same time. */
 const RECORD_BATCH_SIZE = 100
 
-/** How often a record is read again that somebody else changes at the same time. */
+/** Maximum number of reads of a record that others change at the same time. */
 const MAX_TRIES = 5
 
 /**
- * Brings records of the token store in line with what PostgreSQL has decided. Takes no locks, and can be done again, by
- * several processes at once and however late.
+ * Applies to the records of the token store what PostgreSQL has decided. It takes no locks, and can be repeated, also by
+ * several processes at once and at any later time.
  *
- * A record is read before its row, and replaced only while it is the one that was read. So what an earlier decision
- * has written, or is still to write, is never the last word: whoever decides something later writes the record once more
- * after that, even where it need not change, and the earlier write then finds another record than it has read.
+ * A record is read before its row, and replaced only if it is still the record that was read. So no earlier decision
+ * overwrites a later one: the later one writes the record even if its values stay the same, and the earlier write then
+ * finds another record than it has read.
  */
 export class TokenChangeApplier {
   readonly #deps: TokenChangeApplierDeps
@@ -51,11 +49,11 @@ export class TokenChangeApplier {
   }
 
   /**
-   * Deletes the records of tokens whose rows are gone, and has the others follow their rows. No record is made where
-   * there is none.
+   * Deletes the records of tokens whose rows are deleted, and changes the other records after their rows. Creates no
+   * record.
    *
-   * @param changes Of committed tokens; done in this order, some at a time.
-   * @throws {UnavailableError} Some may be done: all can be done again.
+   * @param changes Changes of committed tokens, applied in this order, in batches.
+   * @throws {UnavailableError} Some changes may be applied: all can be applied again.
    */
   async apply(changes: readonly DecidedChange[]): Promise<void> {
     for (const slice of slicesOf(changes, RECORD_BATCH_SIZE)) {
@@ -64,15 +62,15 @@ export class TokenChangeApplier {
     }
   }
 
-  /** Answers with those to be done again, since their records have changed meanwhile. */
+  /** Returns the changes to apply again: their records have changed meanwhile. */
   async #applySlice(changes: readonly DecidedChange[], tries: number): Promise<readonly DecidedChange[]> {
     const { tokens, database } = this.#deps
-    const entries = await Promise.all(changes.map(({ key }) => tokens.findRecord(key)))
-    // After the records: a decision that this does not see is followed by a write that sees it.
+    const records = await Promise.all(changes.map(({ key }) => tokens.findRecord(key)))
+    // Read after the records: whoever decides something that is not in these rows writes the record later.
     const rows = await database.findGrants(changes.map(({ key }) => key))
     const work = changes.map(async (change, index) => {
-      const entry = entries[index]
-      if (entry) await this.#follow(change, entry, rows.get(change.key))
+      const record = records[index]
+      if (record) await this.#follow(change, record, rows.get(change.key))
     })
     const outcomes = await Promise.allSettled(work)
     const again: DecidedChange[] = []
@@ -86,24 +84,19 @@ export class TokenChangeApplier {
     return again
   }
 
-  async #follow(change: DecidedChange, entry: TokenRecord, row: HeldToken | undefined): Promise<void> {
+  async #follow(change: DecidedChange, record: TokenRecord, row: HeldToken | undefined): Promise<void> {
     const { tokens, clock } = this.#deps
     if (!row) return tokens.delete([change.key])
-    const wanted = followed(entry.data, row, change)
-    const isFirm = change.scopes === 'row' || change.expiresAt === 'row'
-    if (!isFirm && isSameGrant(wanted, entry.data)) return
-    // In its last second a token counts as ended: it may be so before it is written.
-    if (secondsUntil(wanted.expiresAt, clock.now()) <= 1) return tokens.delete([change.key])
-    await tokens.replace(entry, { ...entry.data, ...wanted })
+    const grant = followedGrant(record.data, row, change)
+    const isEditedToken = change.scopes === 'row' || change.expiresAt === 'row'
+    if (!isEditedToken && isSameGrant(grant, record.data)) return
+    // In its last second a token counts as expired: it may have expired before its record is written.
+    if (secondsUntil(grant.expiresAt, clock.now()) <= 1) return tokens.delete([change.key])
+    await tokens.replace(record, { ...record.data, ...grant })
   }
 }
 
-const followed = (data: Grant, row: Grant, change: DecidedChange): Grant => ({
-  scopes: { row: row.scopes, narrow: intersect(data.scopes, row.scopes), keep: data.scopes }[change.scopes],
-  expiresAt: { row: row.expiresAt, narrow: earlier(data.expiresAt, row.expiresAt), keep: data.expiresAt }[
-    change.expiresAt
-  ],
-})
-
-const isSameGrant = (left: Grant, right: Grant): boolean =>
-  isSameScopes(left.scopes, right.scopes) && left.expiresAt?.getTime() === right.expiresAt?.getTime()
+function followedGrant(record: Grant, row: Grant, { scopes, expiresAt }: DecidedChange): Grant {
+  const grants = { row, narrow: commonGrant(record, row), keep: record }
+  return { scopes: grants[scopes].scopes, expiresAt: grants[expiresAt].expiresAt }
+}

@@ -1,7 +1,6 @@
 import type { Logger } from 'pino'
 import { PorthorError } from '../../domain/errors.ts'
 import { INTERNAL_ACTOR } from '../../domain/history.ts'
-import { floorToSecond } from '../../domain/lifetime.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
@@ -72,7 +71,7 @@ export class TokenNames {
     const levels = await lockTrees(tx, [token])
     const deepestFirst = levels.flatMap((level) => level.map(({ key }) => key)).reverse()
     await this.#deps.tokens.delete(deepestFirst)
-    await tx.revoke(deepestFirst, ORIGIN, floorToSecond(this.#deps.clock.now()))
+    await tx.revoke(deepestFirst, ORIGIN, this.#deps.clock.nowToSecond())
     for (const tokenKey of deepestFirst) {
       this.#deps.log.warn({ tokenKey }, 'revoked a token without a record: its name was asked for')
     }

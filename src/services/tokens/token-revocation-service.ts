@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type Actor, actorName, isAdmin, requireAdmin, requireMayRevoke } from '../../domain/actor.ts'
+import { type Actor, actorName, maySee, requireAdmin, requireMayRevoke } from '../../domain/actor.ts'
 import { decidedButPending, notFound, UnavailableError } from '../../domain/errors.ts'
 import {
   type RevocationFilter,
@@ -8,7 +8,6 @@ import {
   requireSearchable,
 } from '../../domain/filter.ts'
 import type { Origin } from '../../domain/history.ts'
-import { floorToSecond } from '../../domain/lifetime.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../../domain/token.ts'
 import { inTime } from '../../lib/in-time.ts'
 import type { Turns } from '../../lib/turns.ts'
@@ -30,20 +29,20 @@ export interface TokenRevocationServiceDeps extends CurrentTokenDeps {
 
 export interface Revoked {
   readonly count: number
-  /** Keys, deepest first; of a dry run, only the first of them. */
+  /** Token keys, descendants before their ancestors; a dry run returns only the first ones. */
   readonly keys: readonly TokenKey[]
 }
 
-/** Matching tokens that one transaction decides on, and one takes with all that hangs below them. */
+/** Matching tokens that are decided in one transaction, and revoked with their descendants in another one. */
 const ROOT_BATCH_SIZE = 10_000
 
-/** How long a caller waits for the answer, in milliseconds; what is decided by then goes on without it. */
-const ANSWER_MS = 9_000
+/** Maximum time until the response, in milliseconds. What is decided by then is completed after the response. */
+const MAX_RESPONSE_MS = 9_000
 
 /**
- * Revokes tokens, each with the whole tree below it. PostgreSQL decides, in a short transaction that waits for nobody who
- * uses the tokens; from its commit on nobody begins to issue from the named tokens or from those below. Then both stores
- * follow, which is completed whatever fails. The answer goes out when both are done.
+ * Revokes tokens, each with all its descendants. A short transaction in PostgreSQL decides, without waiting for requests
+ * that use the tokens; after its commit no request begins to issue from a named token or a descendant. Then both stores
+ * follow, which is completed whatever fails. The caller waits for both.
  */
 export class TokenRevocationService {
   readonly #deps: TokenRevocationServiceDeps
@@ -53,17 +52,17 @@ export class TokenRevocationService {
   }
 
   /**
-   * Revokes one token: an admin any, others their own with `user:token`, and the current token always itself.
+   * Revokes one token: an admin may revoke any, others their own with `user:token`; the current token may always be.
    *
-   * @returns All keys that ended, the named one last.
+   * @returns The keys of all revoked tokens, the named one last.
    * @throws {PorthorError} `PERMISSION_DENIED`, `NOT_FOUND`
    * @throws {UnauthenticatedError} The current token has been revoked since it was authenticated.
-   * @throws {UnavailableError} Its message says so where the revocation is decided and will be completed.
+   * @throws {UnavailableError} Its message says so if the revocation is recorded and will be completed.
    */
   async revoke({ actor, ipAddress }: Caller, key: TokenKey): Promise<readonly TokenKey[]> {
     requireMayRevoke(actor, key)
     requireFindable(key)
-    const left = this.#timeOf(actor)
+    const left = this.#startTimer(actor)
     return this.#deps.turns.run(currentTokenName(actor), async () => {
       await withinMs(left(), () => this.#decideOne(actor, ipAddress, key))
       return this.#complete([key], left())
@@ -71,27 +70,27 @@ export class TokenRevocationService {
   }
 
   /**
-   * Revokes all tokens that match, and their descendants, until none is left: also those that were created meanwhile,
-   * and though the current token is among them. For admins.
+   * Revokes all tokens that match, and their descendants, until no token matches: also tokens that are created
+   * meanwhile, and also if the current token is one of them. For admins.
    *
    * @throws {PorthorError} `PERMISSION_DENIED`, `INVALID_FILTER`
-   * @throws {UnauthenticatedError} The current token has been revoked by somebody else.
-   * @throws {UnavailableError} Some may be revoked already: the call can be repeated. Its message says so where that is
+   * @throws {UnauthenticatedError} Another request has revoked the current token.
+   * @throws {UnavailableError} Some tokens may be revoked: the call can be repeated. Its message says so if that is
    *   known.
    */
   async revokeMatching({ actor, ipAddress }: Caller, filter: RevocationFilter): Promise<Revoked> {
     requireAdmin(actor)
     requireCriterion(filter)
     requireSearchable(filter)
-    const left = this.#timeOf(actor)
+    const left = this.#startTimer(actor)
     const origin: Origin = { actor: actorName(actor), ipAddress }
     const revoked = new Set<TokenKey>()
     return this.#deps.turns.run(currentTokenName(actor), async () => {
       for (;;) {
-        const isOwnEnd = actor.kind === 'token' && revoked.has(actor.data.token.key)
+        const isCurrentRevoked = actor.kind === 'token' && revoked.has(actor.data.token.key)
         const roots = await withinMs(left(), () =>
           this.#deps.database.changeTrees(async (tx) => {
-            if (!isOwnEnd) requireAdmin(await holdCurrentToken(this.#deps, tx, actor))
+            if (!isCurrentRevoked) requireAdmin(await holdCurrentToken(this.#deps, tx, actor))
             const keys = await tx.findMatches(filter, ROOT_BATCH_SIZE)
             await decide(tx, keys, origin)
             return keys
@@ -104,7 +103,7 @@ export class TokenRevocationService {
     })
   }
 
-  /** What `revokeMatching` would revoke: how many, and the first `first` keys. */
+  /** Returns what `revokeMatching` would revoke: the number of tokens, and the first `first` keys. */
   async findMatching({ actor }: Caller, filter: RevocationFilter, first: number): Promise<Revoked> {
     requireAdmin(actor)
     requireCriterion(filter)
@@ -112,12 +111,12 @@ export class TokenRevocationService {
     return this.#deps.database.changeTrees((tx) => tx.findTrees(filter, first))
   }
 
-  /** Milliseconds that are left for the answer. An operator waits for the end of it. */
-  #timeOf({ kind }: Actor): () => number {
+  /** Returns a function for the milliseconds left until the response. An operator waits without a limit. */
+  #startTimer({ kind }: Actor): () => number {
     const { clock } = this.#deps
     const startedAt = clock.monotonicMs()
     return () =>
-      kind === 'operator' ? Number.POSITIVE_INFINITY : ANSWER_MS - (clock.monotonicMs() - startedAt)
+      kind === 'operator' ? Number.POSITIVE_INFINITY : MAX_RESPONSE_MS - (clock.monotonicMs() - startedAt)
   }
 
   async #decideOne(actor: Actor, ipAddress: string | null, key: TokenKey): Promise<void> {
@@ -134,24 +133,27 @@ export class TokenRevocationService {
 
   #complete(keys: readonly TokenKey[], limitMs: number): Promise<readonly TokenKey[]> {
     return inTime(this.#deps.changeCompleter.revoke(keys), limitMs, () =>
-      decidedButPending('The revocation', new UnavailableError('postgres', new Error('it takes long'))),
+      decidedButPending(
+        'The revocation',
+        new UnavailableError('postgres', new Error('the revocation takes longer than a response may')),
+      ),
     )
   }
 
   /**
-   * Writes down the end of a token that only the token store has. In the database nothing hangs below it: a lineage whose
-   * parent's row is gone names no parent any more, and its child is an orphan, which the audit finds.
+   * Records the revocation of a token that only the token store has. The database has no children of it: a lineage whose
+   * parent's row is deleted names no parent, and its child is an orphan, which the audit finds.
    */
   async #recordStray(tx: TreeTransaction, key: TokenKey, actor: Actor, origin: Origin): Promise<void> {
     const data = await this.#deps.tokens.find(key, { isFresh: true })
     if (!data || !maySee(actor, data.username)) throw notFound(key)
-    // Decided before, and not completed: it is written down already.
+    // Decided before, and not completed: it is recorded already.
     if ((await tx.findRevocations([key])).size > 0) return
-    await tx.recordRevocation(describe(data), origin, floorToSecond(this.#deps.clock.now()))
+    await tx.recordRevocation(describe(data), origin, this.#deps.clock.nowToSecond())
   }
 }
 
-/** Decides what is not decided yet: of what is, somebody may hold the decision, and wait for those who use the tokens. */
+/** Decides what is not decided yet: to decide again would wait for a completer that waits for users of the tokens. */
 async function decide(tx: TreeTransaction, keys: readonly TokenKey[], origin: Origin): Promise<void> {
   const decided = await tx.findRevocations(keys)
   await tx.decideRevocations(
@@ -164,10 +166,8 @@ const moreMatch = (count: number): UnavailableError =>
   new UnavailableError(
     'postgres',
     new Error('tokens that match are created faster than they are revoked, or are too many'),
-    `${count} tokens are revoked, and there may be more that match: repeat the call. Where they are created meanwhile, first revoke the tokens that create them.`,
+    `${count} tokens are revoked, and more may match: repeat the call. If matching tokens are still being created, first revoke the tokens that create them.`,
   )
-
-const maySee = (actor: Actor, username: string): boolean => isAdmin(actor) || username === actorName(actor)
 
 const describe = (data: TokenData) => ({
   key: data.token.key,

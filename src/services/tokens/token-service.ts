@@ -11,7 +11,7 @@ import {
 } from '../../domain/actor.ts'
 import { type DelegationLimits, requireDepth, requireRoom } from '../../domain/delegation.ts'
 import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
-import { addSeconds, earlier, floorToSecond, requireExpiry } from '../../domain/lifetime.ts'
+import { addSeconds, earlier, requireExpiry } from '../../domain/lifetime.ts'
 import { type KnownScopes, requireHeld, requireKnown, type Scopes, toScopes } from '../../domain/scope.ts'
 import {
   generateToken,
@@ -188,7 +188,7 @@ export class TokenService {
   }
 
   #now(): Date {
-    return floorToSecond(this.#deps.clock.now())
+    return this.#deps.clock.nowToSecond()
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Visibility } from '../../domain/actor.ts'
 import type { ChangeFilter } from '../../domain/filter.ts'
 import { type Page, type PageRequest, toPage } from '../../domain/page.ts'
 import { type TokenChange as ChangeRow, Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
@@ -12,7 +13,6 @@ import {
   where,
 } from './listing.ts'
 import { formatTimestamp } from './timestamp.ts'
-import type { Visibility } from './token-listing.ts'
 
 export type { ChangeRow }
 

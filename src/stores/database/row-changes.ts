@@ -1,4 +1,5 @@
 import type { Origin } from '../../domain/history.ts'
+import type { TokenEdit } from '../../domain/modification.ts'
 import { formatScopes, type Scopes } from '../../domain/scope.ts'
 import type { TokenKey, TokenType } from '../../domain/token.ts'
 import { duplicateTokenName } from '../../domain/user.ts'
@@ -20,20 +21,6 @@ export interface StrayToken {
   readonly service: string | null
   readonly scopes: Scopes
   readonly expiresAt: Date | null
-}
-
-/** What an edit makes of one row. What stays as it was is given as it was. */
-export interface Edit {
-  readonly key: TokenKey
-  readonly tokenName: string | null
-  readonly scopes: Scopes
-  readonly expiresAt: Date | null
-  /** The attributes that the edit is about, as they were; `undefined` for those it is not about. */
-  readonly old: {
-    readonly tokenName: string | null | undefined
-    readonly scopes: Scopes | undefined
-    readonly expiresAt: Date | null | undefined
-  }
 }
 
 /** Removes the rows, and writes a `revoke` event for each, in the order given: children before their parents. */
@@ -90,7 +77,7 @@ export async function recordRevocation(
  */
 export async function editRows(
   db: Executable,
-  edits: readonly Edit[],
+  edits: readonly TokenEdit[],
   origin: Origin,
   now: Date,
 ): Promise<void> {
@@ -99,7 +86,7 @@ export async function editRows(
 
 async function editSlice(
   db: Executable,
-  edits: readonly Edit[],
+  edits: readonly TokenEdit[],
   { actor, ipAddress }: Origin,
   now: Date,
 ): Promise<void> {

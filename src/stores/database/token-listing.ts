@@ -1,3 +1,4 @@
+import type { Visibility } from '../../domain/actor.ts'
 import type { TokenFilter } from '../../domain/filter.ts'
 import type { Page, PageRequest } from '../../domain/page.ts'
 import { toPage } from '../../domain/page.ts'
@@ -14,9 +15,6 @@ import {
   where,
 } from './listing.ts'
 import type { TokenRow, TokenSelection } from './token-database.ts'
-
-/** Whose rows may be seen: those of one user, or, where it is `null`, everybody's. */
-export type Visibility = string | null
 
 type Owned<Row> = Row & { readonly of: string }
 

@@ -1,5 +1,6 @@
 import type { RevocationFilter } from '../../domain/filter.ts'
 import type { Origin } from '../../domain/history.ts'
+import type { TokenEdit } from '../../domain/modification.ts'
 import { parseScopes, type Scopes } from '../../domain/scope.ts'
 import type { TokenKey, TokenType } from '../../domain/token.ts'
 import { Prisma } from '../../generated/prisma/client.ts'
@@ -22,7 +23,7 @@ import {
   recordRevocations,
 } from './pending-changes.ts'
 import { findMatches, findTrees } from './revocation-matches.ts'
-import { type Edit, editRows, recordRevocation, revokeRows, type StrayToken } from './row-changes.ts'
+import { editRows, recordRevocation, revokeRows, type StrayToken } from './row-changes.ts'
 
 /** A row that the transaction holds: nobody changes it, removes it or makes a child of it meanwhile. */
 export interface LockedToken {
@@ -144,7 +145,7 @@ export class TreeTransaction implements TokenHolder {
   }
 
   /** As `editRows`. @throws {PorthorError} `DUPLICATE_TOKEN_NAME` */
-  edit(edits: readonly Edit[], origin: Origin, now: Date): Promise<void> {
+  edit(edits: readonly TokenEdit[], origin: Origin, now: Date): Promise<void> {
     return editRows(this.#tx, edits, origin, now)
   }
 

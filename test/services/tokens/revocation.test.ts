@@ -228,7 +228,7 @@ describe('revoking, when the time of an answer is over,', () => {
       database: { changeTrees },
       changeCompleter: { revoke: (keys) => around(() => services.changeCompleter.revoke(keys), pass) },
       turns: openTurns(),
-      clock: { now: () => clock.now(), monotonicMs: () => elapsedMs },
+      clock: { now: () => clock.now(), nowToSecond: () => clock.nowToSecond(), monotonicMs: () => elapsedMs },
       log,
     })
   }
@@ -245,7 +245,7 @@ describe('revoking, when the time of an answer is over,', () => {
     })
     await expect(service.revokeMatching(caller, { username: root.username })).rejects.toThrow(
       failure('UNAVAILABLE', {
-        message: expect.stringMatching(/^6 tokens are revoked, and there may be more that match/),
+        message: expect.stringMatching(/^6 tokens are revoked, and more may match/),
       }),
     )
     expect(Object.keys(await rowsOf(t.h, [root, ...late]))).toEqual(keysOf(late.slice(-1)))
