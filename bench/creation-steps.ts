@@ -122,7 +122,7 @@ await withDatabase(async (url) => {
       tokens,
       database,
       issuer: new TokenIssuer({ tokens, database, log }),
-      orphanWatch: { note: () => undefined, onChange: () => undefined },
+      orphanDetector: { note: () => undefined, onChange: () => undefined },
       broadcast: { send: async () => undefined },
       clock: systemClock,
       log,

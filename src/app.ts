@@ -4,21 +4,21 @@ import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { Fernet } from './lib/fernet.ts'
 import { RecentCheck } from './lib/recent-check.ts'
-import { AuthenticationGuard } from './services/authentication/authentication-guard.ts'
 import { Authenticator } from './services/authentication/authenticator.ts'
+import { RateLimitedAuthenticator } from './services/authentication/rate-limited-authenticator.ts'
 import { TokenCacheService } from './services/delegation/token-cache-service.ts'
 import { AuditService } from './services/maintenance/audit-service.ts'
 import { ClockCheck } from './services/maintenance/clock-check.ts'
 import { EncryptionKeyCheck } from './services/maintenance/encryption-key-check.ts'
 import { MaintenanceService } from './services/maintenance/maintenance-service.ts'
+import { OrphanDetector } from './services/maintenance/orphan-detector.ts'
 import { OrphanService } from './services/maintenance/orphan-service.ts'
-import { OrphanWatch } from './services/maintenance/orphan-watch.ts'
 import { UsageRecorder } from './services/maintenance/usage-recorder.ts'
 import { TokenQueries } from './services/queries/token-queries.ts'
 import type { Services } from './services/services.ts'
-import { ChangeCompleter } from './services/tokens/change-completer.ts'
 import { openTurns } from './services/tokens/current-token.ts'
-import { TokenChangeApplier } from './services/tokens/token-change-applier.ts'
+import { PendingChangeCompleter } from './services/tokens/pending-change-completer.ts'
+import { RecordUpdater } from './services/tokens/record-updater.ts'
 import { TokenIssuer } from './services/tokens/token-issuer.ts'
 import { TokenModificationService } from './services/tokens/token-modification-service.ts'
 import { TokenNames } from './services/tokens/token-names.ts'
@@ -64,13 +64,13 @@ export function openApp(config: Config, outside: AppDependencies): App {
     tokens,
     openBroadcast,
     close: closeStore,
-  } = openTokenStore(config, prisma, outside, (keys) => orphanWatch.onChange(keys))
+  } = openTokenStore(config, prisma, outside, (keys) => orphanDetector.onChange(keys))
 
   const issuer = new TokenIssuer({ tokens, database, log })
   const broadcast = openBroadcast(() => tokenCache.clear())
   const orphanDatabase = new OrphanDatabase(prisma)
   const orphans = new OrphanService({ orphans: orphanDatabase, tokens, database, clock, log })
-  const orphanWatch = new OrphanWatch({
+  const orphanDetector = new OrphanDetector({
     orphans,
     database: orphanDatabase,
     tokens,
@@ -81,7 +81,7 @@ export function openApp(config: Config, outside: AppDependencies): App {
     tokens,
     database,
     issuer,
-    orphanWatch,
+    orphanDetector,
     broadcast,
     clock,
     log,
@@ -90,12 +90,12 @@ export function openApp(config: Config, outside: AppDependencies): App {
     delegatedLifetime: config.delegatedTokenLifetime,
     cacheSize: config.tokenCacheSize,
   })
-  const applier = new TokenChangeApplier({ tokens, database, clock })
-  const changeCompleter = new ChangeCompleter({
+  const updater = new RecordUpdater({ tokens, database, clock })
+  const pendingChanges = new PendingChangeCompleter({
     tokens,
     database,
     pending: new PendingChangeDatabase(prisma),
-    applier,
+    updater,
     clock,
     log,
   })
@@ -109,7 +109,7 @@ export function openApp(config: Config, outside: AppDependencies): App {
   const turns = openTurns()
   const services: Services = {
     authenticator,
-    guard: new AuthenticationGuard({
+    limitedAuthenticator: new RateLimitedAuthenticator({
       authenticator,
       failuresPerMinute: config.authFailuresPerMinute,
       clock,
@@ -129,7 +129,7 @@ export function openApp(config: Config, outside: AppDependencies): App {
     modification: new TokenModificationService({
       tokens,
       database,
-      changeCompleter,
+      pendingChanges,
       turns,
       names,
       clock,
@@ -137,8 +137,8 @@ export function openApp(config: Config, outside: AppDependencies): App {
       knownScopes: config.knownScopes,
       mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
-    revocation: new TokenRevocationService({ tokens, database, changeCompleter, turns, clock, log }),
-    changeCompleter,
+    revocation: new TokenRevocationService({ tokens, database, pendingChanges, turns, clock, log }),
+    pendingChanges,
     queries: new TokenQueries({
       tokens: new TokenListing(prisma),
       history: new HistoryListing(prisma),
@@ -185,7 +185,7 @@ export function openApp(config: Config, outside: AppDependencies): App {
     ping: () => readiness.run(),
     close: async () => {
       await usage.flush()
-      await orphanWatch.close()
+      await orphanDetector.close()
       await probe?.close()
       await broadcast.close()
       await closeStore()

@@ -3,7 +3,7 @@ import { FaultLog } from './lib/fault-log.ts'
 import type { Services } from './services/services.ts'
 
 export interface BackgroundJobsDeps {
-  readonly services: Pick<Services, 'maintenance' | 'changeCompleter' | 'usage'>
+  readonly services: Pick<Services, 'maintenance' | 'pendingChanges' | 'usage'>
   readonly log: Logger
 }
 
@@ -39,7 +39,7 @@ export function startBackgroundJobs(
   }
   const errorLog = new FaultLog(log)
   const completePending = async () => {
-    await services.changeCompleter.run().then(
+    await services.pendingChanges.completeAll().then(
       () => errorLog.pass(),
       (error: Error) => errorLog.tell(error, 'could not complete pending changes'),
     )

@@ -1,13 +1,13 @@
 import type { KnownScopes } from '../domain/scope.ts'
-import type { AuthenticationGuard } from './authentication/authentication-guard.ts'
 import type { Authenticator } from './authentication/authenticator.ts'
+import type { RateLimitedAuthenticator } from './authentication/rate-limited-authenticator.ts'
 import type { TokenCacheService } from './delegation/token-cache-service.ts'
 import type { AuditService } from './maintenance/audit-service.ts'
 import type { EncryptionKeyCheck } from './maintenance/encryption-key-check.ts'
 import type { MaintenanceService } from './maintenance/maintenance-service.ts'
 import type { UsageRecorder } from './maintenance/usage-recorder.ts'
 import type { TokenQueries } from './queries/token-queries.ts'
-import type { ChangeCompleter } from './tokens/change-completer.ts'
+import type { PendingChangeCompleter } from './tokens/pending-change-completer.ts'
 import type { TokenModificationService } from './tokens/token-modification-service.ts'
 import type { TokenRevocationService } from './tokens/token-revocation-service.ts'
 import type { TokenService } from './tokens/token-service.ts'
@@ -15,12 +15,12 @@ import type { TokenService } from './tokens/token-service.ts'
 /** What the API can call upon. */
 export interface Services {
   readonly authenticator: Authenticator
-  readonly guard: AuthenticationGuard
+  readonly limitedAuthenticator: RateLimitedAuthenticator
   readonly tokenCache: TokenCacheService
   readonly tokens: TokenService
   readonly modification: TokenModificationService
   readonly revocation: TokenRevocationService
-  readonly changeCompleter: ChangeCompleter
+  readonly pendingChanges: PendingChangeCompleter
   readonly queries: TokenQueries
   readonly usage: UsageRecorder
   readonly maintenance: MaintenanceService

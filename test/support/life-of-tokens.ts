@@ -52,9 +52,9 @@ export interface Stage {
   readonly entries: () => Promise<ReadonlyMap<TokenKey, StoredEntry>>
   readonly ask: (process: 0 | 1, query: string, options: AskOptions) => Promise<GraphQLAnswer>
   /** Of a third process, which does upkeep and audits. */
-  readonly services: Pick<Services, 'maintenance' | 'audit' | 'changeCompleter'>
+  readonly services: Pick<Services, 'maintenance' | 'audit' | 'pendingChanges'>
   /** The same, at a time when nothing can be under way any more. */
-  readonly servicesAfterCrash: Pick<Services, 'maintenance' | 'audit' | 'changeCompleter'>
+  readonly servicesAfterCrash: Pick<Services, 'maintenance' | 'audit' | 'pendingChanges'>
 }
 
 interface Known {
@@ -124,9 +124,9 @@ export class LifeOfTokens {
   /** As `check`, after a crash: what the stores disagree on the audit finds, and with upkeep mends. */
   async checkAfterCrash(): Promise<void> {
     // Of one clock: a row that an audit ends now goes with an upkeep for which it is not before that.
-    const { audit, maintenance, changeCompleter } = this.#stage.servicesAfterCrash
+    const { audit, maintenance, pendingChanges } = this.#stage.servicesAfterCrash
     // As servers do within a minute: what is decided is no disagreement that an audit is to mend.
-    await changeCompleter.run(0)
+    await pendingChanges.completeAll(0)
     const disagreements = await this.#disagreements()
     const found = keysOf(await findingsOf(audit, false))
     for (const key of found) this.#broken.add(key)

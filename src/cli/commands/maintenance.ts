@@ -7,7 +7,7 @@ export async function maintain(env: Environment, { json }: { readonly json?: boo
   const report = await withApp(env, async ({ services }) => {
     const progress = showProgress('records')
     try {
-      await services.changeCompleter.run()
+      await services.pendingChanges.completeAll()
       return await services.maintenance.run(progress.update)
     } finally {
       progress.end()

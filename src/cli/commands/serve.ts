@@ -62,7 +62,7 @@ async function checkEncryptionKeys({ services: { encryptionKeys: keys }, log }: 
     if (!(error instanceof UnavailableError)) throw error
     log.warn({ err: error }, 'could not check SESSION_SECRET')
   }
-  await keys.requireAny().catch(isUnknown)
+  await keys.requireForStart().catch(isUnknown)
   keys.warn().catch(isUnknown)
 }
 

@@ -49,7 +49,7 @@ export async function create(
   }
   const expiresAt = expires ?? null
   await withApp(env, async ({ services: { tokens, encryptionKeys: keys } }) => {
-    await keys.requireRight()
+    await keys.requireForWrite()
     const create: Record<typeof type, () => Promise<TokenData>> = {
       session: () => tokens.createSession(OPERATOR, { username, scopes }),
       service: () => tokens.createService(OPERATOR, { username, scopes, expiresAt }),
@@ -139,7 +139,7 @@ export async function revoke(
 }
 
 const withView = <T>(env: Environment, work: (view: TokenView) => Promise<T>): Promise<T> =>
-  withApp(env, ({ services }) => work(services.queries.viewFor(OPERATOR.actor)))
+  withApp(env, ({ services }) => work(services.queries.createView(OPERATOR.actor)))
 
 /** Returns a row for programs: its scopes as a list, as in the API. */
 const withScopes = <Row extends { readonly scopes: string; readonly oldScopes?: string | null }>(

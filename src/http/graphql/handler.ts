@@ -80,7 +80,7 @@ export function createGraphQLHandler(
     response: ServerResponse,
   ): Promise<PreparedResponse | undefined> => {
     const context = openContext(request)
-    if (app.services.guard.isOverLimit(context.ipAddress) && request.headers.authorization) {
+    if (app.services.limitedAuthenticator.isOverLimit(context.ipAddress) && request.headers.authorization) {
       // Refuses before the body is read: the token is most likely one more that is not valid.
       await context.actor()
     }
@@ -140,17 +140,17 @@ function contextOpener({ prisma, services }: App, addressOf: AddressOf, refusals
     const actor = lazy(async (): Promise<Actor> => {
       const bearer = parseBearer(authorization)
       try {
-        const found = await services.guard.authenticate(bearer, ipAddress)
+        const found = await services.limitedAuthenticator.authenticate(bearer, ipAddress)
         trace.username = actorName(found)
         trace.tokenKey = found.kind === 'token' ? found.data.token.key : trace.username
         return found
       } catch (error) {
-        services.guard.noteFailure(error, ipAddress)
+        services.limitedAuthenticator.countFailure(error, ipAddress)
         refusals.token(error, bearer, ipAddress)
         throw error
       }
     })
-    const view = lazy(async () => services.queries.viewFor(await actor()))
+    const view = lazy(async () => services.queries.createView(await actor()))
     return { prisma, services, ipAddress, trace, actor, view }
   }
 }

@@ -20,7 +20,7 @@ import type { Clock } from '../../lib/clock.ts'
 import type { ChildQuery } from '../../stores/database/child-query.ts'
 import type { LockedParent, TokenDatabase, TokenTransaction } from '../../stores/database/token-database.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import type { OrphanWatch } from '../maintenance/orphan-watch.ts'
+import type { OrphanDetector } from '../maintenance/orphan-detector.ts'
 import { grantedByBoth, readHeld } from '../tokens/current-token.ts'
 import type { TokenIssuer } from '../tokens/token-issuer.ts'
 
@@ -44,7 +44,7 @@ export interface ChildIssuerDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly issuer: TokenIssuer
-  readonly orphanWatch: Pick<OrphanWatch, 'note' | 'onChange'>
+  readonly orphanDetector: Pick<OrphanDetector, 'note' | 'onChange'>
   readonly clock: Clock
   readonly log: Logger
   readonly limits: DelegationLimits
@@ -83,7 +83,7 @@ export class ChildIssuer {
   /** Issues a child, unless another process has done so meanwhile. */
   create(child: ChildRequest): Promise<DelegatedToken> {
     // Before anything is issued: word that the parent is gone may come before the answer.
-    this.#deps.orphanWatch.note(child.parent.token.key)
+    this.#deps.orphanDetector.note(child.parent.token.key)
     return this.#deps.issuer.transaction(child.parent.token.key, async (tx, issue) => {
       const { parent, row } = await this.#hold(tx, child)
       const current: ChildRequest = { ...child, parent }
@@ -134,7 +134,7 @@ export class ChildIssuer {
     const { data } = await readHeld(this.#deps, tx, row, parent)
     if (!data) {
       // What was delegated from it earlier may have to end with it.
-      this.#deps.orphanWatch.onChange([parent.token.key])
+      this.#deps.orphanDetector.onChange([parent.token.key])
       throw new UnauthenticatedError('unknown')
     }
     if (!row) {

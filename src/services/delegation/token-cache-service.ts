@@ -26,7 +26,7 @@ import type { Broadcast } from '../../stores/broadcast/broadcast.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import { withinMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import type { OrphanWatch } from '../maintenance/orphan-watch.ts'
+import type { OrphanDetector } from '../maintenance/orphan-detector.ts'
 import { MAX_CREATION_MS, type TokenIssuer } from '../tokens/token-issuer.ts'
 import { ChildCache } from './child-cache.ts'
 import { ChildIssuer, type ChildRequest, type DelegatedToken } from './child-issuer.ts'
@@ -42,7 +42,7 @@ export interface TokenCacheServiceDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly issuer: TokenIssuer
-  readonly orphanWatch: Pick<OrphanWatch, 'note' | 'onChange'>
+  readonly orphanDetector: Pick<OrphanDetector, 'note' | 'onChange'>
   /** Tells every process to clear its caches. */
   readonly broadcast: Pick<Broadcast, 'send'>
   readonly clock: Clock

@@ -76,7 +76,7 @@ export class AuditService {
   async *run(options: AuditOptions): AsyncGenerator<AuditedFinding> {
     const { audit, tokens } = this.#deps
     const { fix, onProgress = () => undefined } = options
-    if (fix) await this.#deps.keys.requireCurrent()
+    if (fix) await this.#deps.keys.requireForRepair()
     this.#aheadMs = fix ? await this.#deps.clocks.requireAgreement() : 0
     const ids = await audit.historyIds()
     if (ids) yield* auditHistoryIds(ids).map((finding) => ({ ...finding, isFixed: false }))

@@ -50,8 +50,8 @@ export class EncryptionKeyCheck {
    * @throws {Error} No record can be read, so that no token would be accepted that was issued before.
    * @throws {UnavailableError}
    */
-  async requireAny(): Promise<void> {
-    if (await this.#opensNone()) {
+  async requireForStart(): Promise<void> {
+    if (await this.#decryptsNone()) {
       throw new Error(
         `${OPENS_NONE}, so no token of before would be accepted: set the keys that its records were written with. Where these are lost, empty the token store: see "Encryption keys" in docs/guides/operations.md.`,
       )
@@ -64,8 +64,8 @@ export class EncryptionKeyCheck {
    * @throws {Error} No record can be opened.
    * @throws {UnavailableError}
    */
-  async requireRight(): Promise<void> {
-    if (await this.#opensNone()) {
+  async requireForWrite(): Promise<void> {
+    if (await this.#decryptsNone()) {
       throw new Error(
         `${OPENS_NONE}, so nothing was made: ${ADVICE}; or, where these are lost, empty the token store first.`,
       )
@@ -78,8 +78,8 @@ export class EncryptionKeyCheck {
    * @throws {Error} No record can be opened, or several were sealed with another key since the last that can.
    * @throws {UnavailableError}
    */
-  async requireCurrent(): Promise<void> {
-    if (await this.#opensNone()) throw new Error(`${OPENS_NONE}, so nothing was fixed: ${ADVICE}.`)
+  async requireForRepair(): Promise<void> {
+    if (await this.#decryptsNone()) throw new Error(`${OPENS_NONE}, so nothing was fixed: ${ADVICE}.`)
     const now = this.#deps.clock.now().getTime()
     let lastOwn = 0
     let newestForeign: number[] = []
@@ -97,7 +97,7 @@ export class EncryptionKeyCheck {
   }
 
   /** Looks until one is found that can be opened: mostly that is the first. */
-  async #opensNone(): Promise<boolean> {
+  async #decryptsNone(): Promise<boolean> {
     let areForeign = false
     for await (const entry of this.#entries()) {
       if ('data' in entry) return false

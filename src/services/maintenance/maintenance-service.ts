@@ -60,7 +60,7 @@ export class MaintenanceService {
       const expired = await inBatches(async () => step(await database.expire(now, BATCH)))
       const truncated = await inBatches(async () => step(await database.truncateHistory(cutoff, BATCH)))
       const swept = step(await tokens.sweep())
-      const orphaned = step(await orphans.endAll())
+      const orphaned = step(await orphans.revokeAll())
       const report = { expired, truncated, orphaned, swept }
       log.info(report, 'upkeep done')
       return report

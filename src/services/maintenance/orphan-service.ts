@@ -38,7 +38,7 @@ export class OrphanService {
    * @returns How many tokens ended, those below the orphans included.
    * @throws {UnavailableError} What has ended until then stays so.
    */
-  async endAll(): Promise<number> {
+  async revokeAll(): Promise<number> {
     const { orphans } = this.#deps
     let ended = 0
     for (;;) {
@@ -51,7 +51,7 @@ export class OrphanService {
   }
 
   /** The same for what was delegated from tokens that are gone, in this process or any other. */
-  async endChildrenOf(parents: readonly TokenKey[]): Promise<number> {
+  async revokeChildrenOf(parents: readonly TokenKey[]): Promise<number> {
     return this.#end(await this.#deps.orphans.findOrphansOf(parents, this.#now()))
   }
 

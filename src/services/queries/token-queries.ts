@@ -43,7 +43,7 @@ export class TokenQueries {
    *
    * @throws {PorthorError} `PERMISSION_DENIED`
    */
-  viewFor(actor: Actor): TokenView {
+  createView(actor: Actor): TokenView {
     requireSelfOrAdmin(actor, actorName(actor))
     const { tokens, history } = this.#deps
     return new TokenView({ tokens, history, visibility: visibilityOf(actor) })

@@ -22,8 +22,8 @@ import type { Turns } from '../../lib/turns.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import type { ChangeCompleter } from './change-completer.ts'
 import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
+import type { PendingChangeCompleter } from './pending-change-completer.ts'
 import type { OwnedName, TokenNames } from './token-names.ts'
 import type { Caller } from './token-service.ts'
 import { lockTrees } from './token-tree.ts'
@@ -31,9 +31,9 @@ import { lockTrees } from './token-tree.ts'
 export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
-  readonly changeCompleter: Pick<ChangeCompleter, 'edit'>
+  readonly pendingChanges: Pick<PendingChangeCompleter, 'completeEdit'>
   readonly turns: Turns
-  readonly names: Pick<TokenNames, 'retrying'>
+  readonly names: Pick<TokenNames, 'withFreeName'>
   readonly log: Logger
   readonly knownScopes: KnownScopes
   /** Whether internal and notebook tokens may modify tokens. */
@@ -59,14 +59,14 @@ export class TokenModificationService {
    * @throws {UnavailableError} Its message says so if the change is recorded and will be completed.
    */
   async modify({ actor, ipAddress }: Caller, key: TokenKey, requested: TokenModification): Promise<void> {
-    const { database, turns, names, changeCompleter, knownScopes, clock, log } = this.#deps
+    const { database, turns, names, pendingChanges, knownScopes, clock, log } = this.#deps
     this.#requireMayModify(actor)
     requireFindable(key)
     const modification = requireModification(requested, knownScopes, clock.nowToSecond())
     const decide = () => database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, modification))
     await turns.run(currentTokenName(actor), async () => {
-      await names.retrying(() => this.#findName(key, modification), decide)
-      if (isAboutGrant(modification)) await changeCompleter.edit(key)
+      await names.withFreeName(() => this.#findName(key, modification), decide)
+      if (isAboutGrant(modification)) await pendingChanges.completeEdit(key)
     })
     log.info({ tokenKey: key, actor: actorName(actor), ...modification }, 'modified token')
   }

@@ -40,7 +40,7 @@ export class TokenNames {
    * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`, where a token of that name has a record.
    * @throws {UnavailableError} Whether the name is free is not known.
    */
-  async retrying<T>(
+  async withFreeName<T>(
     nameOf: () => OwnedName | undefined | Promise<OwnedName | undefined>,
     work: () => Promise<T>,
   ): Promise<T> {

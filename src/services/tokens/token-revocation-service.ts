@@ -15,14 +15,14 @@ import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import { withinMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import type { ChangeCompleter } from './change-completer.ts'
 import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
+import type { PendingChangeCompleter } from './pending-change-completer.ts'
 import type { Caller } from './token-service.ts'
 
 export interface TokenRevocationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: Pick<TokenDatabase, 'changeTrees'>
-  readonly changeCompleter: Pick<ChangeCompleter, 'revoke'>
+  readonly pendingChanges: Pick<PendingChangeCompleter, 'completeRevocations'>
   readonly turns: Turns
   readonly log: Logger
 }
@@ -132,7 +132,7 @@ export class TokenRevocationService {
   }
 
   #complete(keys: readonly TokenKey[], limitMs: number): Promise<readonly TokenKey[]> {
-    return inTime(this.#deps.changeCompleter.revoke(keys), limitMs, () =>
+    return inTime(this.#deps.pendingChanges.completeRevocations(keys), limitMs, () =>
       decidedButPending(
         'The revocation',
         new UnavailableError('postgres', new Error('the revocation takes longer than a response may')),

@@ -158,7 +158,7 @@ export class TokenService {
         )
         return data
       })
-    return this.#deps.names.retrying(nameOf, make)
+    return this.#deps.names.withFreeName(nameOf, make)
   }
 
   /** What a delegated token creates is a child as those are that are delegated from it. */

@@ -2,9 +2,9 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import type { TokenData, TokenKey } from '../../../src/domain/token.ts'
 import type { AuditedFinding } from '../../../src/services/maintenance/audit-service.ts'
-import { ChangeCompleter } from '../../../src/services/tokens/change-completer.ts'
 import { openTurns } from '../../../src/services/tokens/current-token.ts'
-import { TokenChangeApplier } from '../../../src/services/tokens/token-change-applier.ts'
+import { PendingChangeCompleter } from '../../../src/services/tokens/pending-change-completer.ts'
+import { RecordUpdater } from '../../../src/services/tokens/record-updater.ts'
 import { TokenModificationService } from '../../../src/services/tokens/token-modification-service.ts'
 import { TokenNames } from '../../../src/services/tokens/token-names.ts'
 import { PendingChangeDatabase } from '../../../src/stores/database/pending-change-database.ts'
@@ -214,19 +214,19 @@ describe('modifying while others are at it', () => {
     const { config, prisma, clock, log } = t.h.context
     const tokens = overriding(t.tokens, wrap(t.tokens))
     const database = new TokenDatabase(prisma)
-    const applier = new TokenChangeApplier({ tokens, database, clock })
+    const updater = new RecordUpdater({ tokens, database, clock })
     const pending = new PendingChangeDatabase(prisma)
-    const own = new ChangeCompleter({ tokens, database, pending, applier, clock, log })
-    const changeCompleter = {
-      edit: async (key: TokenKey) => {
+    const own = new PendingChangeCompleter({ tokens, database, pending, updater, clock, log })
+    const pendingChanges = {
+      completeEdit: async (key: TokenKey) => {
         await between()
-        await own.edit(key)
+        await own.completeEdit(key)
       },
     }
     return new TokenModificationService({
       tokens,
       database,
-      changeCompleter,
+      pendingChanges,
       turns: openTurns(),
       names: new TokenNames({ tokens, database, clock, log }),
       clock,
@@ -317,7 +317,7 @@ describe('modifying while others are at it', () => {
     )
     expect(await t.tokens.find(keyOf(root))).toEqual(root)
 
-    expect(await t.h.context.services.changeCompleter.run(0)).toBe(1)
+    expect(await t.h.context.services.pendingChanges.completeAll(0)).toBe(1)
     expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...wanted })
     expect(await t.h.sql('SELECT FROM porthor_pending_change')).toEqual([])
   })
@@ -394,7 +394,7 @@ describe('modifying while others are at it', () => {
     await expect(failing.modify(OPERATOR, keyOf(tree.root), { scopes: ['read:tap'] })).rejects.toThrow(
       'refused',
     )
-    await t.h.context.services.changeCompleter.run(0)
+    await t.h.context.services.pendingChanges.completeAll(0)
     const scopesOf = async (token: TokenData) => (await t.tokens.find(keyOf(token)))?.scopes
     const scopes = await Promise.all(Object.values(tree).map(scopesOf))
     expect(scopes).toEqual([['read:tap'], ['read:tap'], ['read:tap'], []])

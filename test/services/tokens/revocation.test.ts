@@ -226,7 +226,9 @@ describe('revoking, when the time of an answer is over,', () => {
     return new TokenRevocationService({
       tokens: t.tokens,
       database: { changeTrees },
-      changeCompleter: { revoke: (keys) => around(() => services.changeCompleter.revoke(keys), pass) },
+      pendingChanges: {
+        completeRevocations: (keys) => around(() => services.pendingChanges.completeRevocations(keys), pass),
+      },
       turns: openTurns(),
       clock: { now: () => clock.now(), nowToSecond: () => clock.nowToSecond(), monotonicMs: () => elapsedMs },
       log,

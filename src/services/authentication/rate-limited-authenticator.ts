@@ -8,7 +8,7 @@ import { FailureLimit } from '../../lib/failure-limit.ts'
 import { Lanes } from '../../lib/lanes.ts'
 import type { Authenticator } from './authenticator.ts'
 
-export interface AuthenticationGuardDeps {
+export interface RateLimitedAuthenticatorDeps {
   readonly authenticator: Authenticator
   /** How often one address may fail in a minute; 0 for as often as it likes. */
   readonly failuresPerMinute: number
@@ -30,13 +30,13 @@ const LANE = { width: 8, maxWaiting: 1_000 }
  * a gateway all users share one; but one that is over its limit gets a cheap refusal for whatever is not valid, and
  * has tokens that this process does not know looked up a few at a time.
  */
-export class AuthenticationGuard {
-  readonly #deps: AuthenticationGuardDeps
+export class RateLimitedAuthenticator {
+  readonly #deps: RateLimitedAuthenticatorDeps
   readonly #failures: FailureLimit
   readonly #lanes = new Lanes(LANE)
   readonly #accepted = new LRUCache<TokenKey, true>({ max: MAX_ACCEPTED })
 
-  constructor(deps: AuthenticationGuardDeps) {
+  constructor(deps: RateLimitedAuthenticatorDeps) {
     this.#deps = deps
     this.#failures = new FailureLimit({
       perMinute: deps.failuresPerMinute,
@@ -51,7 +51,7 @@ export class AuthenticationGuard {
   }
 
   /**
-   * Finds out who holds a bearer string that came from `address`. What it throws is to be given to `noteFailure`.
+   * Finds out who holds a bearer string that came from `address`. What it throws is to be given to `countFailure`.
    *
    * @throws {RateLimitedError} It is not valid, or too many wait to be looked up, and the address is over its limit.
    * @throws As `Authenticator.authenticate` does.
@@ -64,7 +64,7 @@ export class AuthenticationGuard {
   }
 
   /** Counts `error` if it says that a token from `address` is not valid. */
-  noteFailure(error: unknown, address: string | null): void {
+  countFailure(error: unknown, address: string | null): void {
     if (!(error instanceof UnauthenticatedError) || error.reason === 'missing' || address === null) return
     if (!this.#failures.note(address)) return
     const { log, failuresPerMinute } = this.#deps
@@ -85,7 +85,7 @@ export class AuthenticationGuard {
     } catch (error) {
       if (!(error instanceof UnauthenticatedError)) throw error
       if (key !== undefined) this.#accepted.delete(key)
-      this.noteFailure(error, address)
+      this.countFailure(error, address)
       throw new RateLimitedError(this.#failures.retryAfterSeconds(address))
     }
   }

@@ -5,8 +5,8 @@ import type { OrphanDatabase } from '../../stores/database/orphan-database.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { OrphanService } from './orphan-service.ts'
 
-export interface OrphanWatchDeps {
-  readonly orphans: Pick<OrphanService, 'endChildrenOf'>
+export interface OrphanDetectorDeps {
+  readonly orphans: Pick<OrphanService, 'revokeChildrenOf'>
   readonly database: Pick<OrphanDatabase, 'findRows'>
   readonly tokens: Pick<TokenStore, 'inspect'>
   readonly log: Logger
@@ -31,15 +31,15 @@ interface Due {
  * Remembers from which tokens this process has delegated, and looks at them when their records change: where record and
  * row are gone, what was delegated from the token has to end. What it misses, maintenance finds.
  */
-export class OrphanWatch {
-  readonly #deps: OrphanWatchDeps
+export class OrphanDetector {
+  readonly #deps: OrphanDetectorDeps
   readonly #parents: LRUCache<TokenKey, true>
   readonly #due = new Map<TokenKey, Due>()
   #timer: NodeJS.Timeout | undefined
   #underWay = Promise.resolve()
   #isClosed = false
 
-  constructor(deps: OrphanWatchDeps) {
+  constructor(deps: OrphanDetectorDeps) {
     this.#deps = deps
     this.#parents = new LRUCache({ max: deps.size })
   }
@@ -96,7 +96,7 @@ export class OrphanWatch {
     for (const [key, looks] of without) if (rows.has(key)) this.#schedule(key, looks + 1)
     const gone = without.map(([key]) => key).filter((key) => !rows.has(key))
     if (gone.length === 0) return
-    await this.#deps.orphans.endChildrenOf(gone)
+    await this.#deps.orphans.revokeChildrenOf(gone)
     for (const key of gone) this.#parents.delete(key)
   }
 }

@@ -8,7 +8,7 @@ describe.each(['redis', 'postgres'] as const)(
   'completing what is left, with the token store in %s,',
   (store) => {
     const t = useHeart(store)
-    const changeCompleter = () => t.h.context.services.changeCompleter
+    const pendingChanges = () => t.h.context.services.pendingChanges
 
     /** Decides a change, as a server does that is killed right after it. */
     const decide = async (token: TokenData, action: 'revoke' | 'edit', actor: string) => {
@@ -36,14 +36,14 @@ describe.each(['redis', 'postgres'] as const)(
         await decide(edited, 'edit', second)
         await decide(younger.root, 'revoke', second)
 
-        await expect(changeCompleter().run(0)).rejects.toThrow(failure('UNAVAILABLE'))
+        await expect(pendingChanges().completeAll(0)).rejects.toThrow(failure('UNAVAILABLE'))
         expect(await rowsOf(t.h, Object.values(younger))).toEqual({})
         expect((await t.tokens.find(keyOf(edited)))?.scopes).toEqual(['read:tap'])
         expect(await t.tokens.find(keyOf(stuck.root))).toBe(undefined)
         expect(await pending()).toEqual([keyOf(stuck.root)])
 
         await allow()
-        expect(await changeCompleter().run(0)).toBe(1)
+        expect(await pendingChanges().completeAll(0)).toBe(1)
         expect(await rowsOf(t.h, Object.values(stuck))).toEqual({})
         expect(await pending()).toEqual([])
       },
@@ -56,7 +56,7 @@ describe.each(['redis', 'postgres'] as const)(
       await holding.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [keyOf(first.child)])
       await decide(first.root, 'revoke', 'alice')
       await decide(second.root, 'revoke', 'bob')
-      const completed = changeCompleter().run(0)
+      const completed = pendingChanges().completeAll(0)
       await t.waiting(1)
       for (const { root } of [first, second]) expect(await t.tokens.find(keyOf(root))).toBe(undefined)
       await holding.query('COMMIT')

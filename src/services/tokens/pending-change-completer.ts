@@ -9,32 +9,32 @@ import type { EditedFacts, PendingChange } from '../../stores/database/pending-c
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import type { DecidedChange, Follow, TokenChangeApplier } from './token-change-applier.ts'
+import type { Follow, RecordUpdate, RecordUpdater } from './record-updater.ts'
 import { lockTrees } from './token-tree.ts'
 
-export interface ChangeCompleterDeps {
+export interface PendingChangeCompleterDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly pending: PendingChangeDatabase
-  readonly applier: TokenChangeApplier
+  readonly updater: RecordUpdater
   readonly clock: Clock
   readonly log: Logger
 }
 
-/** Records deleted between two statements: PostgreSQL ends a transaction that is silent for long. */
+/** Records deleted between two statements: PostgreSQL closes a transaction that is idle for long. */
 const RECORD_BATCH_SIZE = 1_000
 
-/** Pending changes that are looked at together. */
-const BATCH = 1_000
+/** Pending changes that one query reads. */
+const CHANGE_BATCH_SIZE = 1_000
 
-/** Token keys in a log line. */
-const MAX_KEYS_IN_LOG = 20
+/** Maximum number of token keys in a log message. */
+const MAX_LOGGED_KEYS = 20
 
-/** How long a run goes on taking up changes, in milliseconds. */
-const RUN_MS = 60_000
+/** Time after which a run starts no other change, in milliseconds. */
+const MAX_RUN_MS = 60_000
 
-/** Age at which a pending change is taken up by others than who decided it, in seconds. */
-const TAKEN_UP_SECONDS = 3
+/** Age from which a run completes a change that another request has decided, in seconds. */
+const MIN_AGE_SECONDS = 3
 
 interface Run {
   completed: number
@@ -43,27 +43,27 @@ interface Run {
 }
 
 /**
- * Completes the changes that PostgreSQL has decided: a revocation or an edit, once begun, is finished, by whichever
- * process, however often one of the stores fails or a process is killed in between. Everything that is sent to the token
- * store was decided before, so that it does no harm however late it arrives.
+ * Completes the changes that PostgreSQL has decided: a decided revocation or edit is completed by any process, even if
+ * stores fail or processes are killed in between. Every command to the token store follows a decision, so that it is
+ * correct however late it arrives.
  */
-export class ChangeCompleter {
-  readonly #deps: ChangeCompleterDeps
+export class PendingChangeCompleter {
+  readonly #deps: PendingChangeCompleterDeps
   readonly #lines: EqualLines
 
-  constructor(deps: ChangeCompleterDeps) {
+  constructor(deps: PendingChangeCompleterDeps) {
     this.#deps = deps
     this.#lines = new EqualLines(deps.log)
   }
 
   /**
-   * Ends the trees below tokens whose revocation is decided. The records of the named ones go first of all, before
-   * anything is listed: nothing below them can keep them alive.
+   * Revokes tokens whose revocation is decided, with their descendants. Deletes the records of the named tokens first:
+   * they are refused, however many descendants there are.
    *
-   * @returns The keys that ended, the deepest first.
-   * @throws {UnavailableError} They are still decided, and will be completed.
+   * @returns The revoked keys, the deepest first.
+   * @throws {UnavailableError} The revocations stay decided, and will be completed.
    */
-  async revoke(keys: readonly TokenKey[]): Promise<readonly TokenKey[]> {
+  async completeRevocations(keys: readonly TokenKey[]): Promise<readonly TokenKey[]> {
     try {
       return await this.#revoke(keys)
     } catch (error) {
@@ -72,12 +72,12 @@ export class ChangeCompleter {
   }
 
   /**
-   * Has the records follow an edit that is decided: those of the descendants, which may have lost something, and then
-   * that of the token.
+   * Changes the records after an edit that is decided: first those of the descendants, which may be narrowed, then that of
+   * the token.
    *
-   * @throws {UnavailableError} It is still decided, and will be completed.
+   * @throws {UnavailableError} The edit stays decided, and will be completed.
    */
-  async edit(key: TokenKey): Promise<void> {
+  async completeEdit(key: TokenKey): Promise<void> {
     try {
       await this.#edit(key)
     } catch (error) {
@@ -86,26 +86,27 @@ export class ChangeCompleter {
   }
 
   /**
-   * Completes what others have left. One that cannot be completed keeps off no other, and is tried again alone.
+   * Completes the changes that other requests have left pending. A change that cannot be completed does not prevent the
+   * others: each of its group is tried again alone.
    *
-   * @param minAgeSeconds Leaves younger changes to those who have decided them and are at it.
-   * @returns How many changes were completed.
-   * @throws the first error, when all have been tried for which there was time: these are still decided.
+   * @param minAgeSeconds Younger changes are left to the requests that have decided them.
+   * @returns The number of completed changes.
+   * @throws The first error, after all changes have been tried: the failed ones stay decided.
    */
-  async run(minAgeSeconds = TAKEN_UP_SECONDS): Promise<number> {
+  async completeAll(minAgeSeconds = MIN_AGE_SECONDS): Promise<number> {
     const { tokens, pending, clock } = this.#deps
     const startedAt = clock.monotonicMs()
-    const run: Run = { completed: 0, errors: [], isOver: () => clock.monotonicMs() - startedAt > RUN_MS }
+    const run: Run = { completed: 0, errors: [], isOver: () => clock.monotonicMs() - startedAt > MAX_RUN_MS }
     let page: readonly PendingChange[]
     let lastId = 0n
     do {
-      page = await pending.find(minAgeSeconds, lastId, BATCH)
+      page = await pending.find(minAgeSeconds, lastId, CHANGE_BATCH_SIZE)
       lastId = page.at(-1)?.id ?? lastId
       const revoked = page.filter(({ action }) => action === 'revoke')
-      // The records first: however long the trees take, the named tokens are refused.
+      // The records first: the named tokens are refused, however many descendants they have.
       await this.#attempt(run, revoked, () => tokens.delete(revoked.map(({ key }) => key)))
       await this.#completeAll(run, page)
-    } while (page.length === BATCH && !run.isOver())
+    } while (page.length === CHANGE_BATCH_SIZE && !run.isOver())
     if (run.errors.length > 0) throw run.errors[0]
     return run.completed
   }
@@ -116,12 +117,12 @@ export class ChangeCompleter {
       if (run.isOver()) return
       const completed = await this.#attempt(run, group, () => this.#complete(group))
       run.completed += completed ?? 0
-      // Those that only shared a transaction with one that cannot be completed come through alone.
+      // A change that only shared a transaction with one that fails can be completed alone.
       if (completed === undefined && group.length > 1) groups.push(...group.map((change) => [change]))
     }
   }
 
-  /** `undefined` where it fails. */
+  /** Returns the result of `work`; `undefined` if it fails. */
   async #attempt<T>(
     { errors }: Run,
     changes: readonly PendingChange[],
@@ -131,7 +132,7 @@ export class ChangeCompleter {
       return await work()
     } catch (error) {
       errors.push(error)
-      const tokenKeys = changes.slice(0, MAX_KEYS_IN_LOG).map(({ key }) => key)
+      const tokenKeys = changes.slice(0, MAX_LOGGED_KEYS).map(({ key }) => key)
       const fields = { tokenKeys, count: changes.length, fault: String(error) }
       this.#lines.warn(String(error), fields, 'could not complete some pending changes')
       return undefined
@@ -144,62 +145,62 @@ export class ChangeCompleter {
     const keys = group.map(({ key }) => key)
     let count = 1
     if (first.action === 'edit') await this.#edit(first.key)
-    // Leaves those that others are at.
-    else count = (await this.#endDecided(keys, true)).found.size
+    // Skips those that another process is completing.
+    else count = (await this.#revokeDecided(keys, true)).found.size
     if (count > 0) this.#deps.log.info({ tokenKeys: keys, action: first.action }, 'completed pending changes')
     return count
   }
 
   async #revoke(keys: readonly TokenKey[]): Promise<readonly TokenKey[]> {
-    const { found, ended } = await this.#endDecided(keys, false)
-    const known = new Set(ended)
-    // Somebody else has completed the others since they were decided, or before.
+    const { found, revoked } = await this.#revokeDecided(keys, false)
+    const known = new Set(revoked)
+    // The revocation of the others has been completed by another process.
     const others = keys.filter((key) => !found.has(key) || !known.has(key))
     return others.length === 0
-      ? ended
-      : [...new Set([...ended, ...(await this.#deps.pending.findRevoked(others))])]
+      ? revoked
+      : [...new Set([...revoked, ...(await this.#deps.pending.findRevoked(others))])]
   }
 
-  /** Ends the trees below those of `keys` that are still pending. */
-  async #endDecided(
+  /** Revokes those of `keys` whose revocation is still pending, with their descendants. */
+  async #revokeDecided(
     keys: readonly TokenKey[],
     skipLocked: boolean,
-  ): Promise<{ readonly found: ReadonlySet<TokenKey>; readonly ended: readonly TokenKey[] }> {
+  ): Promise<{ readonly found: ReadonlySet<TokenKey>; readonly revoked: readonly TokenKey[] }> {
     const { tokens, database, log } = this.#deps
     await tokens.delete(keys)
     let found = new Set<TokenKey>()
     const done = await database.changeTrees(async (tx) => {
       const pending = await tx.lockRevocations(keys, skipLocked)
       found = new Set(pending.map(({ key }) => key))
-      const ended: { readonly keys: readonly TokenKey[]; readonly actor: string }[] = []
-      for (const group of groupsOf(pending)) ended.push(await this.#endTrees(tx, group))
-      return ended
+      const trees: { readonly keys: readonly TokenKey[]; readonly actor: string }[] = []
+      for (const group of groupsOf(pending)) trees.push(await this.#revokeTrees(tx, group))
+      return trees
     })
-    for (const { keys: ended, actor } of done) {
-      for (const tokenKey of ended) log.info({ tokenKey, actor }, 'revoked token')
+    for (const { keys: revoked, actor } of done) {
+      for (const tokenKey of revoked) log.info({ tokenKey, actor }, 'revoked token')
     }
-    return { found, ended: done.flatMap((each) => each.keys) }
+    return { found, revoked: done.flatMap((each) => each.keys) }
   }
 
-  async #endTrees(tx: TreeTransaction, pending: readonly PendingChange[]) {
+  async #revokeTrees(tx: TreeTransaction, pending: readonly PendingChange[]) {
     const named = pending.map(({ key }) => key)
     const origin = pending[0]?.origin ?? { actor: '', ipAddress: null }
     const trees = await lockTrees(tx, await tx.lockAll(named))
-    const rows = trees
+    const keys = trees
       .flat()
       .map(({ key }) => key)
       .reverse()
-    for (const slice of slicesOf(rows, RECORD_BATCH_SIZE)) {
+    for (const slice of slicesOf(keys, RECORD_BATCH_SIZE)) {
       await this.#deps.tokens.delete(slice)
       await tx.stay()
     }
-    await tx.revoke(rows, origin, this.#deps.clock.nowToSecond())
+    await tx.revoke(keys, origin, this.#deps.clock.nowToSecond())
     await tx.deletePendingChanges(pending)
-    return { keys: rows, actor: origin.actor }
+    return { keys, actor: origin.actor }
   }
 
   async #edit(key: TokenKey): Promise<void> {
-    const { database, pending, applier } = this.#deps
+    const { database, pending, updater } = this.#deps
     for (;;) {
       const edit = await pending.findEdit(key)
       if (!edit) return
@@ -208,22 +209,27 @@ export class ChangeCompleter {
         for await (const links of tx.listBelow([key])) keys.push(...links.map(({ child }) => child))
         return keys.reverse()
       })
-      // The deepest first: a child should not have more than its parent meanwhile.
-      await applier.apply(below.filter((each) => each !== key).map((each) => follow(each, edit, 'narrow')))
-      await applier.apply([follow(key, edit, 'row')])
+      // The deepest first: meanwhile no child has more than its parent.
+      const descendants = below.filter((each) => each !== key)
+      await updater.update(descendants.map((each) => recordUpdate(each, edit, 'narrow')))
+      await updater.update([recordUpdate(key, edit, 'row')])
       await pending.delete([edit])
     }
   }
 }
 
-/** What an edit is about follows as `how` says, and the rest stays as it is. */
-const follow = (key: TokenKey, { hasScopes, hasExpires }: EditedFacts, how: Follow): DecidedChange => ({
+/** Returns the update of a record after an edit, of the values that the edit is about. */
+const recordUpdate = (
+  key: TokenKey,
+  { hasScopes, hasExpires }: EditedFacts,
+  follow: Follow,
+): RecordUpdate => ({
   key,
-  scopes: hasScopes ? how : 'keep',
-  expiresAt: hasExpires ? how : 'keep',
+  scopes: hasScopes ? follow : 'keep',
+  expiresAt: hasExpires ? follow : 'keep',
 })
 
-/** Revocations with the same origin together, and each edit for itself. */
+/** Groups revocations by their origin; each edit is a group of its own. */
 function groupsOf(changes: readonly PendingChange[]): readonly (readonly PendingChange[])[] {
   const groups = new Map<string, PendingChange[]>()
   for (const change of changes) {

@@ -15,13 +15,13 @@ import { ChangedMeanwhileError } from '../../stores/unavailable.ts'
 export type Follow = 'row' | 'narrow' | 'keep'
 
 /** A token whose record must follow its row. */
-export interface DecidedChange {
+export interface RecordUpdate {
   readonly key: TokenKey
   readonly scopes: Follow
   readonly expiresAt: Follow
 }
 
-export interface TokenChangeApplierDeps {
+export interface RecordUpdaterDeps {
   readonly tokens: TokenStore
   readonly database: Pick<TokenDatabase, 'findGrants'>
   readonly clock: Clock
@@ -41,10 +41,10 @@ const MAX_TRIES = 5
  * overwrites a later one: the later one writes the record even if its values stay the same, and the earlier write then
  * finds another record than it has read.
  */
-export class TokenChangeApplier {
-  readonly #deps: TokenChangeApplierDeps
+export class RecordUpdater {
+  readonly #deps: RecordUpdaterDeps
 
-  constructor(deps: TokenChangeApplierDeps) {
+  constructor(deps: RecordUpdaterDeps) {
     this.#deps = deps
   }
 
@@ -55,15 +55,15 @@ export class TokenChangeApplier {
    * @param changes Changes of committed tokens, applied in this order, in batches.
    * @throws {UnavailableError} Some changes may be applied: all can be applied again.
    */
-  async apply(changes: readonly DecidedChange[]): Promise<void> {
+  async update(changes: readonly RecordUpdate[]): Promise<void> {
     for (const slice of slicesOf(changes, RECORD_BATCH_SIZE)) {
       let due = slice
-      for (let tries = 1; due.length > 0; tries += 1) due = await this.#applySlice(due, tries)
+      for (let tries = 1; due.length > 0; tries += 1) due = await this.#updateSlice(due, tries)
     }
   }
 
   /** Returns the changes to apply again: their records have changed meanwhile. */
-  async #applySlice(changes: readonly DecidedChange[], tries: number): Promise<readonly DecidedChange[]> {
+  async #updateSlice(changes: readonly RecordUpdate[], tries: number): Promise<readonly RecordUpdate[]> {
     const { tokens, database } = this.#deps
     const records = await Promise.all(changes.map(({ key }) => tokens.findRecord(key)))
     // Read after the records: whoever decides something that is not in these rows writes the record later.
@@ -73,7 +73,7 @@ export class TokenChangeApplier {
       if (record) await this.#follow(change, record, rows.get(change.key))
     })
     const outcomes = await Promise.allSettled(work)
-    const again: DecidedChange[] = []
+    const again: RecordUpdate[] = []
     for (const [index, outcome] of outcomes.entries()) {
       if (outcome.status === 'fulfilled') continue
       const change = changes[index]
@@ -84,7 +84,7 @@ export class TokenChangeApplier {
     return again
   }
 
-  async #follow(change: DecidedChange, record: TokenRecord, row: HeldToken | undefined): Promise<void> {
+  async #follow(change: RecordUpdate, record: TokenRecord, row: HeldToken | undefined): Promise<void> {
     const { tokens, clock } = this.#deps
     if (!row) return tokens.delete([change.key])
     const grant = followedGrant(record.data, row, change)
@@ -96,7 +96,7 @@ export class TokenChangeApplier {
   }
 }
 
-function followedGrant(record: Grant, row: Grant, { scopes, expiresAt }: DecidedChange): Grant {
+function followedGrant(record: Grant, row: Grant, { scopes, expiresAt }: RecordUpdate): Grant {
   const grants = { row, narrow: commonGrant(record, row), keep: record }
   return { scopes: grants[scopes].scopes, expiresAt: grants[expiresAt].expiresAt }
 }
