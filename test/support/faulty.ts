@@ -46,8 +46,8 @@ const LEND =
 export async function openFaulty(store: StoreKind, onFinished: OnFinished): Promise<Faulty> {
   const dir = await mkdtemp(join(tmpdir(), 'porthor-redis-'))
   onFinished(() => rm(dir, { recursive: true, force: true }))
-  const keepsData = ['--appendonly', 'yes', '--appendfsync', 'always', '--dir', dir]
-  let redis = await startRedis({ args: keepsData })
+  const keepsData = { dir, args: ['--appendonly', 'yes', '--appendfsync', 'always'] }
+  let redis = await startRedis(keepsData)
   onFinished(() => redis.stop())
   const redisClient = new Redis(redis.url)
   redisClient.on('error', () => undefined)
@@ -83,7 +83,7 @@ export async function openFaulty(store: StoreKind, onFinished: OnFinished): Prom
     },
     redisClient,
     startRedisAgain: async () => {
-      redis = await startRedis({ port: redis.port, args: keepsData })
+      redis = await startRedis({ port: redis.port, ...keepsData })
     },
     ready: () => vi.waitFor(() => h.context.ping(), { timeout: 20_000 }),
     lend: (service) => h.ask(LEND, { token: session, variables: { service } }),

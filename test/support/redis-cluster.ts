@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { findFreePort, onServer, type RedisProcess, startRedis } from './redis.ts'
+import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 /** Three masters, and a replica of the first, as processes. */
 export interface RedisCluster {
@@ -10,6 +11,8 @@ export interface RedisCluster {
   readonly url: string
   /** The masters as they were made, and then the replica. */
   readonly nodes: readonly RedisProcess[]
+  /** The way to each of the nodes, for clients and for the replica; none unless they are asked for. */
+  readonly ways: readonly TcpProxy[]
   /** Starts all anew that were killed: each is empty, and what it was, unless another took its place. */
   revive(): Promise<void>
   /** Resolves when all nodes agree that all slots are served. */
@@ -21,7 +24,7 @@ export interface RedisCluster {
 /** How long the nodes may take to agree, in milliseconds. */
 const AGREE_TIMEOUT_MS = 20_000
 
-/** A node that is silent for as long, in milliseconds, is taken for dead by the others. */
+/** Where nothing else is asked for, in milliseconds. */
 const NODE_TIMEOUT_MS = 700
 
 /** First and last slot of each master. */
@@ -35,18 +38,33 @@ interface Place {
   readonly port: number
   /** Where the nodes talk among themselves: not 10,000 above the other, which may be no port at all. */
   readonly bus: number
+  readonly way: TcpProxy | undefined
 }
 
-export async function startRedisCluster(): Promise<RedisCluster> {
+/**
+ * @param options.nodeTimeoutMs After such a silence the others take a node for dead, in milliseconds.
+ * @param options.hasWays Has a proxy lead to each node.
+ */
+export async function startRedisCluster({
+  nodeTimeoutMs = NODE_TIMEOUT_MS,
+  hasWays = false,
+} = {}): Promise<RedisCluster> {
   const dir = await mkdtemp(join(tmpdir(), 'porthor-cluster-'))
   const places: Place[] = []
   const nodes: RedisProcess[] = []
   const start = async (): Promise<void> => {
-    for (const [index, { port, bus }] of places.entries()) {
+    for (const [index, { port, bus, way }] of places.entries()) {
       if (nodes[index] && (await answers(port))) continue
       const files = ['--dir', dir, '--cluster-config-file', `nodes-${index}.conf`]
-      const bounds = ['--cluster-node-timeout', String(NODE_TIMEOUT_MS), '--repl-diskless-sync-delay', '0']
-      const args = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), ...files, ...bounds]
+      const bounds = ['--cluster-node-timeout', String(nodeTimeoutMs), '--repl-diskless-sync-delay', '0']
+      const announced = [
+        '--cluster-announce-port',
+        String(way?.port ?? port),
+        '--cluster-announce-bus-port',
+        String(bus),
+      ]
+      const own = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), ...announced]
+      const args = [...own, ...files, ...bounds]
       nodes[index] = await startRedis({ port, args })
     }
   }
@@ -61,10 +79,15 @@ export async function startRedisCluster(): Promise<RedisCluster> {
     })
   const stop = async () => {
     await Promise.all(nodes.map((node) => node.kill()))
+    await Promise.all(places.map(({ way }) => way?.close()))
     await rm(dir, { recursive: true, force: true })
   }
   try {
-    while (places.length < 4) places.push({ port: await findFreePort(), bus: await findFreePort() })
+    while (places.length < 4) {
+      const port = await findFreePort()
+      const way = hasWays ? await openTcpProxy(`redis://127.0.0.1:${port}`) : undefined
+      places.push({ port, bus: await findFreePort(), way })
+    }
     await start()
     await joinAll(places)
     await untilWhole()
@@ -72,10 +95,11 @@ export async function startRedisCluster(): Promise<RedisCluster> {
     await stop()
     throw error
   }
-  const [, second, third] = places
+  const [, second, third] = places.map(({ port, way }) => way?.port ?? port)
   return {
-    url: `redis+cluster://127.0.0.1:${second?.port},127.0.0.1:${third?.port}`,
+    url: `redis+cluster://127.0.0.1:${second},127.0.0.1:${third}`,
     nodes,
+    ways: places.flatMap(({ way }) => way ?? []),
     revive: start,
     untilWhole,
     stop,

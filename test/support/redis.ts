@@ -23,24 +23,28 @@ export interface RedisProcess {
 const READY_TIMEOUT_MS = 10_000
 
 /**
- * Starts a private Redis on 127.0.0.1 that keeps nothing on disk.
+ * Starts a private Redis on 127.0.0.1 that saves nothing by itself.
  *
  * @param options.port For one that comes back where another was. Default: a free one.
+ * @param options.dir Folder of which it loads what the Redis before it has saved there. Default: it begins empty.
  * @param options.args Further arguments of `redis-server`, such as `--maxmemory 2mb`.
  */
 export async function startRedis(
-  options: { readonly port?: number; readonly args?: readonly string[] } = {},
+  options: { readonly port?: number; readonly dir?: string; readonly args?: readonly string[] } = {},
 ): Promise<RedisProcess> {
   const port = options.port ?? (await findFreePort())
-  // A name of its own: it would load what another Redis has left there.
-  const file = `porthor-${randomUUID()}.rdb`
-  const nothingOnDisk = ['--save', '', '--appendonly', 'no', '--dir', tmpdir(), '--dbfilename', file]
+  // In the shared folder under a name of its own: it would load what another Redis has left there.
+  const files =
+    options.dir === undefined
+      ? ['--dir', tmpdir(), '--dbfilename', `porthor-${randomUUID()}.rdb`]
+      : ['--dir', options.dir]
   return startRedisServer(port, [
     '--port',
     String(port),
     '--bind',
     '127.0.0.1',
-    ...nothingOnDisk,
+    ...['--save', '', '--appendonly', 'no'],
+    ...files,
     ...(options.args ?? []),
   ])
 }

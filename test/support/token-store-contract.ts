@@ -205,7 +205,7 @@ export function tokenStoreContract(
     ])('writes a token with %s in place of what was read', async (_what, next) => {
       await opened.store.put(data)
       const entry = await entryOf()
-      expect(entry).toEqual({ data, sealed: await opened.read(key) })
+      expect(entry).toEqual({ data, encrypted: await opened.read(key) })
       await opened.store.replace(entry, next)
       expect(await opened.store.find(key)).toEqual(next)
     })

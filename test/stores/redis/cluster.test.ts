@@ -6,6 +6,7 @@ import { openRedis } from '../../../src/stores/redis/client.ts'
 import type { RedisClient } from '../../../src/stores/redis/commands.ts'
 import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
+import { RedisWrites } from '../../../src/stores/token-store/redis-writes.ts'
 import { openHarness } from '../../support/harness.ts'
 import { recordingLog } from '../../support/log.ts'
 import { onServer, untilReplicated } from '../../support/redis.ts'
@@ -100,6 +101,33 @@ describe('the Redis token store in a cluster', () => {
     await store.delete([data.token.key])
     expect(await keysOf(open().store)).toEqual([])
   })
+})
+
+it('a change of a record in a cluster is acknowledged only once as many replicas of its master have it as are asked for', async () => {
+  await flush()
+  const { redis, store } = open()
+  const writes = new RedisWrites(open().redis, 1)
+  const waiting = new RedisTokenStore({ redis, writes, records, clock })
+  // The first master has a replica, and the second none.
+  const [safe, alone] = [await aSessionOn(redis, 0), await aSessionOn(redis, 1)]
+  await vi.waitFor(() => waiting.put(safe), PATIENT)
+  await expect(waiting.put(alone)).rejects.toMatchObject({ code: 'UNAVAILABLE', store: 'redis' })
+  const entry = await store.findRecord(safe.token.key)
+  if (!entry) throw new Error('a record was put')
+  await waiting.replace(entry, { ...safe, scopes: [] })
+  await expect(waiting.delete([safe.token.key, alone.token.key])).rejects.toMatchObject({
+    code: 'UNAVAILABLE',
+  })
+  // It is done, and may be lost.
+  expect(await keysOf(store)).toEqual([])
+  await waiting.delete([safe.token.key])
+
+  const [, , , replica] = cluster.nodes
+  replica?.pause()
+  onTestFinished(() => replica?.resume())
+  await expect(waiting.put(safe)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  replica?.resume()
+  await vi.waitFor(() => waiting.put(safe), PATIENT)
 })
 
 const idOf = (port: number) => onServer(port, async (node) => String(await node.call('CLUSTER', 'MYID')))
