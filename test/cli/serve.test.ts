@@ -87,7 +87,7 @@ describe('porthor serve in development', () => {
     const refused = await runPorthor(['serve'], { DATA_DIR: dataDir, PORT: '0' })
     expect([refused.code, refused.stdout]).toEqual([1, ''])
     expect(refused.stderr).toBe(
-      `porthor: Another Porthor is using ${dataDir}, pid ${first.pid}: stop it, or set DATA_DIR to a directory of its own for each, or DATABASE_URL for both.\n`,
+      `porthor: Another Porthor is using ${dataDir}, pid ${first.pid}: stop it, set DATA_DIR to a different directory for each, or set DATABASE_URL for both.\n`,
     )
     expect((await askGraphQL(welcome.url, VIEWER, { token: session })).errors).toEqual([])
 

@@ -194,7 +194,7 @@ describe('one Porthor at a time', () => {
     const other = startElsewhere()
     const { url } = await other.next()
     await expect(open()).rejects.toThrow(
-      `Another Porthor is using ${dataDir}, pid ${other.process.pid}: stop it, or set DATA_DIR`,
+      `Another Porthor is using ${dataDir}, pid ${other.process.pid}: stop it, set DATA_DIR`,
     )
     expect(await ask(url, 'SELECT 1')).toEqual([1])
   })

@@ -89,7 +89,7 @@ describe('GraphQL over HTTP', () => {
     const before = await count()
     const headers = { ...JSON_BODY, Accept, Authorization: `Bearer ${api.h.bootstrapToken}` }
     const { status, body } = await post(JSON.stringify({ query: SESSION }), headers)
-    expect([status, body]).toEqual([406, expect.stringContaining('accept application/json')])
+    expect([status, body]).toEqual([406, expect.stringContaining('Accept must allow application/json')])
     expect(await count()).toEqual(before)
   })
 

@@ -491,7 +491,7 @@ describe('bad input', () => {
     async (expiresAt) => {
       const answer = await create(USER, { expiresAt })
       expect(answer).toMatchObject({ code: 'BAD_USER_INPUT', status: 400 })
-      expect(answer.errors[0]?.message).toContain('DateTime must be ISO 8601')
+      expect(answer.errors[0]?.message).toContain('DateTime must be a time in ISO 8601')
     },
   )
 

@@ -547,16 +547,16 @@ describe('locking for a delegation', () => {
     })
   })
 
-  it('answers with nothing, and locks nothing, where there is no such parent', async () => {
+  it('returns nothing, and holds only its turn, where there is no such parent', async () => {
     await database.transaction(async (tx) => {
       expect(await tx.lockForDelegation({ ...SHAPE, parentKey: aToken('unknown').key }, LIMITS)).toBe(
         undefined,
       )
       const { rows } = await sql.query(
-        `SELECT locktype FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        `SELECT mode FROM pg_locks JOIN pg_database ON pg_database.oid = database
          WHERE datname = current_database() AND locktype = 'advisory'`,
       )
-      expect(rows).toEqual([])
+      expect(rows).toEqual([{ mode: 'ShareLock' }])
     })
   })
 
