@@ -189,7 +189,9 @@ describe('porthor token', () => {
     })
     const missing = await token('show', 'nope')
     expect([missing.code, missing.stdout]).toEqual([1, ''])
-    expect(faultsIn(missing.stderr)).toEqual([expect.stringMatching(/^porthor: There is no token with the key "nope"/)])
+    expect(faultsIn(missing.stderr)).toEqual([
+      expect.stringMatching(/^porthor: There is no token with the key "nope"/),
+    ])
   })
 
   it('revoke ends a tree, or what matches, or only counts', async () => {
