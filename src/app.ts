@@ -16,7 +16,7 @@ import { OrphanService } from './services/maintenance/orphan-service.ts'
 import { UsageRecorder } from './services/maintenance/usage-recorder.ts'
 import { TokenQueries } from './services/queries/token-queries.ts'
 import type { Services } from './services/services.ts'
-import { openTurns } from './services/tokens/current-token.ts'
+import { createWriteLimit } from './services/tokens/current-token.ts'
 import { PendingChangeCompleter } from './services/tokens/pending-change-completer.ts'
 import { RecordUpdater } from './services/tokens/record-updater.ts'
 import { TokenIssuer } from './services/tokens/token-issuer.ts'
@@ -106,7 +106,7 @@ export function openApp(config: Config, outside: AppDependencies): App {
   const clocks = new ClockCheck({ readSkew: () => upkeepDatabase.readClockSkew(), log })
   const names = new TokenNames({ tokens, database, clock, log })
   // Of their own: a log-in service creates sessions with the token with which it revokes large trees.
-  const turns = openTurns()
+  const writeLimit = createWriteLimit()
   const services: Services = {
     authenticator,
     limitedAuthenticator: new RateLimitedAuthenticator({
@@ -130,14 +130,14 @@ export function openApp(config: Config, outside: AppDependencies): App {
       tokens,
       database,
       pendingChanges,
-      turns,
+      writeLimit,
       names,
       clock,
       log,
       knownScopes: config.knownScopes,
       mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
     }),
-    revocation: new TokenRevocationService({ tokens, database, pendingChanges, turns, clock, log }),
+    revocation: new TokenRevocationService({ tokens, database, pendingChanges, writeLimit, clock, log }),
     pendingChanges,
     queries: new TokenQueries({
       tokens: new TokenListing(prisma),

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { FaultLog } from './lib/fault-log.ts'
+import { OutageLog } from './lib/outage-log.ts'
 import type { Services } from './services/services.ts'
 
 export interface BackgroundJobsDeps {
@@ -37,11 +37,11 @@ export function startBackgroundJobs(
       .run()
       .catch((error: unknown) => log.warn({ err: error }, 'could not run maintenance'))
   }
-  const errorLog = new FaultLog(log)
+  const outageLog = new OutageLog(log)
   const completePending = async () => {
     await services.pendingChanges.completeAll().then(
-      () => errorLog.pass(),
-      (error: Error) => errorLog.tell(error, 'could not complete pending changes'),
+      () => outageLog.recovered(),
+      (error: Error) => outageLog.report(error, 'could not complete pending changes'),
     )
   }
   const stops = [

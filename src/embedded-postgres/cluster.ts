@@ -109,8 +109,8 @@ async function runInitdb(place: ClusterPlace, pgdata: string, passwordFile: stri
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output += text
   })
-  const letGo = endWithProcess(() => child.kill('SIGKILL'))
-  const code = await exitOf(child).finally(letGo)
+  const cancel = endWithProcess(() => child.kill('SIGKILL'))
+  const code = await exitOf(child).finally(cancel)
   if (code !== 0) throw new EmbeddedPostgresError(`initdb failed (${code}): ${lastLines(output)}`)
 }
 
@@ -128,11 +128,11 @@ export interface Spawned {
   /** Keeps the server running when this process exits, because another owns it. Before, it ends with this process. */
   release(): void
   /** Resolves when the server has ended. Never rejects. */
-  readonly lastOutput: Promise<LastWords>
+  readonly lastOutput: Promise<LastOutput>
 }
 
 /** The last lines of the log when a server has ended. Servers that are started at the same time share one log. */
-export interface LastWords {
+export interface LastOutput {
   /** Lines of the server itself, without those of its child processes and of other servers. */
   readonly own: string
   readonly all: string
@@ -162,18 +162,18 @@ export async function spawnServer(place: ClusterPlace, flags: readonly string[])
     )
     child.unref()
     // An immediate shutdown: the server replays its log at the next start.
-    const letGo = endWithProcess(() => child.kill('SIGQUIT'))
-    child.once('exit', letGo)
+    const cancel = endWithProcess(() => child.kill('SIGQUIT'))
+    child.once('exit', cancel)
     const { pid } = child
-    const lastWords = once(child, 'exit').then(
-      async () => lastWordsOf(await readLog(place.logFile, start), pid),
+    const lastOutput = once(child, 'exit').then(
+      async () => findLastOutput(await readLog(place.logFile, start), pid),
       (error: unknown) => ({ own: String(error), all: String(error) }),
     )
     if (pid === undefined) {
-      throw new EmbeddedPostgresError(`PostgreSQL did not start: ${(await lastWords).all}`)
+      throw new EmbeddedPostgresError(`PostgreSQL did not start: ${(await lastOutput).all}`)
     }
     const hasEnded = () => child.exitCode !== null || child.signalCode !== null
-    return { pid, port, hasEnded, release: letGo, lastOutput: lastWords }
+    return { pid, port, hasEnded, release: cancel, lastOutput: lastOutput }
   } finally {
     await log.close()
   }
@@ -194,7 +194,7 @@ async function readLog(path: string, from: number): Promise<string> {
 }
 
 /** Returns the last lines of `text`, a part of the log; `own` by the process id that PostgreSQL writes in each line. */
-export function lastWordsOf(text: string, pid: number | undefined): LastWords {
+export function findLastOutput(text: string, pid: number | undefined): LastOutput {
   const own = text.split('\n').filter((line) => line.includes(`[${pid}]`))
   return { own: lastLines(own.length > 0 ? own.join('\n') : text), all: lastLines(text) }
 }

@@ -84,10 +84,10 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
     if (ownership.isOurs) endAtOnce(server.pid, place.clusterDir)
   }
   // Also a server that was taken over from another Porthor.
-  const letGo = endWithProcess(end)
+  const cancel = endWithProcess(end)
   let closing: Promise<void> | undefined
   const close = () => {
-    closing ??= ownership.release(() => stopServer(place, server.pid, log)).then(letGo)
+    closing ??= ownership.release(() => stopServer(place, server.pid, log)).then(cancel)
     return closing
   }
   ownership.watch(() => closing !== undefined, log)
@@ -165,13 +165,15 @@ async function own(
       throw error
     })
     if (ownership) return { server, ownership }
-    const lastWords = await spawned?.lastOutput
-    if (lastWords !== undefined && !RETRYABLE.test(lastWords.own)) {
-      throw new EmbeddedPostgresError(`PostgreSQL ended while starting; its last log lines: ${lastWords.all}`)
+    const lastOutput = await spawned?.lastOutput
+    if (lastOutput !== undefined && !RETRYABLE.test(lastOutput.own)) {
+      throw new EmbeddedPostgresError(
+        `PostgreSQL ended while starting; its last log lines: ${lastOutput.all}`,
+      )
     }
     if (systemClock.monotonicMs() > deadline) {
       throw new EmbeddedPostgresError(
-        `PostgreSQL could not be started in ${place.dataDir}: ${lastWords?.all}`,
+        `PostgreSQL could not be started in ${place.dataDir}: ${lastOutput?.all}`,
       )
     }
     await delay(50)

@@ -73,7 +73,7 @@ const ADAPTER_KINDS = new Set([
  * Runs `work` against a store. A fault that says nothing about the question (no connection, no answer
  * in time, no room) becomes `UnavailableError`; any other passes as it is.
  */
-export async function asking<T>(store: 'redis' | 'postgres', work: () => Promise<T>): Promise<T> {
+export async function callStore<T>(store: 'redis' | 'postgres', work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
@@ -118,21 +118,21 @@ const CONFLICTS = new Set(['40P01', '40001', 'P2034'])
 /** Any SQLSTATE; Prisma's codes, of the same length, begin with P1 to P6. */
 const ANY_SQL_STATE = /^(?=.*\d)(?!P[1-6])[0-9A-Z]{5}$/
 
-type Link = Readonly<Record<string, unknown>>
+type Cause = Readonly<Record<string, unknown>>
 
 /** How deep drivers hang one error into another, with room to spare. */
 const DEEPEST = 6
 
 /** The error and what hangs on it as its cause, where Prisma and its adapters put it too. */
-function causesOf(error: unknown, depth = 0): Link[] {
+function causesOf(error: unknown, depth = 0): Cause[] {
   if (typeof error !== 'object' || error === null || depth > DEEPEST) return []
-  const link = error as Link
+  const link = error as Cause
   const { cause, meta } = link
-  const inner = [cause, meta, (meta as Link | undefined)?.driverAdapterError]
+  const inner = [cause, meta, (meta as Cause | undefined)?.driverAdapterError]
   return [link, ...inner.flatMap((each) => causesOf(each, depth + 1))]
 }
 
-const codesOf = ({ code, originalCode }: Link): string[] =>
+const codesOf = ({ code, originalCode }: Cause): string[] =>
   [code, originalCode].filter((value): value is string => typeof value === 'string')
 
 const isFaultOfDriver = (message: string): boolean =>

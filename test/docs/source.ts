@@ -45,18 +45,18 @@ export interface LogMessage {
   readonly level: string
 }
 
-/** Loggers hand on what their callers say. */
-const FORWARDERS = /^lib\/(fault-log|equal-lines|rate-limited-log)\.ts$/
+/** Loggers that log the messages of their callers. */
+const FORWARDERS = /^lib\/(outage-log|repeat-limited-log|rate-limited-log)\.ts$/
 
 /** Their `info` is a command of Redis. */
 const REDIS_CLIENTS = /^(redis|connection)$/
 
-/** `tell` is of a `FaultLog`, which warns. */
+/** `report` is a method of `OutageLog`, which warns. */
 const LEVELS: ReadonlyMap<string, string> = new Map([
   ['info', 'info'],
   ['warn', 'warn'],
   ['error', 'error'],
-  ['tell', 'warn'],
+  ['report', 'warn'],
 ])
 
 /**

@@ -79,7 +79,7 @@ describe('where Gafaelfawr fails or goes on,', () => {
       expect.objectContaining({ kind: 'malformed', key: keyOf(root), detail: 'token: invalid_type' }),
     )
     expect(t.h.logLines).toContainEqual(
-      expect.objectContaining({ tokenKey: keyOf(root), fault: 'token: invalid_type' }),
+      expect.objectContaining({ tokenKey: keyOf(root), reason: 'token: invalid_type' }),
     )
     expect(JSON.stringify([reported, t.h.logLines])).not.toContain(root.token.secret)
     for await (const finding of t.h.context.services.audit.run({ fix: true, deleteUnreadable: true })) {

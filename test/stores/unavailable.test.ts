@@ -21,7 +21,7 @@ import { TokenDatabase } from '../../src/stores/database/token-database.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../src/stores/token-store/redis-token-store.ts'
-import { asking, isUnavailable } from '../../src/stores/unavailable.ts'
+import { callStore, isUnavailable } from '../../src/stores/unavailable.ts'
 import { recordingLog } from '../support/log.ts'
 import { freshDatabase, startRedis, type TestDatabase } from '../support/stores.ts'
 import { TestClock } from '../support/test-clock.ts'
@@ -153,7 +153,7 @@ describe.concurrent('Redis is out of reach', () => {
   it('but not when it says that a command was wrong', async ({ expect, onTestFinished }) => {
     const { redis, store } = await open(onTestFinished)
     await store.put(data)
-    const asked = asking('redis', () => redis.incr(`token:${key}`))
+    const asked = callStore('redis', () => redis.incr(`token:${key}`))
 
     await expect(asked).rejects.toThrow(/^ERR value is not an integer/)
     await expect(asked).rejects.not.toBeInstanceOf(PorthorError)
@@ -170,7 +170,7 @@ const drivers: [string, (url: string) => Driver][] = [
     'pg',
     (url) => {
       const pool = openPool(url, log, 2)
-      return { query: (sql) => asking('postgres', () => pool.query(sql)), close: () => pool.end() }
+      return { query: (sql) => callStore('postgres', () => pool.query(sql)), close: () => pool.end() }
     },
   ],
   [
@@ -178,7 +178,7 @@ const drivers: [string, (url: string) => Driver][] = [
     (url) => {
       const prisma = openPrisma(url, log)
       return {
-        query: (sql) => asking('postgres', () => prisma.$queryRawUnsafe(sql)),
+        query: (sql) => callStore('postgres', () => prisma.$queryRawUnsafe(sql)),
         close: () => prisma.$disconnect(),
       }
     },
@@ -209,7 +209,7 @@ describe.concurrent('a PostgreSQL that keeps one waiting is out of reach', () =>
       await pool.end()
     })
 
-    await expect(asking('postgres', () => pool.query('SELECT 1'))).rejects.toEqual(outOfReach('postgres'))
+    await expect(callStore('postgres', () => pool.query('SELECT 1'))).rejects.toEqual(outOfReach('postgres'))
   })
 })
 
@@ -425,7 +425,7 @@ describe('PostgreSQL', () => {
 
 describe('asking a store', () => {
   it('passes the answer on', async () => {
-    expect(await asking('redis', async () => 17)).toBe(17)
+    expect(await callStore('redis', async () => 17)).toBe(17)
   })
 
   it.each([
@@ -437,12 +437,12 @@ describe('asking a store', () => {
     ['something that is no error', 'connection terminated'],
     ['nothing', undefined],
   ])('passes %s on as it is', async (_what, reason) => {
-    await expect(asking('redis', () => Promise.reject(reason))).rejects.toBe(reason)
+    await expect(callStore('redis', () => Promise.reject(reason))).rejects.toBe(reason)
   })
 
   it('does not wrap a fault twice', async () => {
     const fault = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })
-    const asked = asking('postgres', () => asking('redis', () => Promise.reject(fault)))
+    const asked = callStore('postgres', () => callStore('redis', () => Promise.reject(fault)))
 
     await expect(asked).rejects.toMatchObject({ store: 'redis', cause: fault })
     await expect(asked).rejects.toBeInstanceOf(UnavailableError)

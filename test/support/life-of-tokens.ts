@@ -6,7 +6,7 @@ import type { Clock } from '../../src/lib/clock.ts'
 import type { AuditedFinding } from '../../src/services/maintenance/audit-service.ts'
 import type { Services } from '../../src/services/services.ts'
 import { formatTimestamp } from '../../src/stores/database/timestamp.ts'
-import type { StoredEntry } from '../../src/stores/token-store/token-store.ts'
+import type { StoredRecord } from '../../src/stores/token-store/token-store.ts'
 import type { AskOptions, GraphQLAnswer, Harness } from './harness.ts'
 import { LIFE, type Op } from './token-ops.ts'
 import {
@@ -49,7 +49,7 @@ export interface Stage {
   readonly bootstrapToken: string
   readonly sql: Harness['sql']
   /** Everything in the token store, by key. */
-  readonly entries: () => Promise<ReadonlyMap<TokenKey, StoredEntry>>
+  readonly entries: () => Promise<ReadonlyMap<TokenKey, StoredRecord>>
   readonly ask: (process: 0 | 1, query: string, options: AskOptions) => Promise<GraphQLAnswer>
   /** Of a third process, which does upkeep and audits. */
   readonly services: Pick<Services, 'maintenance' | 'audit' | 'pendingChanges'>

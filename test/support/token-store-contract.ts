@@ -176,7 +176,13 @@ export function tokenStoreContract(
       await opened.write(key, value)
       expect(await opened.store.find(key)).toBe(undefined)
       expect(opened.logLines).toEqual([
-        { level: 50, time: expect.any(String), msg: 'token store record is damaged', tokenKey: key, fault },
+        {
+          level: 50,
+          time: expect.any(String),
+          msg: 'token store record is damaged',
+          tokenKey: key,
+          reason: fault,
+        },
       ])
     })
 

@@ -4,8 +4,8 @@ import type { Actor } from '../../domain/actor.ts'
 import { RateLimitedError, UnauthenticatedError } from '../../domain/errors.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { ConcurrencyLimit } from '../../lib/concurrency-limit.ts'
 import { FailureLimit } from '../../lib/failure-limit.ts'
-import { Lanes } from '../../lib/lanes.ts'
 import type { Authenticator } from './authenticator.ts'
 
 export interface RateLimitedAuthenticatorDeps {
@@ -23,7 +23,7 @@ const MAX_SOURCES = 50_000
 const MAX_ACCEPTED = 50_000
 
 /** Look-ups for one address that is over its limit, so that those for others are not held up. */
-const LANE = { width: 8, maxWaiting: 1_000 }
+const LOOKUPS_PER_ADDRESS = { maxRunning: 8, maxWaiting: 1_000 }
 
 /**
  * Authenticates, and limits how often an address may fail. A valid token is accepted from any address, since behind
@@ -33,7 +33,7 @@ const LANE = { width: 8, maxWaiting: 1_000 }
 export class RateLimitedAuthenticator {
   readonly #deps: RateLimitedAuthenticatorDeps
   readonly #failures: FailureLimit
-  readonly #lanes = new Lanes(LANE)
+  readonly #lookups = new ConcurrencyLimit(LOOKUPS_PER_ADDRESS)
   readonly #accepted = new LRUCache<TokenKey, true>({ max: MAX_ACCEPTED })
 
   constructor(deps: RateLimitedAuthenticatorDeps) {
@@ -76,7 +76,7 @@ export class RateLimitedAuthenticator {
     const lookUp = () => authenticator.authenticate(bearer)
     const key = authenticator.findKeyToLookUp(bearer)
     const isTrusted = key === undefined || this.#accepted.has(key)
-    const result = isTrusted ? lookUp() : this.#lanes.run(address, lookUp)
+    const result = isTrusted ? lookUp() : this.#lookups.run(address, lookUp)
     if (!result) throw new RateLimitedError(this.#failures.retryAfterSeconds(address))
     try {
       const actor = await result

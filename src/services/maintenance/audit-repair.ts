@@ -10,14 +10,14 @@ import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import { findGrantEdit, type TokenEdit } from '../../domain/modification.ts'
 import { isExpired, type TokenKey } from '../../domain/token.ts'
 import type { LockedToken, TreeTransaction } from '../../stores/database/tree-transaction.ts'
-import type { StoredEntry, TokenStore } from '../../stores/token-store/token-store.ts'
+import type { StoredRecord, TokenStore } from '../../stores/token-store/token-store.ts'
 import { lockTrees } from '../tokens/token-tree.ts'
 
 /** A row with its record, and the findings about them, while the row is held. */
 export interface Suspect {
   readonly token: LockedToken
   readonly row: AuditedRow
-  readonly entry: StoredEntry | undefined
+  readonly entry: StoredRecord | undefined
   readonly findings: readonly Finding[]
 }
 
@@ -66,7 +66,7 @@ export class AuditRepair {
   }
 
   /** Whether `fix` fixes a finding whose token it does not revoke. */
-  isFixed({ kind, detail }: Finding, entry: StoredEntry | undefined): boolean {
+  isFixed({ kind, detail }: Finding, entry: StoredRecord | undefined): boolean {
     if (kind === 'mismatch')
       return detail.split(', ').every((fact) => fact === 'scopes' || fact === 'expires')
     if (kind === 'malformed') return this.#deleteUnreadable

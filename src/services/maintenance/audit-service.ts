@@ -5,7 +5,7 @@ import { type Clock, floorToSecond } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { AuditDatabase } from '../../stores/database/audit-database.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
-import type { StoredEntry, TokenStore } from '../../stores/token-store/token-store.ts'
+import type { StoredRecord, TokenStore } from '../../stores/token-store/token-store.ts'
 import { AuditRepair } from './audit-repair.ts'
 import type { ClockCheck } from './clock-check.ts'
 import type { EncryptionKeyCheck } from './encryption-key-check.ts'
@@ -133,7 +133,7 @@ export class AuditService {
   }
 
   /** Those of `keys` that have an entry, but no row, and for whose row there is no more excuse. */
-  async #strays(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>> {
+  async #strays(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredRecord>> {
     const rows = new Set((await this.#deps.audit.find(keys)).map(({ key }) => key))
     const strays = new Map(await this.#deps.tokens.inspect(keys.filter((key) => !rows.has(key))))
     for (const [key, entry] of strays) {
@@ -151,10 +151,10 @@ export class AuditService {
   }
 
   async #confirmStrays(
-    strays: ReadonlyMap<TokenKey, StoredEntry>,
+    strays: ReadonlyMap<TokenKey, StoredRecord>,
     { fix, deleteUnreadable = false }: AuditOptions,
   ): Promise<AuditedFinding[]> {
-    const isDeleted = (entry: StoredEntry) => fix && (deleteUnreadable || 'data' in entry)
+    const isDeleted = (entry: StoredRecord) => fix && (deleteUnreadable || 'data' in entry)
     await this.#deps.tokens.delete([...strays].filter(([, entry]) => isDeleted(entry)).map(([key]) => key))
     return [...strays].flatMap(([key, entry]) =>
       auditStray(key, entry, this.#deps.knownScopes).map((finding) => ({
@@ -164,7 +164,7 @@ export class AuditService {
     )
   }
 
-  #audit(row: AuditedRow, entry: StoredEntry | undefined): Finding[] {
+  #audit(row: AuditedRow, entry: StoredRecord | undefined): Finding[] {
     return auditRow(row, entry, this.#deps.knownScopes, this.#now())
   }
 

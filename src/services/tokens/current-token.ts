@@ -4,7 +4,7 @@ import { commonGrant } from '../../domain/grant.ts'
 import { isExpired, type TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { equalInConstantTime } from '../../lib/equal.ts'
-import { Turns } from '../../lib/turns.ts'
+import { KeyedSemaphore } from '../../lib/keyed-semaphore.ts'
 import type { HeldToken, TokenHolder } from '../../stores/database/current-token.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 
@@ -70,11 +70,11 @@ const MAX_WAIT_MS = 5_000
 const MAX_WRITES_PER_TOKEN = 4
 
 /** Returns the queues of the current tokens: a write waits in its queue before it takes a connection. */
-export const openTurns = (): Turns =>
-  new Turns({
-    max: MAX_WRITES_PER_TOKEN,
+export const createWriteLimit = (): KeyedSemaphore =>
+  new KeyedSemaphore({
+    maxRunning: MAX_WRITES_PER_TOKEN,
     maxWaitMs: MAX_WAIT_MS,
-    tooLate: () =>
+    createTimeoutError: () =>
       new UnavailableError('postgres', new Error('waited too long for other writes with the current token')),
   })
 

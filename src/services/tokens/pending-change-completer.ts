@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { decidedButPending, UnavailableError } from '../../domain/errors.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { EqualLines } from '../../lib/equal-lines.ts'
+import { RepeatLimitedLog } from '../../lib/repeat-limited-log.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { PendingChangeDatabase } from '../../stores/database/pending-change-database.ts'
 import type { EditedFacts, PendingChange } from '../../stores/database/pending-changes.ts'
@@ -49,11 +49,11 @@ interface Run {
  */
 export class PendingChangeCompleter {
   readonly #deps: PendingChangeCompleterDeps
-  readonly #lines: EqualLines
+  readonly #lines: RepeatLimitedLog
 
   constructor(deps: PendingChangeCompleterDeps) {
     this.#deps = deps
-    this.#lines = new EqualLines(deps.log)
+    this.#lines = new RepeatLimitedLog(deps.log)
   }
 
   /**
@@ -133,7 +133,7 @@ export class PendingChangeCompleter {
     } catch (error) {
       errors.push(error)
       const tokenKeys = changes.slice(0, MAX_LOGGED_KEYS).map(({ key }) => key)
-      const fields = { tokenKeys, count: changes.length, fault: String(error) }
+      const fields = { tokenKeys, count: changes.length, reason: String(error) }
       this.#lines.warn(String(error), fields, 'could not complete some pending changes')
       return undefined
     }

@@ -5,7 +5,7 @@ import type { ChildQuery } from '../../stores/database/child-query.ts'
 import type { TokenDatabase, TokenTransaction } from '../../stores/database/token-database.ts'
 import { withinMs, withMoreMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import { openTurns } from './current-token.ts'
+import { createWriteLimit } from './current-token.ts'
 
 /** A token to be made: what the token store holds, and what only the database knows. */
 export interface NewToken {
@@ -35,7 +35,7 @@ const TAKE_BACK_MS = 1_000
 /** Makes tokens: the one place that knows in which order the two stores are written, and undone. */
 export class TokenIssuer {
   readonly #deps: TokenIssuerDeps
-  readonly #turns = openTurns()
+  readonly #writeLimit = createWriteLimit()
 
   constructor(deps: TokenIssuerDeps) {
     this.#deps = deps
@@ -52,7 +52,7 @@ export class TokenIssuer {
    * @param currentToken Whose creations wait their turn together, before they take a connection.
    */
   transaction<T>(currentToken: string, work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
-    return withinMs(MAX_CREATION_MS, () => this.#turns.run(currentToken, () => this.#transaction(work)))
+    return withinMs(MAX_CREATION_MS, () => this.#writeLimit.run(currentToken, () => this.#transaction(work)))
   }
 
   async #transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
@@ -86,7 +86,7 @@ export class TokenIssuer {
     } catch (error) {
       // The first fault is the one to report; what stays behind is in nobody's hands, and the audit finds it.
       this.#deps.log.error(
-        { tokenKeys: keys, fault: String(error) },
+        { tokenKeys: keys, reason: String(error) },
         'could not take back token store entries',
       )
     }

@@ -18,7 +18,7 @@ import {
 } from '../../domain/modification.ts'
 import type { KnownScopes } from '../../domain/scope.ts'
 import type { TokenData, TokenKey } from '../../domain/token.ts'
-import type { Turns } from '../../lib/turns.ts'
+import type { KeyedSemaphore } from '../../lib/keyed-semaphore.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
@@ -32,7 +32,7 @@ export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly pendingChanges: Pick<PendingChangeCompleter, 'completeEdit'>
-  readonly turns: Turns
+  readonly writeLimit: KeyedSemaphore
   readonly names: Pick<TokenNames, 'withFreeName'>
   readonly log: Logger
   readonly knownScopes: KnownScopes
@@ -59,12 +59,12 @@ export class TokenModificationService {
    * @throws {UnavailableError} Its message says so if the change is recorded and will be completed.
    */
   async modify({ actor, ipAddress }: Caller, key: TokenKey, requested: TokenModification): Promise<void> {
-    const { database, turns, names, pendingChanges, knownScopes, clock, log } = this.#deps
+    const { database, writeLimit, names, pendingChanges, knownScopes, clock, log } = this.#deps
     this.#requireMayModify(actor)
     requireFindable(key)
     const modification = requireModification(requested, knownScopes, clock.nowToSecond())
     const decide = () => database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, modification))
-    await turns.run(currentTokenName(actor), async () => {
+    await writeLimit.run(currentTokenName(actor), async () => {
       await names.withFreeName(() => this.#findName(key, modification), decide)
       if (isAboutGrant(modification)) await pendingChanges.completeEdit(key)
     })

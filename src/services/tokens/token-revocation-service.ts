@@ -9,8 +9,8 @@ import {
 } from '../../domain/filter.ts'
 import type { Origin } from '../../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../../domain/token.ts'
-import { inTime } from '../../lib/in-time.ts'
-import type { Turns } from '../../lib/turns.ts'
+import type { KeyedSemaphore } from '../../lib/keyed-semaphore.ts'
+import { withTimeout } from '../../lib/with-timeout.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import { withinMs } from '../../stores/deadline.ts'
@@ -23,7 +23,7 @@ export interface TokenRevocationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: Pick<TokenDatabase, 'changeTrees'>
   readonly pendingChanges: Pick<PendingChangeCompleter, 'completeRevocations'>
-  readonly turns: Turns
+  readonly writeLimit: KeyedSemaphore
   readonly log: Logger
 }
 
@@ -63,7 +63,7 @@ export class TokenRevocationService {
     requireMayRevoke(actor, key)
     requireFindable(key)
     const left = this.#startTimer(actor)
-    return this.#deps.turns.run(currentTokenName(actor), async () => {
+    return this.#deps.writeLimit.run(currentTokenName(actor), async () => {
       await withinMs(left(), () => this.#decideOne(actor, ipAddress, key))
       return this.#complete([key], left())
     })
@@ -85,7 +85,7 @@ export class TokenRevocationService {
     const left = this.#startTimer(actor)
     const origin: Origin = { actor: actorName(actor), ipAddress }
     const revoked = new Set<TokenKey>()
-    return this.#deps.turns.run(currentTokenName(actor), async () => {
+    return this.#deps.writeLimit.run(currentTokenName(actor), async () => {
       for (;;) {
         const isCurrentRevoked = actor.kind === 'token' && revoked.has(actor.data.token.key)
         const roots = await withinMs(left(), () =>
@@ -132,7 +132,7 @@ export class TokenRevocationService {
   }
 
   #complete(keys: readonly TokenKey[], limitMs: number): Promise<readonly TokenKey[]> {
-    return inTime(this.#deps.pendingChanges.completeRevocations(keys), limitMs, () =>
+    return withTimeout(this.#deps.pendingChanges.completeRevocations(keys), limitMs, () =>
       decidedButPending(
         'The revocation',
         new UnavailableError('postgres', new Error('the revocation takes longer than a response may')),

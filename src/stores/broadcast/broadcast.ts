@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Logger } from 'pino'
-import { FaultLog } from '../../lib/fault-log.ts'
+import { OutageLog } from '../../lib/outage-log.ts'
 import { createClient } from '../database/postgres-client.ts'
 import { withinMs } from '../deadline.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 
 /** Tells every process of this installation, this one included, to do something once. */
 export interface Broadcast {
@@ -45,7 +45,7 @@ export function openPostgresBroadcast(
 ): Broadcast {
   const closing = new AbortController()
   const { signal } = closing
-  const faults = new FaultLog(log)
+  const outage = new OutageLog(log)
   let listener: pg.Client | undefined
 
   /** Rejects when the listener is lost, or there could be none. */
@@ -61,7 +61,7 @@ export function openPostgresBroadcast(
       await renew()
       signal.throwIfAborted()
       if (wasLost) onMissed?.()
-      faults.pass()
+      outage.recovered()
       for (;;) {
         await untilEnd(client, PING_INTERVAL_MS)
         await renew()
@@ -75,7 +75,7 @@ export function openPostgresBroadcast(
   const run = async (): Promise<void> => {
     for (let wasLost = false; !signal.aborted; wasLost = true) {
       await listen(wasLost).catch((error: Error) => {
-        if (!signal.aborted) faults.tell(error, 'lost the listener in PostgreSQL')
+        if (!signal.aborted) outage.report(error, 'lost the listener in PostgreSQL')
       })
       await delay(RELISTEN_DELAY_MS, undefined, { signal, ref: false }).catch(() => undefined)
     }
@@ -84,7 +84,7 @@ export function openPostgresBroadcast(
 
   return {
     send: async () => {
-      await asking('postgres', () => pool.query('SELECT pg_notify($1, $2)', [channel, '']))
+      await callStore('postgres', () => pool.query('SELECT pg_notify($1, $2)', [channel, '']))
     },
     close: async () => {
       closing.abort()

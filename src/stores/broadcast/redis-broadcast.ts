@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, type Redis } from 'ioredis'
-import { FaultLog } from '../../lib/fault-log.ts'
+import { OutageLog } from '../../lib/outage-log.ts'
 import type { RedisClient } from '../redis/commands.ts'
-import { linkOptions, lossOf } from '../redis/link.ts'
-import { asking } from '../unavailable.ts'
+import { sideConnectionOptions, watchConnections } from '../redis/side-connection.ts'
+import { callStore } from '../unavailable.ts'
 import type { Broadcast, BroadcastDeps } from './broadcast.ts'
 
 /**
@@ -26,28 +26,30 @@ export function openRedisBroadcast(
 ): Broadcast {
   const closing = new AbortController()
   const { signal } = closing
-  const faults = new FaultLog(log)
+  const outage = new OutageLog(log)
   let close = (): void => undefined
 
   /** Rejects when the subscription is lost, or could not be made. */
   const listen = async (wasLost: boolean): Promise<never> => {
     const subscriber = openSubscriber(redis)
-    const { until, ignore } = lossOf(redis instanceof Cluster ? [subscriber] : [redis, subscriber])
+    const { whileOpen, stop } = watchConnections(
+      redis instanceof Cluster ? [subscriber] : [redis, subscriber],
+    )
     close = () => {
-      ignore()
+      stop()
       subscriber.off('message', onMessage)
       subscriber.disconnect()
     }
     try {
       subscriber.on('message', onMessage)
-      await until(subscriber.connect())
-      await until(subscriber.subscribe(channel))
+      await whileOpen(subscriber.connect())
+      await whileOpen(subscriber.subscribe(channel))
       signal.throwIfAborted()
       if (wasLost) onMissed?.()
-      faults.pass()
+      outage.recovered()
       for (;;) {
-        await until(delay(PING_INTERVAL_MS, undefined, { ref: false }))
-        await until(subscriber.ping())
+        await whileOpen(delay(PING_INTERVAL_MS, undefined, { ref: false }))
+        await whileOpen(subscriber.ping())
       }
     } finally {
       close()
@@ -56,7 +58,7 @@ export function openRedisBroadcast(
   const run = async (): Promise<void> => {
     for (let wasLost = false; !signal.aborted; wasLost = true) {
       await listen(wasLost).catch((error: Error) => {
-        if (!signal.aborted) faults.tell(error, 'lost the subscription in Redis')
+        if (!signal.aborted) outage.report(error, 'lost the subscription in Redis')
       })
       await delay(RESUBSCRIBE_DELAY_MS, undefined, { signal, ref: false }).catch(() => undefined)
     }
@@ -65,7 +67,7 @@ export function openRedisBroadcast(
 
   return {
     send: async () => {
-      await asking('redis', () => redis.publish(channel, ''))
+      await callStore('redis', () => redis.publish(channel, ''))
     },
     close: async () => {
       closing.abort()
@@ -77,7 +79,9 @@ export function openRedisBroadcast(
 function openSubscriber(redis: RedisClient): Redis {
   const node = redis instanceof Cluster ? anyOf(redis.nodes('master')) : redis
   if (!node) throw new Error('no node of the cluster is known')
-  return node.duplicate({ ...linkOptions(SILENCE_MS), readOnly: false }).on('error', () => undefined)
+  return node
+    .duplicate({ ...sideConnectionOptions(SILENCE_MS), readOnly: false })
+    .on('error', () => undefined)
 }
 
 const anyOf = <T>(items: readonly T[]): T | undefined => items[Math.floor(Math.random() * items.length)]

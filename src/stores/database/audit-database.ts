@@ -3,7 +3,7 @@ import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import { parseScopes } from '../../domain/scope.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import { formatTimestamp } from './timestamp.ts'
 
 type Row = Omit<AuditedRow, 'scopes'> & { readonly scopes: string }
@@ -37,7 +37,7 @@ export class AuditDatabase {
 
   /** Which of `keys` have been edited later than `since`; what an audit itself has mended does not count. */
   async editedSince(keys: readonly TokenKey[], since: Date): Promise<ReadonlySet<TokenKey>> {
-    const rows = await asking(
+    const rows = await callStore(
       'postgres',
       () =>
         this.#prisma.$queryRaw<{ token: TokenKey }[]>`
@@ -50,7 +50,7 @@ export class AuditDatabase {
 
   /** Which numbers of history events are used up; `undefined` where they have no end that anybody will see. */
   async historyIds(): Promise<HistoryIds | undefined> {
-    const [row] = await asking(
+    const [row] = await callStore(
       'postgres',
       () =>
         this.#prisma.$queryRaw<{ last: number | null; isNarrow: boolean }[]>`
@@ -65,7 +65,7 @@ export class AuditDatabase {
   }
 
   async #query(rest: Prisma.Sql): Promise<AuditedRow[]> {
-    const rows = await asking('postgres', () =>
+    const rows = await callStore('postgres', () =>
       this.#prisma.$queryRaw<Row[]>(Prisma.sql`
         SELECT token.token AS key, token.username, token.token_type::text AS type,
                token.token_name AS "tokenName", token.scopes, token.created AS "createdAt",

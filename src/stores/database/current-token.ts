@@ -36,7 +36,7 @@ const TURN = 0x7475_726e
 /**
  * A term of `WITH RECURSIVE`: `line`, the keys of a token and of its ancestors. UNION ends in a circle too.
  */
-export const lineOf = (key: TokenKey): Prisma.Sql => Prisma.sql`
+export const lineageOf = (key: TokenKey): Prisma.Sql => Prisma.sql`
   line (key) AS (
     SELECT ${key}::text COLLATE "C"
     UNION
@@ -60,20 +60,20 @@ export const MAY_BE_HELD = Prisma.sql`NOT ${IS_DECIDED} AND (
 
 export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurrentToken | undefined> {
   const [row] = await db.$queryRaw<{ scopes: string; expires: Date | null; hasParent: boolean }[]>`
-    WITH RECURSIVE ${lineOf(key)}
+    WITH RECURSIVE ${lineageOf(key)}
     SELECT scopes, expires, EXISTS (SELECT FROM subtoken WHERE child = ${key}) AS "hasParent"
     FROM token WHERE token = ${key} AND ${MAY_BE_HELD} FOR KEY SHARE OF token`
   return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires, hasParent: row.hasParent }
 }
 
 /** Waits for those who hold this token or one below it, and has later ones wait until the transaction ends. */
-export async function waitForTurn(db: Queryable, key: TokenKey): Promise<void> {
+export async function lockCurrentToken(db: Queryable, key: TokenKey): Promise<void> {
   await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${key}, ${TURN}))::text`
 }
 
 /** As `TokenHolder.isBeingRevoked`. */
 export async function isTokenBeingRevoked(db: Queryable, key: TokenKey): Promise<boolean> {
   const [row] = await db.$queryRaw<{ isDecided: boolean }[]>`
-    WITH RECURSIVE ${lineOf(key)} SELECT ${IS_DECIDED} AS "isDecided"`
+    WITH RECURSIVE ${lineageOf(key)} SELECT ${IS_DECIDED} AS "isDecided"`
   return row?.isDecided === true
 }

@@ -1,6 +1,6 @@
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
 import { systemClock } from '../../lib/clock.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import { formatTimestamp } from './timestamp.ts'
 
 /**
@@ -9,7 +9,7 @@ import { formatTimestamp } from './timestamp.ts'
  */
 export async function readClockSkew(db: Pick<PrismaClient, '$queryRaw'>): Promise<number> {
   const sentAt = systemClock.now().getTime()
-  const [row] = await asking(
+  const [row] = await callStore(
     'postgres',
     () => db.$queryRaw<{ ms: number }[]>`SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms`,
   )
@@ -23,6 +23,6 @@ export async function readClockSkew(db: Pick<PrismaClient, '$queryRaw'>): Promis
  * The time by which a row may be ended, as SQL: `now`, held back by as much as this machine's clock is ahead of that
  * of the database's. Whoever has a wrong clock would else end what lives for everybody else.
  */
-export const earlierOf = (now: Date): Prisma.Sql =>
+export const expiryCutoff = (now: Date): Prisma.Sql =>
   Prisma.sql`(${formatTimestamp(now)}::timestamp - greatest(interval '0',
     ${formatTimestamp(systemClock.now())}::timestamp - (statement_timestamp() AT TIME ZONE 'UTC')))`

@@ -1,7 +1,7 @@
 import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
-import { earlierOf } from './database-clock.ts'
+import { expiryCutoff } from './database-clock.ts'
 import { formatTimestamp } from './timestamp.ts'
 
 /** The database, or one of its transactions. */
@@ -38,7 +38,7 @@ function expire(db: Executable, condition: Prisma.Sql, now: Date, limit: number)
   // Children before parents, as far as the limit goes: an entry names the parent while it has one.
   return db.$executeRaw`
     WITH doomed AS (
-      SELECT token FROM token WHERE expires <= ${earlierOf(now)} AND ${condition}
+      SELECT token FROM token WHERE expires <= ${expiryCutoff(now)} AND ${condition}
       ORDER BY expires, created DESC LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), gone AS (
       DELETE FROM token USING doomed WHERE token.token = doomed.token RETURNING token.*

@@ -2,7 +2,7 @@ import type { Visibility } from '../../domain/actor.ts'
 import type { ChangeFilter } from '../../domain/filter.ts'
 import { type Page, type PageRequest, toPage } from '../../domain/page.ts'
 import { type TokenChange as ChangeRow, Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import {
   CHANGE_COLUMNS,
   CHANGE_ORDER,
@@ -83,7 +83,7 @@ export class HistoryListing {
   }
 
   #query<Row>(sql: Prisma.Sql): Promise<Row[]> {
-    return asking('postgres', () => this.#prisma.$queryRaw<Row[]>(sql))
+    return callStore('postgres', () => this.#prisma.$queryRaw<Row[]>(sql))
   }
 }
 

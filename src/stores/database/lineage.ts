@@ -2,7 +2,7 @@ import type { TokenKey } from '../../domain/token.ts'
 import { Prisma } from '../../generated/prisma/client.ts'
 
 /** A child, and whose it is. */
-export interface Link {
+export interface LineageLink {
   readonly child: TokenKey
   readonly parent: TokenKey
 }
@@ -20,7 +20,7 @@ const LIST_BATCH_SIZE = 20_000
 export async function* listBelow(
   tx: Prisma.TransactionClient,
   keys: readonly TokenKey[],
-): AsyncIterable<readonly Link[]> {
+): AsyncIterable<readonly LineageLink[]> {
   await tx.$executeRaw`SET LOCAL enable_seqscan = off`
   await tx.$executeRaw`
     DECLARE porthor_below NO SCROLL CURSOR FOR
@@ -32,9 +32,9 @@ export async function* listBelow(
         SELECT child, parent FROM subtoken WHERE parent = below.child OFFSET 0) AS link
     )
     SELECT child, parent FROM below`
-  let links: Link[]
+  let links: LineageLink[]
   do {
-    links = await tx.$queryRaw<Link[]>(
+    links = await tx.$queryRaw<LineageLink[]>(
       Prisma.sql`FETCH FORWARD ${Prisma.raw(String(LIST_BATCH_SIZE))} FROM porthor_below`,
     )
     if (links.length > 0) yield links

@@ -1,6 +1,6 @@
 import type { TokenKey } from '../../domain/token.ts'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import { readClockSkew } from './database-clock.ts'
 import { expireTokens } from './expiry.ts'
 import { createClient } from './postgres-client.ts'
@@ -28,7 +28,7 @@ export class MaintenanceDatabase {
   async alone<T>(work: () => Promise<T>): Promise<T | undefined> {
     const client = createClient(this.#databaseUrl, { application_name: 'porthor upkeep' })
     try {
-      const { rows } = await asking('postgres', async () => {
+      const { rows } = await callStore('postgres', async () => {
         await client.connect()
         return client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [
           MAINTENANCE_LOCK,
@@ -47,12 +47,12 @@ export class MaintenanceDatabase {
 
   /** Deletes up to `limit` expired tokens, with an `expire` entry each. Answers how many. */
   expire(now: Date, limit: number): Promise<number> {
-    return asking('postgres', () => expireTokens(this.#prisma, now, limit))
+    return callStore('postgres', () => expireTokens(this.#prisma, now, limit))
   }
 
   /** Deletes up to `limit` history entries from before `cutoff`. Answers how many. */
   truncateHistory(cutoff: Date, limit: number): Promise<number> {
-    return asking(
+    return callStore(
       'postgres',
       () => this.#prisma.$executeRaw`
         DELETE FROM token_change_history WHERE id IN (
@@ -66,7 +66,7 @@ export class MaintenanceDatabase {
     const keys = uses.map(([key]) => key)
     const times = uses.map(([, time]) => formatTimestamp(time))
     // A row that somebody holds is being revoked or edited: better not to wait for it.
-    await asking(
+    await callStore(
       'postgres',
       () => this.#prisma.$executeRaw`
         WITH used AS (

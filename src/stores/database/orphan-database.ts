@@ -1,6 +1,6 @@
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import { formatTimestamp } from './timestamp.ts'
 
 /** Rows that one statement looks at. */
@@ -19,7 +19,7 @@ export class OrphanDatabase {
 
   /** Live tokens whose lineage has lost its parent, some at a time: to be asked again once these have ended. */
   async findOrphans(now: Date): Promise<TokenKey[]> {
-    const rows = await asking(
+    const rows = await callStore(
       'postgres',
       () => this.#prisma.$queryRaw<{ token: TokenKey }[]>`
         SELECT token.token FROM subtoken JOIN token ON token.token = subtoken.child
@@ -32,7 +32,7 @@ export class OrphanDatabase {
   async *findWithoutLineage(now: Date): AsyncIterable<readonly TokenKey[]> {
     let last: string | null = ''
     do {
-      const [page]: { last: string | null; orphans: TokenKey[] }[] = await asking(
+      const [page]: { last: string | null; orphans: TokenKey[] }[] = await callStore(
         'postgres',
         () => this.#prisma.$queryRaw`
           WITH page AS MATERIALIZED (
@@ -51,7 +51,7 @@ export class OrphanDatabase {
 
   /** Live tokens that were delegated from one of `parents`, by the history, and that have lost it. */
   async findOrphansOf(parents: readonly TokenKey[], now: Date): Promise<TokenKey[]> {
-    const rows = await asking(
+    const rows = await callStore(
       'postgres',
       () => this.#prisma.$queryRaw<{ token: TokenKey }[]>`
         SELECT DISTINCT token.token FROM token_change_history AS history
@@ -65,7 +65,7 @@ export class OrphanDatabase {
 
   /** Those of `keys` that have a row. */
   async findRows(keys: readonly TokenKey[]): Promise<ReadonlySet<TokenKey>> {
-    const rows = await asking(
+    const rows = await callStore(
       'postgres',
       () =>
         this.#prisma.$queryRaw<{ token: TokenKey }[]>`SELECT token FROM token WHERE token = ANY (${keys})`,

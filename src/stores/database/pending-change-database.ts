@@ -1,6 +1,6 @@
 import type { TokenKey } from '../../domain/token.ts'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import {
   deletePendingChanges,
   findPendingChanges,
@@ -21,7 +21,7 @@ export class PendingChangeDatabase {
    * revocation have one time, by which they are found.
    */
   async findRevoked(keys: readonly TokenKey[]): Promise<TokenKey[]> {
-    const rows = await asking(
+    const rows = await callStore(
       'postgres',
       () => this.#prisma.$queryRaw<{ token: TokenKey }[]>`
         WITH RECURSIVE ended AS (
@@ -40,16 +40,16 @@ export class PendingChangeDatabase {
 
   /** As `findPendingChanges` of the pending changes. */
   find(minAgeSeconds: number, afterId: bigint, limit: number): Promise<PendingChange[]> {
-    return asking('postgres', () => findPendingChanges(this.#prisma, minAgeSeconds, afterId, limit))
+    return callStore('postgres', () => findPendingChanges(this.#prisma, minAgeSeconds, afterId, limit))
   }
 
   /** The edit of a token that is pending. */
   findEdit(key: TokenKey): Promise<PendingChange | undefined> {
-    return asking('postgres', () => findPendingEdit(this.#prisma, key))
+    return callStore('postgres', () => findPendingEdit(this.#prisma, key))
   }
 
   /** Deletes what has been completed, and nothing that was decided since it was read. */
   delete(changes: readonly PendingChange[]): Promise<void> {
-    return asking('postgres', () => deletePendingChanges(this.#prisma, changes))
+    return callStore('postgres', () => deletePendingChanges(this.#prisma, changes))
   }
 }

@@ -2,8 +2,8 @@ import { PrismaPg } from '@prisma/adapter-pg'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { PrismaClient } from '../../generated/prisma/client.ts'
-import { EqualLines } from '../../lib/equal-lines.ts'
 import { parsePostgresUrl } from '../../lib/postgres-url.ts'
+import { RepeatLimitedLog } from '../../lib/repeat-limited-log.ts'
 import { CONNECT_TIMEOUT_MS, clientClass, clientConfig } from './postgres-client.ts'
 
 /** How long a transaction of few statements may take, in milliseconds, from waiting for a connection to its end. */
@@ -53,8 +53,8 @@ export function openPrisma(databaseUrl: string, log: Logger, size?: number): Pri
 
 /** A connection that is being closed may still hear from a server that shuts down: that is no loss. */
 function reportLoss(pool: pg.Pool, log: Logger): (error: Error) => void {
-  const lines = new EqualLines(log)
+  const lines = new RepeatLimitedLog(log)
   return ({ message }) => {
-    if (!pool.ending) lines.warn(message, { fault: message }, 'lost a connection to PostgreSQL')
+    if (!pool.ending) lines.warn(message, { reason: message }, 'lost a connection to PostgreSQL')
   }
 }

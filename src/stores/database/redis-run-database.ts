@@ -1,7 +1,7 @@
 import { parseScopes, type Scopes } from '../../domain/scope.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Prisma, PrismaClient } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import { listBelow } from './lineage.ts'
 import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
 
@@ -84,12 +84,12 @@ export class RedisRunDatabase {
       return 'applied'
     }
     const limits = { timeout: REPLAY_TIMEOUT_MS, maxWait: CONNECT_TIMEOUT_MS }
-    return asking('postgres', () => this.#prisma.$transaction(work, limits))
+    return callStore('postgres', () => this.#prisma.$transaction(work, limits))
   }
 
   /** Notes that this run of Redis is in use. */
   async note(identity: string): Promise<void> {
-    await asking(
+    await callStore(
       'postgres',
       () => this.#prisma.$executeRaw`
         UPDATE porthor_redis_run SET seen_at = clock_timestamp()

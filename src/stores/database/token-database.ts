@@ -10,14 +10,14 @@ import { formatScopes, parseScopes } from '../../domain/scope.ts'
 import { type TokenKey, toTokenKey } from '../../domain/token.ts'
 import { duplicateTokenName } from '../../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import { type ChildQuery, findChildren, selectChildren } from './child-query.ts'
 import {
   type HeldCurrentToken,
   type HeldToken,
   holdToken,
   isTokenBeingRevoked,
-  lineOf,
+  lineageOf,
   MAY_BE_HELD,
   type TokenHolder,
 } from './current-token.ts'
@@ -75,7 +75,7 @@ export class TokenDatabase {
 
   /** The children that are asked for, the longest-lived first. */
   findChildren(query: ChildQuery): Promise<ChildRecord[]> {
-    return asking('postgres', () => findChildren(this.#prisma, query))
+    return callStore('postgres', () => findChildren(this.#prisma, query))
   }
 
   /**
@@ -86,7 +86,7 @@ export class TokenDatabase {
    * @throws {UnavailableError} also when it cannot be found out whether it was committed.
    */
   transaction<T>(work: (tx: TokenTransaction) => Promise<T>): Promise<T> {
-    return asking('postgres', () =>
+    return callStore('postgres', () =>
       runTransaction(this.#prisma, (tx) => finish(new TokenTransaction(tx), work), {
         timeoutMs: TRANSACTION_TIMEOUT_MS - LOOKUP_TIMEOUT_MS,
         lookupMs: LOOKUP_TIMEOUT_MS,
@@ -96,7 +96,7 @@ export class TokenDatabase {
 
   /** As `transaction`, for changes that reach whole trees and may take their time. */
   changeTrees<T>(work: (tx: TreeTransaction) => Promise<T>): Promise<T> {
-    return asking('postgres', () =>
+    return callStore('postgres', () =>
       runTransaction(
         this.#prisma,
         async (tx) => ({
@@ -113,7 +113,7 @@ export class TokenDatabase {
 
   /** What the rows of `keys` grant, as they are now. Those that have none are missing. */
   async findGrants(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, HeldToken>> {
-    const rows = await asking('postgres', () =>
+    const rows = await callStore('postgres', () =>
       this.#prisma.token.findMany({
         where: { key: { in: [...keys] } },
         select: { key: true, scopes: true, expiresAt: true },
@@ -126,7 +126,7 @@ export class TokenDatabase {
 
   /** @throws {UnavailableError} also where PostgreSQL takes no writes, or not ours. */
   async ping(): Promise<void> {
-    await asking('postgres', () => requireWritable(this.#prisma))
+    await callStore('postgres', () => requireWritable(this.#prisma))
   }
 }
 
@@ -175,7 +175,7 @@ export class TokenTransaction implements TokenHolder {
     const parentLock = parentLockKey(parentKey)
     // MATERIALIZED fixes the order: the row first, then the advisory locks.
     const rows = await this.#tx.$queryRaw<LockedRow[]>`
-      WITH RECURSIVE ${lineOf(parentKey)}, parent AS MATERIALIZED (
+      WITH RECURSIVE ${lineageOf(parentKey)}, parent AS MATERIALIZED (
         SELECT scopes, expires FROM token WHERE token = ${parentKey} AND ${MAY_BE_HELD} FOR KEY SHARE OF token
       ), chain AS (
         SELECT parent, 1 AS depth FROM subtoken WHERE child = ${parentKey}

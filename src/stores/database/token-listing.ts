@@ -4,7 +4,7 @@ import type { Page, PageRequest } from '../../domain/page.ts'
 import { toPage } from '../../domain/page.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
-import { asking } from '../unavailable.ts'
+import { callStore } from '../unavailable.ts'
 import {
   groupByOwner,
   mapValues,
@@ -31,7 +31,9 @@ export class TokenListing {
 
   find(key: TokenKey, username: Visibility, selection: TokenSelection): Promise<TokenRow | null> {
     const mine = username === null ? {} : { username }
-    return asking('postgres', () => this.#prisma.token.findUnique({ ...selection, where: { key, ...mine } }))
+    return callStore('postgres', () =>
+      this.#prisma.token.findUnique({ ...selection, where: { key, ...mine } }),
+    )
   }
 
   async list(filter: TokenFilter, page: PageRequest): Promise<Page<TokenRow>> {
@@ -82,7 +84,7 @@ export class TokenListing {
   }
 
   #query<Row>(sql: Prisma.Sql): Promise<Row[]> {
-    return asking('postgres', () => this.#prisma.$queryRaw<Row[]>(sql))
+    return callStore('postgres', () => this.#prisma.$queryRaw<Row[]>(sql))
   }
 }
 

@@ -8,11 +8,11 @@ import {
   type HeldCurrentToken,
   holdToken,
   isTokenBeingRevoked,
+  lockCurrentToken,
   type TokenHolder,
-  waitForTurn,
 } from './current-token.ts'
 import { expireNamed } from './expiry.ts'
-import { type Link, listBelow } from './lineage.ts'
+import { type LineageLink, listBelow } from './lineage.ts'
 import {
   deletePendingChanges,
   type EditedFacts,
@@ -52,7 +52,7 @@ export class TreeTransaction implements TokenHolder {
 
   /** Takes one token, before those who come to hold it or one below it. `undefined` when there is none. */
   async lock(key: TokenKey): Promise<LockedToken | undefined> {
-    await waitForTurn(this.#tx, key)
+    await lockCurrentToken(this.#tx, key)
     const [token] = await this.#lock(Prisma.sql`WHERE token.token = ${key}`)
     return token
   }
@@ -122,7 +122,7 @@ export class TreeTransaction implements TokenHolder {
   }
 
   /** As `listBelow` of the lineage. */
-  listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly Link[]> {
+  listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly LineageLink[]> {
     return listBelow(this.#tx, keys)
   }
 

@@ -5,7 +5,7 @@ import { indexOf } from './index-migrations.ts'
 import { type Migration, MigrationError } from './migration-history.ts'
 
 /** What the role of DATABASE_URL is in this database. */
-interface Standing {
+interface RoleRights {
   readonly role: string
   readonly database: string
   readonly schema: string | null
@@ -16,7 +16,7 @@ interface Standing {
   readonly mayRecord: boolean
 }
 
-const STANDING = `
+const ROLE_RIGHTS = `
   SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database,
     quote_ident(current_schema()) AS schema, current_setting('search_path') AS path,
     current_setting('transaction_read_only') = 'on' AS "isReadOnly",
@@ -34,10 +34,10 @@ export async function requireMigrationRights(
   client: pg.Client,
   unapplied: readonly Migration[],
 ): Promise<void> {
-  const { rows } = await client.query<Standing>(STANDING)
-  const [standing] = rows
-  if (!standing) return
-  const { role, path, schema, isReadOnly } = standing
+  const { rows } = await client.query<RoleRights>(ROLE_RIGHTS)
+  const [rights] = rows
+  if (!rights) return
+  const { role, path, schema, isReadOnly } = rights
   if (isReadOnly) {
     throw new MigrationError(TAKES_NO_WRITES)
   }
@@ -48,7 +48,7 @@ export async function requireMigrationRights(
     )
   }
   const grants = [
-    ...describeMissing(standing, await hasSharedTables(client)),
+    ...describeMissing(rights, await hasSharedTables(client)),
     ...(await describeOwners(client, role, unapplied)),
   ]
   if (grants.length === 0) return
@@ -58,8 +58,8 @@ export async function requireMigrationRights(
   )
 }
 
-function describeMissing(standing: Standing, areTablesThere: boolean): readonly string[] {
-  const { role, database, schema, mayCreate, mayCreateTemporary, mayRecord } = standing
+function describeMissing(rights: RoleRights, areTablesThere: boolean): readonly string[] {
+  const { role, database, schema, mayCreate, mayCreateTemporary, mayRecord } = rights
   const grants: string[] = []
   if (!mayCreate) grants.push(`GRANT CREATE ON SCHEMA ${schema} TO ${role}`)
   // Tables that are there are compared with temporary ones.

@@ -1,6 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
-import { FaultLog } from '../../lib/fault-log.ts'
+import { OutageLog } from '../../lib/outage-log.ts'
 import {
   type ClusterRedis,
   parseRedisUrl,
@@ -51,14 +51,14 @@ function openServer(target: SingleRedis | SentinelRedis, log: Logger, guard: Red
     // What was the master is a replica now: look for its successor.
     reconnectOnError: ({ message }) => READ_ONLY.test(message),
   })
-  const faults = new FaultLog(log)
+  const outage = new OutageLog(log)
   const isGuarded = guard !== undefined
-  const report = (error: Error) => faults.tell(error, NOT_USED)
+  const report = (error: Error) => outage.report(error, NOT_USED)
   keepAlive(redis, new CommandFlow(redis, { isGuarded }), { client: redis, guard, report })
-  redis.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
-  redis.on('sentinelError', (error: Error) => faults.tell(error, 'lost the connection to a Sentinel'))
+  redis.on('error', (error) => outage.report(error, 'lost the connection to Redis'))
+  redis.on('sentinelError', (error: Error) => outage.report(error, 'lost the connection to a Sentinel'))
   redis.on('ready', () => {
-    faults.pass()
+    outage.recovered()
     log.info('connected to Redis')
   })
   return redis
@@ -74,31 +74,31 @@ function openCluster(target: ClusterRedis, log: Logger, guard: RedisGuard | unde
     redisOptions: { ...optionsOf(target), Connector: ServerConnector },
   })
   new CommandFlow(cluster, { isGuarded: false })
-  const faults = new FaultLog(log)
-  const faultsOf = faultLogs(log)
+  const outage = new OutageLog(log)
+  const outageOf = outageLogs(log)
   cluster.on('+node', (node: Redis) => {
     const address = `${node.options.host}:${node.options.port}`
     const isGuarded = guard !== undefined
-    const report = (error: Error) => faultsOf(address).tell(error, NOT_USED, { node: address })
+    const report = (error: Error) => outageOf(address).report(error, NOT_USED, { node: address })
     keepAlive(node, new CommandFlow(node, { isGuarded }), { client: cluster, guard, report })
-    node.on('ready', () => faultsOf(address).pass())
+    node.on('ready', () => outageOf(address).recovered())
   })
-  cluster.on('error', (error) => faults.tell(error, 'lost the connection to Redis'))
+  cluster.on('error', (error) => outage.report(error, 'lost the connection to Redis'))
   cluster.on('node error', (error: Error, node: string) =>
-    faultsOf(node).tell(error, 'lost the connection to a node of Redis', { node }),
+    outageOf(node).report(error, 'lost the connection to a node of Redis', { node }),
   )
   cluster.on('ready', () => {
-    faults.pass()
+    outage.recovered()
     log.info('connected to Redis')
   })
   return cluster
 }
 
 /** A log of the faults of each node, by its address: a cluster goes on while one of them is away. */
-function faultLogs(log: Logger): (node: string) => FaultLog {
-  const logs = new Map<string, FaultLog>()
+function outageLogs(log: Logger): (node: string) => OutageLog {
+  const logs = new Map<string, OutageLog>()
   return (node) => {
-    const known = logs.get(node) ?? new FaultLog(log)
+    const known = logs.get(node) ?? new OutageLog(log)
     logs.set(node, known)
     return known
   }

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { isExpired, type TokenData, type TokenKey, toTokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
-import type { StoredEntry, TokenRecord, TokenStore } from './token-store.ts'
+import type { StoredRecord, TokenRecord, TokenStore } from './token-store.ts'
 
 export interface CachingTokenStoreDeps {
   readonly store: TokenStore
@@ -86,7 +86,7 @@ export class CachingTokenStore implements TokenStore {
     return this.#deps.store.scan()
   }
 
-  inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>> {
+  inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredRecord>> {
     return this.#deps.store.inspect(keys)
   }
 

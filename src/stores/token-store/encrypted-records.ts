@@ -3,7 +3,7 @@ import { isExpired, type TokenData, type TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { type Fernet, FernetError, ForeignTokenError } from '../../lib/fernet.ts'
 import { DamagedRecordError, decodeRecord, encodeRecord } from './token-record.ts'
-import type { StoredEntry, TokenRecord } from './token-store.ts'
+import type { StoredRecord, TokenRecord } from './token-store.ts'
 
 /** Seals and opens the values of a token store; the part that every implementation shares. */
 export class EncryptedRecords {
@@ -29,7 +29,7 @@ export class EncryptedRecords {
     const entry = this.inspect(key, sealed)
     if (!entry) return undefined
     if ('data' in entry) return isExpired(entry.data, this.#clock.now()) ? undefined : entry.data
-    this.#log.error({ tokenKey: key, fault: entry.fault }, 'token store record is damaged')
+    this.#log.error({ tokenKey: key, reason: entry.fault }, 'token store record is damaged')
     return undefined
   }
 
@@ -40,7 +40,7 @@ export class EncryptedRecords {
   }
 
   /** Like `open`, but expired tokens are returned, and damage is told and not logged. */
-  inspect(key: TokenKey, sealed: string | null | undefined): StoredEntry | undefined {
+  inspect(key: TokenKey, sealed: string | null | undefined): StoredRecord | undefined {
     if (!sealed) return undefined
     try {
       return { data: this.#read(key, sealed) }
@@ -52,8 +52,8 @@ export class EncryptedRecords {
   }
 
   /** `inspect` for many: those that are there, by key. */
-  inspectAll(sealed: Iterable<readonly [TokenKey, string | null]>): ReadonlyMap<TokenKey, StoredEntry> {
-    const entries = new Map<TokenKey, StoredEntry>()
+  inspectAll(sealed: Iterable<readonly [TokenKey, string | null]>): ReadonlyMap<TokenKey, StoredRecord> {
+    const entries = new Map<TokenKey, StoredRecord>()
     for (const [key, value] of sealed) {
       const entry = this.inspect(key, value)
       if (entry) entries.set(key, entry)

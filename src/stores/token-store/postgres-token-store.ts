@@ -2,9 +2,9 @@ import type { Pool } from 'pg'
 import { isExpired, type TokenData, type TokenKey } from '../../domain/token.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
 import { formatTimestamp } from '../database/timestamp.ts'
-import { asking, ChangedMeanwhileError } from '../unavailable.ts'
+import { ChangedMeanwhileError, callStore } from '../unavailable.ts'
 import type { EncryptedRecords } from './encrypted-records.ts'
-import type { StoredEntry, TokenRecord, TokenStore } from './token-store.ts'
+import type { StoredRecord, TokenRecord, TokenStore } from './token-store.ts'
 
 /** Rows that one statement takes on. */
 const BATCH = 1_000
@@ -35,7 +35,7 @@ export class PostgresTokenStore implements TokenStore {
 
   async put(data: TokenData): Promise<void> {
     const values = this.#rowOf(data)
-    await asking('postgres', () =>
+    await callStore('postgres', () =>
       this.#pool.query({
         name: 'porthor-token-store-put',
         text: `INSERT INTO porthor_token_store (token, value, expires) VALUES ($1, $2, $3)
@@ -47,7 +47,7 @@ export class PostgresTokenStore implements TokenStore {
 
   async replace({ encrypted: sealed }: TokenRecord, data: TokenData): Promise<void> {
     const values = [...this.#rowOf(data), sealed]
-    const { rowCount } = await asking('postgres', () =>
+    const { rowCount } = await callStore('postgres', () =>
       this.#pool.query(
         'UPDATE porthor_token_store SET value = $2, expires = $3 WHERE token = $1 AND value = $4',
         values,
@@ -58,7 +58,7 @@ export class PostgresTokenStore implements TokenStore {
 
   async delete(keys: readonly TokenKey[]): Promise<void> {
     if (keys.length === 0) return
-    await asking('postgres', () =>
+    await callStore('postgres', () =>
       this.#pool.query('DELETE FROM porthor_token_store WHERE token = ANY ($1)', [keys]),
     )
   }
@@ -67,7 +67,7 @@ export class PostgresTokenStore implements TokenStore {
     let keys: TokenKey[] = []
     do {
       const after = keys.at(-1) ?? ''
-      const { rows } = await asking('postgres', () =>
+      const { rows } = await callStore('postgres', () =>
         this.#pool.query<{ token: TokenKey }>(
           'SELECT token FROM porthor_token_store WHERE token > $1 ORDER BY token LIMIT $2',
           [after, BATCH],
@@ -78,8 +78,8 @@ export class PostgresTokenStore implements TokenStore {
     } while (keys.length > 0)
   }
 
-  async inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>> {
-    const { rows } = await asking('postgres', () =>
+  async inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredRecord>> {
+    const { rows } = await callStore('postgres', () =>
       this.#pool.query<{ token: TokenKey; value: string }>(
         'SELECT token, value FROM porthor_token_store WHERE token = ANY ($1)',
         [keys],
@@ -91,7 +91,7 @@ export class PostgresTokenStore implements TokenStore {
   async sweep(): Promise<number> {
     let swept = 0
     for (let isDone = false; !isDone; ) {
-      const { rowCount } = await asking('postgres', () =>
+      const { rowCount } = await callStore('postgres', () =>
         this.#pool.query(
           `DELETE FROM porthor_token_store WHERE token IN (
              SELECT token FROM porthor_token_store
@@ -110,7 +110,7 @@ export class PostgresTokenStore implements TokenStore {
   }
 
   async ping(): Promise<void> {
-    await asking('postgres', () => this.#pool.query('SELECT 1'))
+    await callStore('postgres', () => this.#pool.query('SELECT 1'))
   }
 
   #rowOf(data: TokenData): [TokenKey, string, string | null] {
@@ -122,7 +122,7 @@ export class PostgresTokenStore implements TokenStore {
   }
 
   async #read(key: TokenKey): Promise<string | undefined> {
-    const { rows } = await asking('postgres', () =>
+    const { rows } = await callStore('postgres', () =>
       this.#pool.query<{ value: string }>({
         name: 'porthor-token-store-get',
         text: 'SELECT value FROM porthor_token_store WHERE token = $1',

@@ -2,8 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Clock } from '../../lib/clock.ts'
-import { FaultLog } from '../../lib/fault-log.ts'
-import { type Loss, linkOptions, lossOf } from '../redis/link.ts'
+import { OutageLog } from '../../lib/outage-log.ts'
+import { type ConnectionWatch, sideConnectionOptions, watchConnections } from '../redis/side-connection.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
 
 /** Where Redis tells a RESP2 client which keys have changed. */
@@ -40,7 +40,7 @@ interface Link {
   readonly subscriber: Redis
   readonly tracker: Redis
   /** Rejects when a connection is closed, that of the requests included: the next may lead elsewhere. */
-  readonly until: Loss['until']
+  readonly whileOpen: ConnectionWatch['whileOpen']
   readonly close: () => void
 }
 
@@ -81,17 +81,17 @@ export class RedisInvalidations {
 
   async #run(): Promise<void> {
     const { log } = this.#deps
-    const faults = new FaultLog(log)
+    const outage = new OutageLog(log)
     const { signal } = this.#closing
     while (!signal.aborted) {
       try {
         const link = await this.#open()
         log.info('tracking changes in Redis')
-        faults.pass()
+        outage.recovered()
         await this.#watch(link)
       } catch (error) {
         if (signal.aborted) return
-        faults.tell(error as Error, 'not tracking changes in Redis: asking it each time')
+        outage.report(error as Error, 'not tracking changes in Redis: asking it each time')
       } finally {
         this.#drop()
       }
@@ -102,7 +102,7 @@ export class RedisInvalidations {
   async #open(): Promise<Link> {
     const link = this.#connect()
     try {
-      const trackedAt = await link.until(this.#track(link))
+      const trackedAt = await link.whileOpen(this.#track(link))
       this.#closing.signal.throwIfAborted()
       this.#heardAt = trackedAt
     } catch (error) {
@@ -116,16 +116,16 @@ export class RedisInvalidations {
   #connect(): Link {
     const { redis } = this.#deps
     // Redirected invalidations are messages of RESP2's publish and subscribe.
-    const options = { ...linkOptions(SILENCE_MS), protocol: 2 } as const
+    const options = { ...sideConnectionOptions(SILENCE_MS), protocol: 2 } as const
     const [subscriber, tracker] = [redis.duplicate(options), redis.duplicate(options)]
     for (const connection of [subscriber, tracker]) connection.on('error', () => undefined)
-    const { until, ignore } = lossOf([redis, subscriber, tracker])
+    const { whileOpen, stop } = watchConnections([redis, subscriber, tracker])
     const close = () => {
-      ignore()
+      stop()
       subscriber.disconnect()
       tracker.disconnect()
     }
-    return { subscriber, tracker, until, close }
+    return { subscriber, tracker, whileOpen, close }
   }
 
   /** Resolves with a moment from which on every change is heard of. */
@@ -141,13 +141,13 @@ export class RedisInvalidations {
   }
 
   /** Rejects when the link is lost. */
-  async #watch({ subscriber, tracker, until }: Link): Promise<never> {
+  async #watch({ subscriber, tracker, whileOpen }: Link): Promise<never> {
     for (;;) {
       const askedAt = this.#now()
       // The reply comes behind all that was sent before it: nothing older than the question is missing.
-      await until(Promise.all([subscriber.ping(), tracker.ping()]))
+      await whileOpen(Promise.all([subscriber.ping(), tracker.ping()]))
       this.#heardAt = askedAt
-      await until(delay(PING_INTERVAL_MS, undefined, { ref: false }))
+      await whileOpen(delay(PING_INTERVAL_MS, undefined, { ref: false }))
     }
   }
 

@@ -13,8 +13,8 @@ import type {
   ReplayedToken,
 } from '../database/redis-run-database.ts'
 import type { RedisGuard } from '../redis/heartbeat.ts'
-import { linkOptions } from '../redis/link.ts'
 import { type RedisServer, readServer } from '../redis/server.ts'
+import { sideConnectionOptions } from '../redis/side-connection.ts'
 import type { EncryptedRecords } from './encrypted-records.ts'
 import { REDIS_PREFIX, REPLACE } from './redis-token-store.ts'
 
@@ -108,7 +108,9 @@ export class RedisReplay implements RedisGuard {
   /** On a connection of its own, since what is sent on the other waits for this. */
   async #applyAll(redis: Redis, server: RedisServer, { tokens, hold }: RecentChanges): Promise<void> {
     const tally: Tally = { deleted: 0, edited: 0, lost: new Set() }
-    const link = redis.duplicate({ ...linkOptions(SILENCE_MS), readOnly: false }).on('error', () => undefined)
+    const link = redis
+      .duplicate({ ...sideConnectionOptions(SILENCE_MS), readOnly: false })
+      .on('error', () => undefined)
     try {
       await link.connect()
       await requireServer(link, server)

@@ -4,10 +4,10 @@ import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { RedisClient } from '../redis/commands.ts'
 import { openMasters, pingMasters } from '../redis/masters.ts'
-import { asking, ChangedMeanwhileError } from '../unavailable.ts'
+import { ChangedMeanwhileError, callStore } from '../unavailable.ts'
 import type { EncryptedRecords } from './encrypted-records.ts'
-import { RedisWrites, writing } from './redis-writes.ts'
-import type { StoredEntry, TokenRecord, TokenStore } from './token-store.ts'
+import { createCommand, RedisWrites } from './redis-writes.ts'
+import type { StoredRecord, TokenRecord, TokenStore } from './token-store.ts'
 
 /** Every record's key begins so; shared with Gafaelfawr. */
 export const REDIS_PREFIX = 'token:'
@@ -62,7 +62,7 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async find(key: TokenKey): Promise<TokenData | undefined> {
-    return this.#records.decrypt(key, await asking('redis', () => this.#read(key)))
+    return this.#records.decrypt(key, await callStore('redis', () => this.#read(key)))
   }
 
   async put(data: TokenData): Promise<void> {
@@ -70,35 +70,37 @@ export class RedisTokenStore implements TokenStore {
     const sealed = this.#records.encrypt(data)
     const seconds = this.#lifeOf(data)
     const life = seconds === null ? [] : ['EX', seconds]
-    await asking('redis', () => this.#writes.send([writing('set', key, sealed, ...life)]))
+    await callStore('redis', () => this.#writes.send([createCommand('set', key, sealed, ...life)]))
   }
 
   async findRecord(key: TokenKey): Promise<TokenRecord | undefined> {
-    return this.#records.decryptRecord(key, await asking('redis', () => this.#read(key)))
+    return this.#records.decryptRecord(key, await callStore('redis', () => this.#read(key)))
   }
 
   async replace({ encrypted: sealed }: TokenRecord, data: TokenData): Promise<void> {
     const key = redisKey(data.token.key)
     const args = [sealed, this.#records.encrypt(data), this.#lifeOf(data) ?? '']
-    const [replaced] = await asking('redis', () =>
-      this.#writes.send([writing('eval', REPLACE, 1, key, ...args)]),
+    const [replaced] = await callStore('redis', () =>
+      this.#writes.send([createCommand('eval', REPLACE, 1, key, ...args)]),
     )
     if (replaced !== 1) throw new ChangedMeanwhileError('redis', data.token.key)
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {
     for (const batch of slicesOf(keys, BATCH)) {
-      await asking('redis', () => this.#writes.send(batch.map((key) => writing('del', redisKey(key)))))
+      await callStore('redis', () =>
+        this.#writes.send(batch.map((key) => createCommand('del', redisKey(key)))),
+      )
     }
   }
 
   async *scan(): AsyncIterable<readonly TokenKey[]> {
-    const masters = await asking('redis', () => openMasters(this.#redis))
+    const masters = await callStore('redis', () => openMasters(this.#redis))
     try {
       for (const { redis } of masters) {
         let cursor = '0'
         do {
-          const [next, keys] = await asking('redis', () =>
+          const [next, keys] = await callStore('redis', () =>
             redis.scan(cursor, 'MATCH', `${REDIS_PREFIX}*`, 'COUNT', SCAN_COUNT),
           )
           cursor = next
@@ -110,8 +112,8 @@ export class RedisTokenStore implements TokenStore {
     }
   }
 
-  async inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredEntry>> {
-    const values = await asking('redis', () => Promise.all(keys.map((key) => this.#read(key))))
+  async inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredRecord>> {
+    const values = await callStore('redis', () => Promise.all(keys.map((key) => this.#read(key))))
     return this.#records.inspectAll(keys.map((key, index) => [key, values[index] ?? null]))
   }
 
@@ -120,7 +122,7 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async ping(): Promise<void> {
-    await asking('redis', () => pingMasters(this.#redis))
+    await callStore('redis', () => pingMasters(this.#redis))
   }
 
   async #read(key: TokenKey): Promise<string | null> {

@@ -5,7 +5,7 @@ import { type Connection, connectionOf, type RedisClient } from '../redis/comman
 /** How long replicas may take to acknowledge, in milliseconds: less than a command may. */
 const ACKNOWLEDGE_MS = 1_000
 
-export const writing = (name: string, ...args: readonly (string | number)[]): Command =>
+export const createCommand = (name: string, ...args: readonly (string | number)[]): Command =>
   new Command(name, [...args], { replyEncoding: 'utf8' })
 
 /** Sends what changes records, and waits for as many replicas as are asked for to have it. */
@@ -35,7 +35,7 @@ export class RedisWrites {
 
   /** On the same connection, of whose writes Redis counts the replicas that have them. */
   async #acknowledge(connection: Connection | undefined, written: Command): Promise<void> {
-    const wait = writing('wait', this.#replicas, ACKNOWLEDGE_MS)
+    const wait = createCommand('wait', this.#replicas, ACKNOWLEDGE_MS)
     const node = this.#client instanceof Cluster ? { slot: written.getSlot() } : undefined
     const count = Number(await this.#client.sendCommand(wait, undefined, node))
     if (count >= this.#replicas && connection !== undefined && connectionOf(wait) === connection) return

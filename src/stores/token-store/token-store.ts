@@ -1,7 +1,7 @@
 import type { StoredRecord } from '../../domain/audit.ts'
 import type { TokenData, TokenKey } from '../../domain/token.ts'
 
-export type { StoredRecord as StoredEntry } from '../../domain/audit.ts'
+export type { StoredRecord } from '../../domain/audit.ts'
 
 /** A live token, and the record that it was read from. */
 export interface TokenRecord {

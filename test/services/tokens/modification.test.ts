@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import type { TokenData, TokenKey } from '../../../src/domain/token.ts'
 import type { AuditedFinding } from '../../../src/services/maintenance/audit-service.ts'
-import { openTurns } from '../../../src/services/tokens/current-token.ts'
+import { createWriteLimit } from '../../../src/services/tokens/current-token.ts'
 import { PendingChangeCompleter } from '../../../src/services/tokens/pending-change-completer.ts'
 import { RecordUpdater } from '../../../src/services/tokens/record-updater.ts'
 import { TokenModificationService } from '../../../src/services/tokens/token-modification-service.ts'
@@ -227,7 +227,7 @@ describe('modifying while others are at it', () => {
       tokens,
       database,
       pendingChanges,
-      turns: openTurns(),
+      writeLimit: createWriteLimit(),
       names: new TokenNames({ tokens, database, clock, log }),
       clock,
       log,

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { generateToken, type TokenData, type TokenKey } from '../../../src/domain/token.ts'
-import { openTurns } from '../../../src/services/tokens/current-token.ts'
+import { createWriteLimit } from '../../../src/services/tokens/current-token.ts'
 import { TokenRevocationService } from '../../../src/services/tokens/token-revocation-service.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
 import { useApi } from '../../support/api.ts'
@@ -229,7 +229,7 @@ describe('revoking, when the time of an answer is over,', () => {
       pendingChanges: {
         completeRevocations: (keys) => around(() => services.pendingChanges.completeRevocations(keys), pass),
       },
-      turns: openTurns(),
+      writeLimit: createWriteLimit(),
       clock: { now: () => clock.now(), nowToSecond: () => clock.nowToSecond(), monotonicMs: () => elapsedMs },
       log,
     })

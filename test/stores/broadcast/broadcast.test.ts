@@ -246,7 +246,7 @@ describe('a broadcast whose store is away', () => {
     const broadcast = open(port, log)
     onTestFinished(broadcast.close)
     await vi.waitFor(() => expect(visits()).toBeGreaterThan(4), PATIENT)
-    const told = lines.map(({ msg, fault }) => `${msg}: ${fault}`)
+    const told = lines.map(({ msg, reason }) => `${msg}: ${reason}`)
     expect(told).not.toEqual([])
     expect(new Set(told).size).toBe(told.length)
   })

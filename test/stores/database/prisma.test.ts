@@ -83,7 +83,7 @@ describe.each(connections)('%s', (_name, open) => {
       `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
        WHERE datname = current_database() AND pid <> pg_backend_pid()`,
     )
-    const lost = { level: 40, msg: 'lost a connection to PostgreSQL', fault: expect.any(String) }
+    const lost = { level: 40, msg: 'lost a connection to PostgreSQL', reason: expect.any(String) }
     await vi.waitFor(() => expect(recorded.lines).toContainEqual(expect.objectContaining(lost)), PATIENT)
 
     expect(await connection.query('SELECT 1 AS one')).toEqual([{ one: 1 }])

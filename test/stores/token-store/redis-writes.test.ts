@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { openRedis } from '../../../src/stores/redis/client.ts'
-import { RedisWrites, writing } from '../../../src/stores/token-store/redis-writes.ts'
+import { createCommand, RedisWrites } from '../../../src/stores/token-store/redis-writes.ts'
 import { recordingLog } from '../../support/log.ts'
 import { onServer, startRedis, untilReplicated } from '../../support/redis.ts'
 
@@ -14,7 +14,8 @@ it('a change is acknowledged only once as many replicas have it as are asked for
   const redis = openRedis(master.url, recordingLog().log)
   onTestFinished(() => redis.disconnect())
   const outcome = expect.objectContaining({ code: 'UNAVAILABLE', store: 'redis' })
-  const set = (replicas: number) => new RedisWrites(redis, replicas).send([writing('set', 'x', replicas)])
+  const set = (replicas: number) =>
+    new RedisWrites(redis, replicas).send([createCommand('set', 'x', replicas)])
 
   await vi.waitFor(async () => expect(await set(1)).toEqual(['OK']), { timeout: 20_000 })
   expect(await onServer(replica.port, (own) => own.get('x'))).toBe('1')

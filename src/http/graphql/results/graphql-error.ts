@@ -10,7 +10,7 @@ import {
   UnavailableError,
 } from '../../../domain/errors.ts'
 import { redact } from '../../../domain/token.ts'
-import { EqualLines } from '../../../lib/equal-lines.ts'
+import { RepeatLimitedLog } from '../../../lib/repeat-limited-log.ts'
 
 /** Code of every failure that is not an expected one. */
 const UNEXPECTED = 'INTERNAL_SERVER_ERROR'
@@ -121,10 +121,10 @@ function isNew(cause: unknown): boolean {
   return true
 }
 
-const outages = new WeakMap<Logger, EqualLines>()
+const outages = new WeakMap<Logger, RepeatLimitedLog>()
 
-function outagesOf(log: Logger): EqualLines {
-  const lines = outages.get(log) ?? new EqualLines(log)
+function outagesOf(log: Logger): RepeatLimitedLog {
+  const lines = outages.get(log) ?? new RepeatLimitedLog(log)
   outages.set(log, lines)
   return lines
 }

@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { Lanes } from '../../src/lib/lanes.ts'
+import { ConcurrencyLimit } from '../../src/lib/concurrency-limit.ts'
 
-/** Work that ends when it is let go. */
+/** Work that ends when `end` is called with its name. */
 function openWork() {
   const begun: string[] = []
   const ends = new Map<string, () => void>()
@@ -13,10 +13,10 @@ function openWork() {
   return { begun, work, end: (name: string) => ends.get(name)?.() }
 }
 
-it('as many are let through a lane at a time as it is wide, in their order, and each lane by itself', async () => {
+it('as many tasks of one key run at a time as the limit allows, in the order of arrival, and each key has its own limit', async () => {
   const { begun, work, end } = openWork()
-  const lanes = new Lanes({ width: 2, maxWaiting: 10 })
-  const results = ['a1', 'a2', 'a3', 'a4', 'b1'].map((name) => lanes.run(name.slice(0, 1), work(name)))
+  const limit = new ConcurrencyLimit({ maxRunning: 2, maxWaiting: 10 })
+  const results = ['a1', 'a2', 'a3', 'a4', 'b1'].map((name) => limit.run(name.slice(0, 1), work(name)))
   await setImmediate()
   expect(begun).toEqual(['a1', 'a2', 'b1'])
   end('a2')
@@ -28,18 +28,18 @@ it('as many are let through a lane at a time as it is wide, in their order, and 
   expect(await Promise.all(results)).toEqual(['a1', 'a2', 'a3', 'a4', 'b1'])
 })
 
-it('what fails gives its place to the next', async () => {
-  const lanes = new Lanes({ width: 1, maxWaiting: 10 })
-  const fails = lanes.run('a', () => Promise.reject(new Error('x')))
-  const next = lanes.run('a', async () => 'next')
+it('a task that fails passes its place to the next one', async () => {
+  const limit = new ConcurrencyLimit({ maxRunning: 1, maxWaiting: 10 })
+  const fails = limit.run('a', () => Promise.reject(new Error('x')))
+  const next = limit.run('a', async () => 'next')
   await expect(fails).rejects.toThrow('x')
   expect(await next).toBe('next')
 })
 
-it('where too many wait already, nothing is done', async () => {
+it('a task is refused and never runs if too many are waiting', async () => {
   const { begun, work, end } = openWork()
-  const lanes = new Lanes({ width: 1, maxWaiting: 1 })
-  const [first, second, third] = ['1', '2', '3'].map((name) => lanes.run('a', work(name)))
+  const limit = new ConcurrencyLimit({ maxRunning: 1, maxWaiting: 1 })
+  const [first, second, third] = ['1', '2', '3'].map((name) => limit.run('a', work(name)))
   expect(third).toBe(undefined)
   end('1')
   await first
