@@ -1,13 +1,6 @@
-import { createHash } from 'node:crypto'
 import { PorthorError } from './errors.ts'
 import { addSeconds, earlier, MIN_LIFETIME_SECONDS, secondsUntil } from './lifetime.ts'
-import {
-  formatScopes,
-  isSameScopes,
-  type Scopes,
-  type UndelegableScopes,
-  withoutUndelegable,
-} from './scope.ts'
+import { isSameScopes, type Scopes, type UndelegableScopes, withoutUndelegable } from './scope.ts'
 import type { DelegatedTokenData, TokenData, TokenKey } from './token.ts'
 import { holdsBearerString, isExpired, serviceOf } from './token.ts'
 import { isUsername } from './user.ts'
@@ -136,19 +129,6 @@ export const isSameCacheKey = (left: CacheKey, right: CacheKey): boolean =>
   left.parentEndMs === right.parentEndMs &&
   left.service === right.service &&
   isSameScopes(left.scopes, right.scopes)
-
-/** Returns a signed 64-bit number for PostgreSQL's advisory locks: equal for equal shapes, in every process. */
-export function requestLockKey({ parentKey, type, service, scopes }: RequestKey): bigint {
-  // The scopes of a notebook token follow its parent's, which may change while a request waits for the lock.
-  const requested = type === 'notebook' ? null : formatScopes(scopes)
-  return lockKey(['porthor', parentKey, type, service, requested])
-}
-
-/** Returns the lock number for all tokens that are issued from one parent: equal in every process. */
-export const parentLockKey = (parentKey: TokenKey): bigint => lockKey(['porthor parent', parentKey])
-
-const lockKey = (parts: readonly unknown[]): bigint =>
-  createHash('sha256').update(JSON.stringify(parts)).digest().readBigInt64BE()
 
 /**
  * @param depth Number of delegated tokens in the chain, the parent included.

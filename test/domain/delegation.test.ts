@@ -11,9 +11,7 @@ import {
   isSameCacheKey,
   minimumExpiry,
   outlives,
-  type RequestKey,
   requestKey,
-  requestLockKey,
   requireMinimumLifetime,
   requireParentLifetime,
   requireService,
@@ -172,39 +170,6 @@ describe('the cache key', () => {
         expect(JSON.stringify(cacheKey(data, request))).not.toContain(data.token.secret)
       }),
     )
-  })
-})
-
-describe('the number of the advisory lock', () => {
-  const shape: RequestKey = requestKey(aSession(), INTERNAL)
-  const notebook = requestKey(aSession(), NOTEBOOK)
-
-  it('is the same in every process and every release, which may run side by side', () => {
-    expect(requestLockKey(shape)).toBe(-381_851_691_576_100_559n)
-    expect(requestLockKey(notebook)).toBe(6_793_559_946_467_078_125n)
-  })
-
-  it('is one that PostgreSQL takes', () => {
-    fc.assert(
-      fc.property(tokenDataAt(NOW), requests, (data, request) => {
-        const id = requestLockKey(requestKey(data, request))
-        expect(BigInt.asIntN(64, id)).toBe(id)
-      }),
-    )
-  })
-
-  it.each<[string, RequestKey]>([
-    ['parent', { ...shape, parentKey: aToken('another').key }],
-    ['type', { ...shape, type: 'notebook' }],
-    ['service', { ...shape, service: 'tap2' }],
-    ['scopes', { ...shape, scopes: ['read:all', 'read:tap'] }],
-    ['scopes, of which there are none', { ...shape, scopes: [] }],
-  ])('is another for another %s', (_what, other) => {
-    expect(requestLockKey(other)).not.toBe(requestLockKey(shape))
-  })
-
-  it("of a notebook token does not depend on the parent's scopes, which may change meanwhile", () => {
-    expect(requestLockKey({ ...notebook, scopes: [] })).toBe(requestLockKey(notebook))
   })
 })
 

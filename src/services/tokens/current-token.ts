@@ -64,7 +64,7 @@ export async function holdCurrentToken(
 }
 
 /** Maximum time that a write waits for other writes with its current token, in milliseconds. */
-const MAX_WAIT_MS = 5_000
+export const MAX_WAIT_MS = 5_000
 
 /** Concurrent writes with one current token: a flood of requests with one token leaves connections to the others. */
 const MAX_WRITES_PER_TOKEN = 4

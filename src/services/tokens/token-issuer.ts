@@ -30,7 +30,7 @@ export interface TokenIssuerDeps {
 export const MAX_CREATION_MS = 7_000
 
 /** How long records may take to be taken back, in milliseconds. */
-const TAKE_BACK_MS = 1_000
+export const TAKE_BACK_MS = 1_000
 
 /** Makes tokens: the one place that knows in which order the two stores are written, and undone. */
 export class TokenIssuer {

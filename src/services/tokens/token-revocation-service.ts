@@ -37,7 +37,7 @@ export interface Revoked {
 const ROOT_BATCH_SIZE = 10_000
 
 /** Maximum time until the response, in milliseconds. What is decided by then is completed after the response. */
-const MAX_RESPONSE_MS = 9_000
+export const MAX_RESPONSE_MS = 9_000
 
 /**
  * Revokes tokens, each with all its descendants. A short transaction in PostgreSQL decides, without waiting for requests

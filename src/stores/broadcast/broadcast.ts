@@ -28,8 +28,8 @@ export interface BroadcastDeps {
  * How often the server is asked whether the listener is alive, and how long it may take to answer, in milliseconds: a
  * network that swallows everything closes no connection.
  */
-const PING_INTERVAL_MS = 1_000
-const SILENCE_MS = 2_000
+export const PING_INTERVAL_MS = 1_000
+export const SILENCE_MS = 2_000
 
 /** How long to wait before listening again, in milliseconds. */
 const RELISTEN_DELAY_MS = 1_000

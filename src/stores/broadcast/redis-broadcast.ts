@@ -10,8 +10,8 @@ import type { Broadcast, BroadcastDeps } from './broadcast.ts'
  * How often the server is asked whether the subscription is alive, and how long it may take to reply, in
  * milliseconds: a network that swallows everything closes no connection.
  */
-const PING_INTERVAL_MS = 1_000
-const SILENCE_MS = 1_500
+export const PING_INTERVAL_MS = 1_000
+export const SILENCE_MS = 1_500
 
 /** How long to wait before subscribing again, in milliseconds. */
 const RESUBSCRIBE_DELAY_MS = 250

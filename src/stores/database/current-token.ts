@@ -1,6 +1,7 @@
 import { parseScopes, type Scopes } from '../../domain/scope.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
+import { CURRENT_TOKEN_LOCK_SEED } from './advisory-locks.ts'
 
 /** What a row grants while the transaction holds it. */
 export interface HeldToken {
@@ -30,9 +31,6 @@ export interface TokenHolder {
 
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
-/** Names the advisory lock in which who holds a token and who edits it wait for each other. Any number would do. */
-const TURN = 0x7475_726e
-
 /**
  * A term of `WITH RECURSIVE`: `line`, the keys of a token and of its ancestors. UNION ends in a circle too.
  */
@@ -56,7 +54,7 @@ const IS_DECIDED = Prisma.sql`EXISTS (
  * which are given in the order in which they were asked for.
  */
 export const MAY_BE_HELD = Prisma.sql`NOT ${IS_DECIDED} AND (
-  SELECT count(pg_advisory_xact_lock_shared(hashtextextended(line.key, ${TURN}))::text) FROM line) > 0`
+  SELECT count(pg_advisory_xact_lock_shared(hashtextextended(line.key, ${CURRENT_TOKEN_LOCK_SEED}))::text) FROM line) > 0`
 
 export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurrentToken | undefined> {
   const [row] = await db.$queryRaw<{ scopes: string; expires: Date | null; hasParent: boolean }[]>`
@@ -68,7 +66,7 @@ export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurre
 
 /** Waits for those who hold this token or one below it, and has later ones wait until the transaction ends. */
 export async function lockCurrentToken(db: Queryable, key: TokenKey): Promise<void> {
-  await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${key}, ${TURN}))::text`
+  await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${key}, ${CURRENT_TOKEN_LOCK_SEED}))::text`
 }
 
 /** As `TokenHolder.isBeingRevoked`. */

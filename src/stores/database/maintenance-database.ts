@@ -1,13 +1,11 @@
 import type { TokenKey } from '../../domain/token.ts'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
 import { callStore } from '../unavailable.ts'
+import { MAINTENANCE_LOCK } from './advisory-locks.ts'
 import { readClockSkew } from './database-clock.ts'
 import { expireTokens } from './expiry.ts'
 import { createClient } from './postgres-client.ts'
 import { formatTimestamp } from './timestamp.ts'
-
-/** Names the advisory lock of upkeep: one process does it at a time. Any number would do. */
-const MAINTENANCE_LOCK = 0x706f_7274_686f
 
 /** The statements of upkeep. Each is short, and is a transaction of its own. */
 export class MaintenanceDatabase {

@@ -2,11 +2,9 @@ import { parseScopes, type Scopes } from '../../domain/scope.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { Prisma, PrismaClient } from '../../generated/prisma/client.ts'
 import { callStore } from '../unavailable.ts'
+import { REPLAY_LOCK } from './advisory-locks.ts'
 import { listBelow } from './lineage.ts'
 import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
-
-/** Names the advisory locks of replays, beside a hash of the server's identity. Any number would do. */
-const REPLAY_LOCK = 0x7265_7031
 
 /** How long one replay may take in all, in milliseconds. */
 const REPLAY_TIMEOUT_MS = 15 * 60_000

@@ -1,16 +1,11 @@
-import {
-  type ChildRecord,
-  type DelegationLimits,
-  parentLockKey,
-  type RequestKey,
-  requestLockKey,
-} from '../../domain/delegation.ts'
+import type { ChildRecord, DelegationLimits, RequestKey } from '../../domain/delegation.ts'
 import type { NewTokenRow, Origin } from '../../domain/history.ts'
 import { formatScopes, parseScopes } from '../../domain/scope.ts'
 import { type TokenKey, toTokenKey } from '../../domain/token.ts'
 import { duplicateTokenName } from '../../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../../generated/prisma/client.ts'
 import { callStore } from '../unavailable.ts'
+import { parentLockKey, requestLockKey } from './advisory-locks.ts'
 import { type ChildQuery, findChildren, selectChildren } from './child-query.ts'
 import {
   type HeldCurrentToken,
@@ -39,10 +34,10 @@ export type TokenSelection = Prisma.TokenDefaultArgs
 type Queryable = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>
 
 /** How long it is looked up whether a transaction was committed whose connection was lost, in milliseconds. */
-const LOOKUP_TIMEOUT_MS = 2_000
+export const LOOKUP_TIMEOUT_MS = 2_000
 
 /** How long a change of whole trees may take in all, in milliseconds; any one statement is bounded too. */
-const TREE_TIMEOUT_MS = 120_000
+export const TREE_TIMEOUT_MS = 120_000
 
 interface LockedRow {
   readonly scopes: string

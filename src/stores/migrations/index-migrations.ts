@@ -1,6 +1,7 @@
 import pg from 'pg'
+import { ENGINE_LOCK } from '../database/advisory-locks.ts'
 import { type AppliedMigration, type Migration, MigrationError, readHistory } from './migration-history.ts'
-import { ENGINE_LOCK, WAITED_TOO_LONG } from './schema-engine.ts'
+import { WAITED_TOO_LONG } from './schema-engine.ts'
 
 /**
  * A migration of one statement, which PostgreSQL runs outside of a transaction: writers go on while the index is

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { systemClock } from '../../lib/clock.ts'
+import { ENGINE_LOCK, MIGRATE_LOCK } from '../database/advisory-locks.ts'
 import { createClient } from '../database/postgres-client.ts'
 import { areSessionsShared } from '../database/session-check.ts'
 import {
@@ -30,7 +31,7 @@ import {
   readMigrations,
 } from './migration-history.ts'
 import { requireMigrationRights } from './migration-rights.ts'
-import { ENGINE_LOCK, openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
+import { openSchemaEngine, type SchemaEngine } from './schema-engine.ts'
 
 export { MigrationError } from './migration-history.ts'
 
@@ -58,9 +59,6 @@ const WAIT_FOR_OTHERS_MS = 60_000
 const LOCK_TIMEOUT_MS = 60_000
 const CONNECT_TIMEOUT_MS = 10_000
 const LOOK_AGAIN_MS = 100
-
-/** Names the advisory lock that one Porthor holds while it migrates; any two numbers would do. */
-const MIGRATE_LOCK = [0x706f7274, 2]
 
 /**
  * Brings the database to the structure that this program needs. Does nothing where that is so already, and
@@ -138,7 +136,7 @@ async function checkRights(client: pg.Client): Promise<string | undefined> {
 /** Waits until no other Porthor migrates this database. The lock goes with the connection. */
 async function takeTurn(client: pg.Client, deadline: number): Promise<void> {
   for (;;) {
-    const { rows } = await client.query('SELECT pg_try_advisory_lock($1, $2) AS taken', MIGRATE_LOCK)
+    const { rows } = await client.query('SELECT pg_try_advisory_lock($1, $2) AS taken', [...MIGRATE_LOCK])
     if (rows[0]?.taken) return
     await waitForOthers(deadline)
   }

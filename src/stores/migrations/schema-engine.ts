@@ -22,9 +22,6 @@ export interface SchemaEngine {
   close(): Promise<void>
 }
 
-/** The key of the advisory lock that Prisma's engine, native or not, holds while it changes a database. */
-export const ENGINE_LOCK = 72_707_369
-
 /** The codes of PostgreSQL for a lock that was not got in time, and for a deadlock. */
 export const WAITED_TOO_LONG: readonly string[] = ['55P03', '40P01']
 

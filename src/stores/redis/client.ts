@@ -14,10 +14,10 @@ import { MasterConnector, ServerConnector } from './connector.ts'
 import { keepAlive, type RedisGuard } from './heartbeat.ts'
 
 /** Longest pause between two attempts to connect, in milliseconds: after a restart, no request waits longer. */
-const MAX_RETRY_DELAY_MS = 500
+export const MAX_RETRY_DELAY_MS = 500
 
 /** How long one Sentinel, or one node of a cluster, may think about where the masters are, in milliseconds. */
-const LOCATE_TIMEOUT_MS = 500
+export const LOCATE_TIMEOUT_MS = 500
 
 /** How long to wait before a Sentinel is subscribed to again, in milliseconds. */
 const SENTINEL_RECONNECT_MS = 1_000

@@ -4,7 +4,7 @@ import type { CommandFlow, RedisClient } from './commands.ts'
 import { type RedisServer, readServer } from './server.ts'
 
 /** How often a server is asked whether its connection is alive, in milliseconds. */
-const HEARTBEAT_MS = 1_000
+export const HEARTBEAT_MS = 1_000
 
 /** How long to wait before a server is asked again that could not be admitted, in milliseconds. */
 const ADMIT_AGAIN_MS = 250

@@ -13,11 +13,11 @@ const INVALIDATIONS = '__redis__:invalidate'
  * How often the link is asked whether it is alive, and how long it may stay silent then, in
  * milliseconds. Together they bound how long a change can stay unnoticed when the network goes silent.
  */
-const PING_INTERVAL_MS = 1_000
-const SILENCE_MS = 900
+export const PING_INTERVAL_MS = 1_000
+export const SILENCE_MS = 900
 
 /** A change unnoticed for longer than this, in milliseconds, would be one too many. */
-const LIVE_MS = PING_INTERVAL_MS + SILENCE_MS
+export const LIVE_MS = PING_INTERVAL_MS + SILENCE_MS
 
 /** How long to wait before the link is made again, in milliseconds. */
 const RETRY_DELAY_MS = 250

@@ -3,7 +3,7 @@ import { UnavailableError } from '../../domain/errors.ts'
 import { type Connection, connectionOf, type RedisClient } from '../redis/commands.ts'
 
 /** How long replicas may take to acknowledge, in milliseconds: less than a command may. */
-const ACKNOWLEDGE_MS = 1_000
+export const ACKNOWLEDGE_MS = 1_000
 
 export const createCommand = (name: string, ...args: readonly (string | number)[]): Command =>
   new Command(name, [...args], { replyEncoding: 'utf8' })

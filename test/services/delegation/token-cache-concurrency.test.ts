@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { type DelegationRequest, requestKey, requestLockKey } from '../../../src/domain/delegation.ts'
+import { type DelegationRequest, requestKey } from '../../../src/domain/delegation.ts'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import { formatToken, type TokenData, type TokenKey } from '../../../src/domain/token.ts'
 import type {
   DelegatedToken,
   TokenCacheService,
 } from '../../../src/services/delegation/token-cache-service.ts'
+import { requestLockKey } from '../../../src/stores/database/advisory-locks.ts'
 import { IP, LIFE, notingPuts, useHeart } from '../../support/heart.ts'
 import { Revocation } from '../../support/revocation.ts'
 
