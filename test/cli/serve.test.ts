@@ -222,7 +222,7 @@ describe('porthor serve with a faulty configuration', () => {
     for (const command of [['serve'], ['token', 'list']]) {
       const { code, stdout, stderr } = await runPorthor(command, env)
       expect([code, stdout]).toEqual([1, ''])
-      expect(stderr).toMatch(/^porthor: Redis cannot be used by REDIS_URL: WRONGPASS .*\n$/)
+      expect(stderr).toMatch(/^porthor: Redis cannot be used with REDIS_URL: WRONGPASS .*\n$/)
       expect(stderr).not.toContain('sesame')
     }
   })

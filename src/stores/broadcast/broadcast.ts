@@ -7,36 +7,36 @@ import { createClient } from '../database/postgres-client.ts'
 import { withinMs } from '../deadline.ts'
 import { callStore } from '../unavailable.ts'
 
-/** Tells every process of this installation, this one included, to do something once. */
+/** Sends a message to every process of this installation, including this one. */
 export interface Broadcast {
-  /** Resolves when the message is on its way. */
+  /** Resolves when the store has accepted the message. */
   send(): Promise<void>
   close(): Promise<void>
 }
 
 export interface BroadcastDeps {
-  /** What all processes call the message; at most 63 characters of a-z, 0-9 and _. */
+  /** Name of the channel, equal in all processes; at most 63 characters of a-z, 0-9 and _. */
   readonly channel: string
   /** Runs in each process for each message. */
   readonly onMessage: () => void
-  /** Runs when this process listens again after a while without: messages may have been missed. */
+  /** Runs when this process listens again after an interruption: messages may have been missed. */
   readonly onMissed?: () => void
   readonly log: Logger
 }
 
 /**
- * How often the server is asked whether the listener is alive, and how long it may take to answer, in milliseconds: a
- * network that swallows everything closes no connection.
+ * Pause between two pings of the listener, and maximum time of a reply, in milliseconds: a network that drops all packets
+ * closes no connection.
  */
 export const PING_INTERVAL_MS = 1_000
 export const SILENCE_MS = 2_000
 
-/** How long to wait before listening again, in milliseconds. */
+/** Pause before listening again, in milliseconds. */
 const RELISTEN_DELAY_MS = 1_000
 
 /**
- * Over PostgreSQL LISTEN and NOTIFY, for installations without Redis, on a connection of its own, which is opened
- * again when it is lost.
+ * Opens a broadcast over LISTEN and NOTIFY of PostgreSQL, for installations without Redis. It has a connection of its own,
+ * and opens another when that is lost.
  */
 export function openPostgresBroadcast(
   pool: pg.Pool,
@@ -48,14 +48,14 @@ export function openPostgresBroadcast(
   const outage = new OutageLog(log)
   let listener: pg.Client | undefined
 
-  /** Rejects when the listener is lost, or there could be none. */
+  /** Rejects when the listener is lost, or cannot be opened. */
   const listen = async (wasLost: boolean): Promise<never> => {
     const client = createClient(databaseUrl)
     listener = client
     client.on('notification', onMessage)
     try {
       await client.connect()
-      // Again and again the same: it is no work where nothing is lost, and a sign of life.
+      // Also the ping: repeating LISTEN has no effect while the connection is open.
       const renew = () =>
         withinMs(SILENCE_MS, () => client.query(`LISTEN ${client.escapeIdentifier(channel)}`))
       await renew()
@@ -68,7 +68,7 @@ export function openPostgresBroadcast(
       }
     } finally {
       client.off('notification', onMessage)
-      // Not waited for: a server that is silent does not say goodbye.
+      // Not waited for: a silent server does not close the connection.
       void client.end().catch(() => undefined)
     }
   }
@@ -93,7 +93,7 @@ export function openPostgresBroadcast(
   }
 }
 
-/** Resolves after `timeMs`, or at the end of the connection. Rejects with the fault that ends it. */
+/** Resolves after `timeMs`, or when the connection ends. Rejects with the error that ends it. */
 async function untilEnd(client: pg.Client, timeMs: number): Promise<void> {
   const pause = AbortSignal.timeout(timeMs)
   await once(client, 'end', { signal: pause }).catch((error: unknown) => {

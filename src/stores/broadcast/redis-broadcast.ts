@@ -7,18 +7,18 @@ import { callStore } from '../unavailable.ts'
 import type { Broadcast, BroadcastDeps } from './broadcast.ts'
 
 /**
- * How often the server is asked whether the subscription is alive, and how long it may take to reply, in
- * milliseconds: a network that swallows everything closes no connection.
+ * Pause between two pings of the subscription, and maximum time of a reply, in milliseconds: a network that drops all
+ * packets closes no connection.
  */
 export const PING_INTERVAL_MS = 1_000
 export const SILENCE_MS = 1_500
 
-/** How long to wait before subscribing again, in milliseconds. */
+/** Pause before subscribing again, in milliseconds. */
 const RESUBSCRIBE_DELAY_MS = 250
 
 /**
- * Over Redis publish and subscribe, on a connection of its own, which is opened again when it is lost: in a cluster
- * to any of the nodes, for these pass messages on to each other.
+ * Opens a broadcast over publish and subscribe of Redis. It has a connection of its own, and opens another when that is
+ * lost: in a cluster to any node, since the nodes forward messages to each other.
  */
 export function openRedisBroadcast(
   redis: RedisClient,
@@ -29,7 +29,7 @@ export function openRedisBroadcast(
   const outage = new OutageLog(log)
   let close = (): void => undefined
 
-  /** Rejects when the subscription is lost, or could not be made. */
+  /** Rejects when the subscription is lost, or cannot be opened. */
   const listen = async (wasLost: boolean): Promise<never> => {
     const subscriber = openSubscriber(redis)
     const { whileOpen, stop } = watchConnections(

@@ -13,19 +13,19 @@ import { COMMAND_TIMEOUT_MS, CommandFlow, type RedisClient } from './commands.ts
 import { MasterConnector, ServerConnector } from './connector.ts'
 import { keepAlive, type RedisGuard } from './heartbeat.ts'
 
-/** Longest pause between two attempts to connect, in milliseconds: after a restart, no request waits longer. */
+/** Maximum pause between two attempts to connect, in milliseconds: after a restart, no request waits longer. */
 export const MAX_RETRY_DELAY_MS = 500
 
-/** How long one Sentinel, or one node of a cluster, may think about where the masters are, in milliseconds. */
+/** Maximum time for one Sentinel or cluster node to name the masters, in milliseconds. */
 export const LOCATE_TIMEOUT_MS = 500
 
-/** How long to wait before a Sentinel is subscribed to again, in milliseconds. */
+/** Pause before a Sentinel is subscribed to again, in milliseconds. */
 const SENTINEL_RECONNECT_MS = 1_000
 
-/** How often a command is sent on or again in a cluster: as often as it may until its time is over. */
+/** Maximum number of redirections and retries of a command in a cluster: more than fit into its timeout. */
 const MAX_REDIRECTIONS = 50
 
-/** What a server says that may not be written to; before Redis 7, within other words where a script wrote. */
+/** Error of a replica that was asked to write. Before Redis 7, the error of a script contains it. */
 const READ_ONLY = /^(ERR Error running script .*-)?READONLY\b/
 
 const NOT_USED = 'Redis is not used until its data are known to be current'
@@ -33,10 +33,10 @@ const NOT_USED = 'Redis is not used until its data are known to be current'
 const retryDelay = (attempt: number): number => Math.min(50 * attempt, MAX_RETRY_DELAY_MS)
 
 /**
- * A connection to Redis that is made anew whenever it is lost, to whichever server is then the master.
- * Commands wait for it at most two seconds and then fail, so that an outage is an answer and not a queue.
+ * Opens a connection to Redis. If it is lost, ioredis connects again, to the server that is the master by then. Commands
+ * wait for it at most two seconds and then fail, so that an outage causes errors and not a queue.
  *
- * @param guard Admits each server before its data are used. Default: all are.
+ * @param guard Admits each server before its data are used. Default: every server is admitted.
  */
 export function openRedis(url: string, log: Logger, guard?: RedisGuard): RedisClient {
   const target = parseRedisUrl(url)
@@ -48,7 +48,7 @@ function openServer(target: SingleRedis | SentinelRedis, log: Logger, guard: Red
     ...serverOptionsOf(target),
     maxRetriesPerRequest: null,
     retryStrategy: retryDelay,
-    // What was the master is a replica now: look for its successor.
+    // The former master is a replica now: connect to its successor.
     reconnectOnError: ({ message }) => READ_ONLY.test(message),
   })
   const outage = new OutageLog(log)
@@ -69,7 +69,7 @@ function openCluster(target: ClusterRedis, log: Logger, guard: RedisGuard | unde
     clusterRetryStrategy: retryDelay,
     slotsRefreshTimeout: LOCATE_TIMEOUT_MS,
     maxRedirections: MAX_REDIRECTIONS,
-    // Names are looked up by whoever connects, so that certificates can be held against them.
+    // The socket resolves the name, so that certificates are checked against it.
     dnsLookup: (name, callback) => callback(null, name),
     redisOptions: { ...optionsOf(target), Connector: ServerConnector },
   })
@@ -94,7 +94,7 @@ function openCluster(target: ClusterRedis, log: Logger, guard: RedisGuard | unde
   return cluster
 }
 
-/** A log of the faults of each node, by its address: a cluster goes on while one of them is away. */
+/** Returns the outage log of a node by its address: a cluster works while some of its nodes are unavailable. */
 function outageLogs(log: Logger): (node: string) => OutageLog {
   const logs = new Map<string, OutageLog>()
   return (node) => {
@@ -104,21 +104,21 @@ function outageLogs(log: Logger): (node: string) => OutageLog {
   }
 }
 
-/** What all connections to Redis servers have in common. */
+/** Options of every connection to a Redis server. */
 const optionsOf = ({ credentials, hasTls }: RedisUrl) =>
   ({
     ...credentials,
     ...(hasTls && { tls: {} }),
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: COMMAND_TIMEOUT_MS,
-    // A network that swallows everything closes no connection, and a server that does not reply may have a successor.
+    // A network that drops all packets closes no connection, and a silent server may have a successor.
     socketTimeout: COMMAND_TIMEOUT_MS,
     disconnectTimeout: MAX_RETRY_DELAY_MS,
     maxLoadingRetryTime: MAX_RETRY_DELAY_MS,
     connectionName: 'porthor',
   }) satisfies RedisOptions
 
-/** How to connect to one server, be it found by Sentinel. */
+/** Returns the options of a connection to one server, fixed or found by Sentinel. */
 export const serverOptionsOf = (target: SingleRedis | SentinelRedis) =>
   ({
     ...optionsOf(target),
@@ -136,7 +136,7 @@ const sentinelOptionsOf = ({ sentinels, sentinelCredentials, masterName, hasTls 
     ...(hasTls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
     sentinelCommandTimeout: LOCATE_TIMEOUT_MS,
     sentinelRetryStrategy: retryDelay,
-    // A master that was replaced goes on for seconds before it learns of it.
+    // A master that was replaced serves commands for seconds before it is demoted.
     failoverDetector: true,
     sentinelReconnectStrategy: () => SENTINEL_RECONNECT_MS,
   }) satisfies RedisOptions

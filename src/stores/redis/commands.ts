@@ -1,57 +1,57 @@
 import { Cluster, type Command, Redis } from 'ioredis'
 import { UnavailableError } from '../../domain/errors.ts'
 
-/** One server, be it found by Sentinel, or a cluster of them. */
+/** A client of one server, fixed or found by Sentinel, or of a cluster. */
 export type RedisClient = Redis | Cluster
 
-/** How long Redis may keep a request waiting, in milliseconds, connecting included. */
+/** Maximum time of a command, including connecting, in milliseconds. */
 export const COMMAND_TIMEOUT_MS = 2_000
 
 /**
- * Commands of requests that may wait for one server or cluster at a time. Those that have given up count too,
- * since ioredis keeps them until the server is available again: an outage must not fill the memory.
+ * Maximum number of commands of requests that wait for one server or cluster. It includes those that have timed out, since
+ * ioredis keeps them until the server is available again: an outage must not fill the memory.
  */
 export const MAX_WAITING = 20_000
 
-/** What requests send. Other commands are few, and some of them are how ioredis itself connects. */
+/** Commands that requests send. Others are few, and ioredis sends some of them to connect. */
 const COMMANDS_OF_REQUESTS: ReadonlySet<string> = new Set(['get', 'set', 'ping'])
 
 /** Commands whose reply or effect depends on the data of the server. */
 const COMMANDS_ON_DATA: ReadonlySet<string> = new Set(['get', 'set', 'del', 'eval', 'scan', 'wait'])
 
-/** One connection to one server: from when the one before it was closed until it is closed itself. */
+/** One connection to one server. It begins when the previous one is closed, before the socket is open. */
 export interface Connection {
   /** Whether the data of the server are known to be current. Until then, commands on data wait. */
   isAdmitted: boolean
-  /** Instead of waiting, commands on data are refused with this message, if any. */
+  /** If set, commands on data are refused with this message instead of waiting. */
   refusal: string | undefined
   isClosed: boolean
 }
 
-/** On which connection a command that writes was sent last. */
+/** The connection on which each command that writes was last sent. */
 const sentOn = new WeakMap<object, Connection>()
 
 export const connectionOf = (command: Command): Connection | undefined => sentOn.get(command)
 
 type Sent = Parameters<Cluster['sendCommand']>
 
-/** The commands to one server: which of them are sent, and when. */
+/** Decides which commands are sent to one server, and when. */
 export class CommandFlow {
   readonly #client: RedisClient
   readonly #send: Cluster['sendCommand']
-  /** Whether each connection has to be admitted first. */
+  /** Whether each connection must be admitted before commands on data are sent. */
   readonly #isGuarded: boolean
   #connection: Connection
   /** Commands that wait for their connection to be admitted. */
   #held: Sent[] = []
-  /** How many commands of requests wait for a connection. */
+  /** Number of commands of requests that wait for a connection. */
   #queued = 0
 
   /**
-   * From here on `client` lets no command wait for longer than it may, be it for a connection, nor too many at a
-   * time, and sends none that has given up: its sender was told so. But a `DEL` is sent late too: it takes away
-   * what was not to be, and nothing comes back by it. A `SET` is sent once: the first copy may still be on its way
-   * when its connection is lost, and arrive after the token has been revoked.
+   * Replaces `client.sendCommand`. From then on commands time out also while they wait for a connection, only a limited
+   * number waits, and a command that has timed out is not sent. An exception is `DEL`: sent late, it still removes a record
+   * that must not exist. A `SET` is sent only once: a first copy may be in transit when its connection is lost, and a second
+   * one could arrive after the token was revoked.
    */
   constructor(client: RedisClient, { isGuarded }: { readonly isGuarded: boolean }) {
     this.#client = client
@@ -62,12 +62,12 @@ export class CommandFlow {
     client.on('ready', () => {
       this.#queued = 0
     })
-    // Before anything is sent on the next connection: ioredis makes that a moment later.
+    // Runs before anything is sent on the next connection, which ioredis opens later.
     client.on('close', () => {
       this.#connection.isClosed = true
       this.#connection = this.#nextConnection()
     })
-    // Word for word what ioredis says, upon which a cluster's client looks for another node.
+    // Exactly the message of ioredis, which makes a cluster's client choose another node.
     client.on('end', () => this.#rejectHeld('Connection is closed.'))
   }
 
@@ -75,7 +75,7 @@ export class CommandFlow {
     return this.#connection
   }
 
-  /** Sends what has waited for `connection`, unless that is closed by now. */
+  /** Sends the commands that waited for `connection`, unless it is closed by now. */
   admit(connection: Connection): void {
     if (connection !== this.#connection) return
     connection.isAdmitted = true
@@ -85,7 +85,7 @@ export class CommandFlow {
     for (const sent of due) this.#sendInTime(...sent)
   }
 
-  /** Refuses commands on data on `connection`, those that wait included, until it is admitted. */
+  /** Refuses commands on data on `connection`, including those that wait, until it is admitted. */
   refuse(connection: Connection, message: string): void {
     connection.refusal = message
     this.#rejectHeld(message)
@@ -108,7 +108,8 @@ export class CommandFlow {
       return reject(command, 'the connection was lost before the reply')
     }
     if (COMMANDS_OF_REQUESTS.has(command.name)) {
-      if (this.#waiting() >= MAX_WAITING) return reject(command, `${MAX_WAITING} commands wait already`)
+      if (this.#waiting() >= MAX_WAITING)
+        return reject(command, `${MAX_WAITING} commands are already waiting`)
       if (this.#client.status !== 'ready') this.#queued += 1
     }
     command.setTimeout(COMMAND_TIMEOUT_MS)

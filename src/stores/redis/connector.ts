@@ -25,11 +25,11 @@ interface ServerAddress {
   readonly disconnectTimeout?: number
 }
 
-/** What ioredis needs to connect to one server, as it does by itself, but safe against late errors. */
+/** Connects to one server as ioredis does, and tolerates late errors. */
 export class ServerConnector extends AbstractConnector {
   readonly #address: ServerAddress
 
-  /** @param options Those of the connection, for which ioredis has no type here. */
+  /** @param options Options of the connection, for which ioredis exports no type. */
   constructor(options: unknown) {
     const address = options as ServerAddress
     super(address.disconnectTimeout ?? 0)
@@ -39,7 +39,7 @@ export class ServerConnector extends AbstractConnector {
   override async connect(): Promise<Socket> {
     const { host = 'localhost', port = 0, tls } = this.#address
     this.connecting = true
-    // In the next tick, when whoever opened the connection has put its listeners in place.
+    // In the next tick, when the listeners of the caller are in place.
     await new Promise(setImmediate)
     if (!this.connecting) throw new Error('Connection is closed.')
     const socket = tls ? connectTls({ host, port, ...tls }) : connectPlain({ host, port })
@@ -54,11 +54,11 @@ export class ServerConnector extends AbstractConnector {
 type Endpoint = Partial<SentinelAddress>
 type ConnectToSentinel = (endpoint: Endpoint, overrides?: RedisOptions) => Redis
 
-/** ioredis' way to a master by Sentinel, of which every connection is safe against late errors. */
+/** Finds the master by Sentinel as ioredis does, and tolerates late errors on every connection. */
 export class MasterConnector extends SentinelConnector {
   constructor(options: unknown) {
     super(options as SentinelConnectionOptions)
-    // biome-ignore lint/complexity/useLiteralKeys: the way to what is declared private
+    // biome-ignore lint/complexity/useLiteralKeys: access to a private method
     const connectToSentinel: ConnectToSentinel = this['connectToSentinel'].bind(this)
     // biome-ignore lint/complexity/useLiteralKeys: as above
     this['connectToSentinel'] = (endpoint: Endpoint, overrides?: RedisOptions) =>

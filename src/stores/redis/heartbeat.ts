@@ -3,19 +3,19 @@ import { Cluster, type Redis } from 'ioredis'
 import type { CommandFlow, RedisClient } from './commands.ts'
 import { type RedisServer, readServer } from './server.ts'
 
-/** How often a server is asked whether its connection is alive, in milliseconds. */
+/** Pause between two pings of a connection, in milliseconds. */
 export const HEARTBEAT_MS = 1_000
 
-/** How long to wait before a server is asked again that could not be admitted, in milliseconds. */
+/** Pause before the next attempt to admit a server, in milliseconds. */
 const ADMIT_AGAIN_MS = 250
 
-/** Decides which servers' data can be used. */
+/** Decides whether the data of a server can be used. */
 export interface RedisGuard {
-  /** Resolves when what the server that `redis` leads to holds is current. Rejects where that cannot be known now. */
+  /** Resolves when the data of the server of `redis` are current. Rejects if that cannot be ensured now. */
   admit(redis: Redis, server: RedisServer): Promise<void>
-  /** An admitted server gives a sign of life. */
+  /** Called each time that an admitted server responds to a ping. */
   note(server: RedisServer): void
-  /** The connection to an admitted server is closed. */
+  /** Called when the connection to an admitted server is closed. */
   leave(server: RedisServer): void
 }
 
@@ -27,10 +27,9 @@ export interface HeartbeatDeps {
 }
 
 /**
- * Asks the server of each connection of `redis` once a second for a sign of life. Where it gives none, ioredis
- * leaves the connection (`socketTimeout`): also one that nobody uses, so that the next request finds one that works,
- * and a firewall sees no silence that it could take for the end. With a guard, a connection is used once its server
- * is admitted, and only for as long as that stays the same run and the master.
+ * Pings the server of each connection of `redis` once a second. Without a reply, ioredis closes the connection
+ * (`socketTimeout`), also an idle one, so that the next request finds one that works; and firewalls see no idle connection.
+ * With a guard, a connection is used when its server is admitted, and only while that stays the same run and the master.
  */
 export function keepAlive(redis: Redis, flow: CommandFlow, deps: HeartbeatDeps): void {
   redis.on('ready', () => void beat(redis, flow, deps))
@@ -50,7 +49,7 @@ async function beat(
     const server = await readServer(redis)
     if (connection.isClosed) return
     if (!server.isMaster) {
-      // Upon these words a cluster's client asks again who the master is, and sends the command there.
+      // This message makes a cluster's client look up the master again, and send the command there.
       if (client instanceof Cluster) return flow.refuse(connection, 'CLUSTERDOWN this node is a replica')
       return leave(redis, 'Redis is a replica: a master is required')
     }
@@ -73,5 +72,5 @@ async function beat(
   }
 }
 
-/** At once, and without waiting for the replies that are still to come. */
+/** Closes the connection immediately, without waiting for outstanding replies. */
 const leave = (redis: Redis, reason: string): void => void redis.stream.destroy(new Error(reason))

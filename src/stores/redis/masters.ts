@@ -2,7 +2,7 @@ import { Cluster, type Redis } from 'ioredis'
 import { UnavailableError } from '../../domain/errors.ts'
 import type { RedisClient } from './commands.ts'
 
-/** A way to one of the servers that hold the records between them. */
+/** A connection to one of the servers among which the records are divided. */
 export interface OpenMaster {
   readonly redis: Redis
   readonly close: () => void
@@ -12,10 +12,10 @@ export interface OpenMaster {
 const SLOTS = 16_384
 
 /**
- * Every server that holds records: the one there is, or all masters of a cluster, each over a connection
- * of its own, since a cluster's client forgets a node that it has lost.
+ * Returns a connection to every server that holds records: the only server, or all masters of a cluster. These have
+ * connections of their own, since a cluster's client forgets a node that it has lost.
  *
- * @throws {UnavailableError} There are slots that no master answers for, so that records would be missing.
+ * @throws {UnavailableError} Some slots have no master, so that records would be missing.
  */
 export async function openMasters(redis: RedisClient): Promise<OpenMaster[]> {
   if (!(redis instanceof Cluster)) return [{ redis, close: () => undefined }]
@@ -38,7 +38,7 @@ export async function openMasters(redis: RedisClient): Promise<OpenMaster[]> {
 }
 
 /**
- * Resolves when every master answers.
+ * Resolves when every master responds.
  *
  * @throws {UnavailableError} A cluster does not serve all of its slots.
  */
@@ -52,6 +52,5 @@ export async function pingMasters(redis: RedisClient): Promise<void> {
     ...redis.nodes('master').map((master) => master.ping()),
   ])
   const isWhole = [/^cluster_state:ok\r?$/m, /^cluster_slots_ok:16384\r?$/m].every((line) => line.test(info))
-  if (!isWhole)
-    throw new UnavailableError('redis', new Error('a cluster that does not serve all of its slots'))
+  if (!isWhole) throw new UnavailableError('redis', new Error('the cluster does not serve all of its slots'))
 }

@@ -3,7 +3,7 @@ import { parseRedisUrl } from '../../lib/redis-url.ts'
 import { serverOptionsOf } from './client.ts'
 import { readServer } from './server.ts'
 
-/** Redis lets nobody in by this URL, or not to do what the token store does. */
+/** Redis refuses the credentials or the database of the URL, or commands that the token store needs. */
 export class RedisSetupError extends Error {
   override readonly name = 'RedisSetupError'
 }
@@ -11,7 +11,7 @@ export class RedisSetupError extends Error {
 /** A key that no token has. */
 const NO_TOKEN = 'token:porthor-setup'
 
-/** What the token store sends, so that it does nothing: there is no such key. */
+/** The commands of the token store, in forms that change nothing. */
 const HARMLESS = [
   ['PING'],
   ['GET', NO_TOKEN],
@@ -21,19 +21,19 @@ const HARMLESS = [
   ['SCAN', '0', 'COUNT', '1'],
 ] as const
 
-/** What Redis says of who asks or what is asked, and not of its own state, which may be another soon. */
+/** Errors about the user or the command. Errors about the state of Redis, which may change soon, are not among them. */
 const REFUSAL =
   /^(WRONGPASS|NOAUTH|NOPERM|ERR (DB index|invalid DB index|AUTH|Client sent AUTH|unknown command))/
 
 const MAY_EVICT =
-  'it may delete records when its memory is full, each of which is a valid token: set maxmemory-policy noeviction, or no maxmemory'
+  'it may delete records of valid tokens when its memory is full: set maxmemory-policy noeviction, or no maxmemory'
 
 /**
- * Sees that the server, if it answers at all, can be used by `url`: it would refuse later what it refuses now.
- * A cluster is not asked, nor a Sentinel, of which another may answer.
+ * Checks that the server of `url` accepts its credentials and commands. Passes if the server is unavailable, and for
+ * a cluster: another of its nodes may respond differently.
  *
- * @param options.isEvictionRefused Whether it may not be one that deletes records when its memory is full.
- * @throws {RedisSetupError} with the words of Redis.
+ * @param options.isEvictionRefused Whether a server that may delete records when its memory is full is refused too.
+ * @throws {RedisSetupError} Its message quotes the error of Redis.
  */
 export async function assertRedisUsable(
   url: string,
@@ -62,6 +62,6 @@ export async function assertRedisUsable(
     redis.disconnect()
   }
   if (refusals[0] !== undefined) {
-    throw new RedisSetupError(`Redis cannot be used by REDIS_URL: ${refusals[0]}`)
+    throw new RedisSetupError(`Redis cannot be used with REDIS_URL: ${refusals[0]}`)
   }
 }

@@ -7,28 +7,28 @@ import type { StoredRecord, TokenRecord, TokenStore } from './token-store.ts'
 export interface CachingTokenStoreDeps {
   readonly store: TokenStore
   readonly clock: Clock
-  /** How many copies to keep. */
+  /** Maximum number of cache entries. */
   readonly size: number
-  /** Whether changes are heard of now. While they are not, every question goes to the store. */
+  /** Whether invalidations are being received. If not, every read goes to the store. */
   readonly isLive: () => boolean
 }
 
-/** A copy; or, while it is fetched, an empty place for it, which a change takes away. */
-interface Place {
+/** A record; without data while it is being fetched, so that an invalidation meanwhile can delete the entry. */
+interface CacheEntry {
   data: TokenData | undefined
 }
 
 /**
- * A token store with copies of what it was asked for, kept for as long as its Redis says of every
- * change. What this process changes itself it forgets at once.
+ * A token store with a client-side cache. Redis invalidates the entry of each record that changes, and this process also
+ * removes those that it changes itself.
  */
 export class CachingTokenStore implements TokenStore {
   readonly #deps: CachingTokenStoreDeps
-  readonly #places: LRUCache<TokenKey, Place>
+  readonly #entries: LRUCache<TokenKey, CacheEntry>
 
   constructor(deps: CachingTokenStoreDeps) {
     this.#deps = deps
-    this.#places = new LRUCache({ max: deps.size })
+    this.#entries = new LRUCache({ max: deps.size })
   }
 
   async find(
@@ -36,50 +36,50 @@ export class CachingTokenStore implements TokenStore {
     { isFresh = false }: { readonly isFresh?: boolean } = {},
   ): Promise<TokenData | undefined> {
     if (isFresh || !this.#deps.isLive()) return this.#deps.store.find(key)
-    const copy = this.#places.get(key)?.data
-    return copy ? this.#ifLive(copy) : this.#fetch(key)
+    const cached = this.#entries.get(key)?.data
+    return cached ? this.#unlessExpired(cached) : this.#fetch(key)
   }
 
   findCopy(key: TokenKey): TokenData | undefined {
-    const copy = this.#deps.isLive() ? this.#places.get(key)?.data : undefined
-    return copy && this.#ifLive(copy)
+    const cached = this.#deps.isLive() ? this.#entries.get(key)?.data : undefined
+    return cached && this.#unlessExpired(cached)
   }
 
-  #ifLive(data: TokenData): TokenData | undefined {
+  #unlessExpired(data: TokenData): TokenData | undefined {
     return isExpired(data, this.#deps.clock.now()) ? undefined : data
   }
 
   async #fetch(key: TokenKey): Promise<TokenData | undefined> {
     const { store } = this.#deps
-    // Word of a change may overtake the reply: it then finds the place and takes it away.
-    const place: Place = { data: undefined }
-    // Under a text of its own: the key was cut from a header, all of which would be kept with it.
-    this.#places.set(structuredClone(key), place)
+    // An invalidation may arrive before the reply: it deletes this entry, so that the reply is not cached.
+    const entry: CacheEntry = { data: undefined }
+    // Cloned, since the key is a slice of a header, which would be kept in memory with it.
+    this.#entries.set(structuredClone(key), entry)
     const data = await store.find(key).catch((error: unknown) => {
-      if (this.#places.peek(key) === place) this.#places.delete(key)
+      if (this.#entries.peek(key) === entry) this.#entries.delete(key)
       throw error
     })
-    if (this.#places.peek(key) !== place) return data
-    if (data) place.data = data
-    else this.#places.delete(key)
+    if (this.#entries.peek(key) !== entry) return data
+    if (data) entry.data = data
+    else this.#entries.delete(key)
     return data
   }
 
   async put(data: TokenData): Promise<void> {
     const keys = [data.token.key]
-    await this.#forgetting(keys, () => this.#deps.store.put(data))
+    await this.#invalidating(keys, () => this.#deps.store.put(data))
   }
 
   findRecord(key: TokenKey): Promise<TokenRecord | undefined> {
     return this.#deps.store.findRecord(key)
   }
 
-  async replace(entry: TokenRecord, data: TokenData): Promise<void> {
-    await this.#forgetting([data.token.key], () => this.#deps.store.replace(entry, data))
+  async replace(record: TokenRecord, data: TokenData): Promise<void> {
+    await this.#invalidating([data.token.key], () => this.#deps.store.replace(record, data))
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {
-    await this.#forgetting(keys, () => this.#deps.store.delete(keys))
+    await this.#invalidating(keys, () => this.#deps.store.delete(keys))
   }
 
   scan(): AsyncIterable<readonly TokenKey[]> {
@@ -98,19 +98,19 @@ export class CachingTokenStore implements TokenStore {
     return this.#deps.store.ping()
   }
 
-  /** Forgets the copies of what has changed: these keys of Redis, or with `null` any. */
+  /** Removes the entries of these keys of Redis; with `null`, all entries. */
   onChange(redisKeys: readonly string[] | null): void {
-    if (!redisKeys) this.#places.clear()
-    for (const key of redisKeys ?? []) this.#places.delete(toTokenKey(key.slice(REDIS_PREFIX.length)))
+    if (!redisKeys) this.#entries.clear()
+    for (const key of redisKeys ?? []) this.#entries.delete(toTokenKey(key.slice(REDIS_PREFIX.length)))
   }
 
-  /** Before, so that nothing fetched earlier is kept; after, so that nothing fetched meanwhile is. */
-  async #forgetting(keys: readonly TokenKey[], change: () => Promise<void>): Promise<void> {
-    for (const key of keys) this.#places.delete(key)
+  /** Runs `change`. Removes the entries before it, and after it those that were fetched meanwhile. */
+  async #invalidating(keys: readonly TokenKey[], change: () => Promise<void>): Promise<void> {
+    for (const key of keys) this.#entries.delete(key)
     try {
       await change()
     } finally {
-      for (const key of keys) this.#places.delete(key)
+      for (const key of keys) this.#entries.delete(key)
     }
   }
 }

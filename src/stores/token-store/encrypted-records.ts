@@ -5,7 +5,7 @@ import { type Fernet, FernetError, ForeignTokenError } from '../../lib/fernet.ts
 import { DamagedRecordError, decodeRecord, encodeRecord } from './token-record.ts'
 import type { StoredRecord, TokenRecord } from './token-store.ts'
 
-/** Seals and opens the values of a token store; the part that every implementation shares. */
+/** Encrypts and decrypts the records of a token store, in the format that all its implementations share. */
 export class EncryptedRecords {
   readonly #fernet: Fernet
   readonly #clock: Clock
@@ -22,28 +22,28 @@ export class EncryptedRecords {
   }
 
   /**
-   * The live token in `sealed`, which was stored under `key`. An absent, empty, damaged or expired
-   * record is `undefined`. Expiry is judged by the record and our clock: a store may lose a TTL.
+   * Returns the valid token in the record that is stored under `key`; `undefined` if there is no record, or it is empty,
+   * damaged (which is logged) or expired. Expiry is in the record: a store may lose its TTL.
    */
-  decrypt(key: TokenKey, sealed: string | null | undefined): TokenData | undefined {
-    const entry = this.inspect(key, sealed)
-    if (!entry) return undefined
-    if ('data' in entry) return isExpired(entry.data, this.#clock.now()) ? undefined : entry.data
-    this.#log.error({ tokenKey: key, reason: entry.fault }, 'token store record is damaged')
+  decrypt(key: TokenKey, encrypted: string | null | undefined): TokenData | undefined {
+    const record = this.inspect(key, encrypted)
+    if (!record) return undefined
+    if ('data' in record) return isExpired(record.data, this.#clock.now()) ? undefined : record.data
+    this.#log.error({ tokenKey: key, reason: record.fault }, 'token store record is damaged')
     return undefined
   }
 
-  /** As `open`, with the record itself. */
-  decryptRecord(key: TokenKey, sealed: string | null | undefined): TokenRecord | undefined {
-    const data = this.decrypt(key, sealed)
-    return data && sealed ? { data, encrypted: sealed } : undefined
+  /** Returns the same as `decrypt`, with the encrypted record. */
+  decryptRecord(key: TokenKey, encrypted: string | null | undefined): TokenRecord | undefined {
+    const data = this.decrypt(key, encrypted)
+    return data && encrypted ? { data, encrypted } : undefined
   }
 
-  /** Like `open`, but expired tokens are returned, and damage is told and not logged. */
-  inspect(key: TokenKey, sealed: string | null | undefined): StoredRecord | undefined {
-    if (!sealed) return undefined
+  /** Like `decrypt`, but returns expired tokens too, and a damaged record with the reason instead of logging it. */
+  inspect(key: TokenKey, encrypted: string | null | undefined): StoredRecord | undefined {
+    if (!encrypted) return undefined
     try {
-      return { data: this.#read(key, sealed) }
+      return { data: this.#decrypt(key, encrypted) }
     } catch (error) {
       if (error instanceof ForeignTokenError) return { fault: error.message, encryptedAt: error.encryptedAt }
       if (error instanceof FernetError || error instanceof DamagedRecordError) return { fault: error.message }
@@ -51,18 +51,18 @@ export class EncryptedRecords {
     }
   }
 
-  /** `inspect` for many: those that are there, by key. */
-  inspectAll(sealed: Iterable<readonly [TokenKey, string | null]>): ReadonlyMap<TokenKey, StoredRecord> {
-    const entries = new Map<TokenKey, StoredRecord>()
-    for (const [key, value] of sealed) {
-      const entry = this.inspect(key, value)
-      if (entry) entries.set(key, entry)
+  /** Inspects many records, and returns those that exist, by key. */
+  inspectAll(values: Iterable<readonly [TokenKey, string | null]>): ReadonlyMap<TokenKey, StoredRecord> {
+    const records = new Map<TokenKey, StoredRecord>()
+    for (const [key, encrypted] of values) {
+      const record = this.inspect(key, encrypted)
+      if (record) records.set(key, record)
     }
-    return entries
+    return records
   }
 
-  #read(key: TokenKey, sealed: string): TokenData {
-    const data = decodeRecord(this.#fernet.decrypt(sealed), this.#clock.now())
+  #decrypt(key: TokenKey, encrypted: string): TokenData {
+    const data = decodeRecord(this.#fernet.decrypt(encrypted), this.#clock.now())
     if (data.token.key !== key) throw new DamagedRecordError('token.key: not the key it is stored under')
     return data
   }

@@ -33,15 +33,15 @@ export interface OpenTokenStore {
   readonly close: () => Promise<void>
 }
 
-/** Opens the token store that the configuration names, and what goes with it. */
+/** Opens the token store of the configuration, with its client-side cache and the broadcast of `clearTokenCache`. */
 export function openTokenStore(
   config: Config,
   prisma: PrismaClient,
-  outside: StoreDependencies,
+  deps: StoreDependencies,
   onChange: (keys: readonly TokenKey[] | null) => void,
 ): OpenTokenStore {
   const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, clientSideCache } = config
-  const { clock, log } = outside
+  const { clock, log } = deps
   const records = new EncryptedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
   const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
   if (tokenStore === 'redis' && redisUrl) {
@@ -57,7 +57,7 @@ export function openTokenStore(
     const replicas = config.redisWaitReplicas
     const writer = replicas > 0 ? openRedis(redisUrl.reveal(), log, guard) : redis
     const store = new RedisTokenStore({ redis, writes: new RedisWrites(writer, replicas), records, clock })
-    const tracked = clientSideCache ? track(store, redis, tokenCacheSize, outside, onChange) : undefined
+    const tracked = clientSideCache ? track(store, redis, tokenCacheSize, deps, onChange) : undefined
     return {
       tokens: tracked?.tokens ?? store,
       openBroadcast: (onMessage) =>
@@ -78,8 +78,8 @@ export function openTokenStore(
   }
 }
 
-/** Copies for each entry of a token cache: the children of both caches, and as many parents. */
-const COPIES_PER_ENTRY = 4
+/** Records for each entry of a token cache: the children of both caches, and as many parents. */
+const RECORDS_PER_CACHE_ENTRY = 4
 
 function track(
   store: TokenStore,
@@ -89,19 +89,19 @@ function track(
   onChange: (keys: readonly TokenKey[] | null) => void,
 ): { readonly tokens: TokenStore; readonly close: () => void } | undefined {
   if (redis instanceof Cluster) {
-    log.info('keeping no copies of records: in a Redis Cluster each node tells of its own changes only')
+    log.info('client-side cache is off: in a Redis Cluster each node reports only its own changes')
     return undefined
   }
   const tokens = new CachingTokenStore({
     store,
     clock,
-    size: COPIES_PER_ENTRY * cacheSize,
+    size: RECORDS_PER_CACHE_ENTRY * cacheSize,
     isLive: () => tracking.isLive,
   })
-  const forget = (redisKeys: readonly string[] | null) => {
+  const invalidate = (redisKeys: readonly string[] | null) => {
     tokens.onChange(redisKeys)
     onChange(redisKeys?.map(tokenKeyOf) ?? null)
   }
-  const tracking = new RedisInvalidations({ redis, clock, onChange: forget, log })
+  const tracking = new RedisInvalidations({ redis, clock, onChange: invalidate, log })
   return { tokens, close: () => tracking.close() }
 }

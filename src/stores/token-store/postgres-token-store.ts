@@ -6,13 +6,13 @@ import { ChangedMeanwhileError, callStore } from '../unavailable.ts'
 import type { EncryptedRecords } from './encrypted-records.ts'
 import type { StoredRecord, TokenRecord, TokenStore } from './token-store.ts'
 
-/** Rows that one statement takes on. */
-const BATCH = 1_000
+/** Rows per statement. */
+const BATCH_SIZE = 1_000
 
 /**
- * Tokens in PostgreSQL, for installations without Redis: the same ciphertexts, with an expiry column
- * that upkeep deletes by. It has connections of its own, because a creation writes here while its
- * transaction holds one of Prisma's: with one pool, transactions could wait for each other for ever.
+ * Keeps tokens in PostgreSQL, for installations without Redis: the same encrypted records, with an expiry column for
+ * maintenance. It has its own connections, because a creation writes a record while its transaction holds a connection of
+ * Prisma: with one pool, transactions could wait for each other for ever.
  */
 export class PostgresTokenStore implements TokenStore {
   readonly #pool: Pool
@@ -45,8 +45,8 @@ export class PostgresTokenStore implements TokenStore {
     )
   }
 
-  async replace({ encrypted: sealed }: TokenRecord, data: TokenData): Promise<void> {
-    const values = [...this.#rowOf(data), sealed]
+  async replace({ encrypted }: TokenRecord, data: TokenData): Promise<void> {
+    const values = [...this.#rowOf(data), encrypted]
     const { rowCount } = await callStore('postgres', () =>
       this.#pool.query(
         'UPDATE porthor_token_store SET value = $2, expires = $3 WHERE token = $1 AND value = $4',
@@ -70,7 +70,7 @@ export class PostgresTokenStore implements TokenStore {
       const { rows } = await callStore('postgres', () =>
         this.#pool.query<{ token: TokenKey }>(
           'SELECT token FROM porthor_token_store WHERE token > $1 ORDER BY token LIMIT $2',
-          [after, BATCH],
+          [after, BATCH_SIZE],
         ),
       )
       keys = rows.map(({ token }) => token)
@@ -89,7 +89,7 @@ export class PostgresTokenStore implements TokenStore {
   }
 
   async sweep(): Promise<number> {
-    let swept = 0
+    let deleted = 0
     for (let isDone = false; !isDone; ) {
       const { rowCount } = await callStore('postgres', () =>
         this.#pool.query(
@@ -98,15 +98,15 @@ export class PostgresTokenStore implements TokenStore {
              WHERE expires <= $1::timestamp
                - greatest(interval '0', $2::timestamp - (statement_timestamp() AT TIME ZONE 'UTC'))
              LIMIT $3 FOR UPDATE SKIP LOCKED)`,
-          [this.#clock.now(), systemClock.now(), BATCH].map((value) =>
+          [this.#clock.now(), systemClock.now(), BATCH_SIZE].map((value) =>
             value instanceof Date ? formatTimestamp(value) : value,
           ),
         ),
       )
-      isDone = (rowCount ?? 0) < BATCH
-      swept += rowCount ?? 0
+      isDone = (rowCount ?? 0) < BATCH_SIZE
+      deleted += rowCount ?? 0
     }
-    return swept
+    return deleted
   }
 
   async ping(): Promise<void> {

@@ -6,56 +6,57 @@ import { OutageLog } from '../../lib/outage-log.ts'
 import { type ConnectionWatch, sideConnectionOptions, watchConnections } from '../redis/side-connection.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
 
-/** Where Redis tells a RESP2 client which keys have changed. */
+/** Channel on which Redis sends a RESP2 client the keys that have changed. */
 const INVALIDATIONS = '__redis__:invalidate'
 
 /**
- * How often the link is asked whether it is alive, and how long it may stay silent then, in
- * milliseconds. Together they bound how long a change can stay unnoticed when the network goes silent.
+ * Pause between two pings, and maximum time of a reply, in milliseconds. Their sum limits how long a change can stay
+ * unnoticed when the network drops all packets.
  */
 export const PING_INTERVAL_MS = 1_000
 export const SILENCE_MS = 900
 
-/** A change unnoticed for longer than this, in milliseconds, would be one too many. */
+/** Time after a ping for which the cache may be used, in milliseconds. */
 export const LIVE_MS = PING_INTERVAL_MS + SILENCE_MS
 
-/** How long to wait before the link is made again, in milliseconds. */
+/** Pause before the connections are opened again, in milliseconds. */
 const RETRY_DELAY_MS = 250
 
 export interface RedisInvalidationsDeps {
   readonly redis: Redis
   readonly clock: Clock
-  /** These keys have changed; with `null`, any may have. */
+  /** Called when these keys have changed; with `null`, any key may have changed. */
   readonly onChange: (redisKeys: readonly string[] | null) => void
   readonly log: Logger
 }
 
-/** One moment by both clocks, in milliseconds. */
+/** A time by both clocks, in milliseconds. */
 interface Moment {
   readonly wallMs: number
   readonly monotonicMs: number
 }
 
-interface Link {
+interface Connections {
   readonly subscriber: Redis
   readonly tracker: Redis
-  /** Rejects when a connection is closed, that of the requests included: the next may lead elsewhere. */
+  /** Rejects when one of them or the connection of requests is closed: the next one may be to another server. */
   readonly whileOpen: ConnectionWatch['whileOpen']
   readonly close: () => void
 }
 
 /**
- * Hears from Redis which records have changed, by client tracking in broadcast mode: one connection
- * subscribes, another turns tracking on and has what it would be told sent to the first. Both lead to the
- * server that is asked for records, and are made anew whenever the connection to that is.
+ * Receives from Redis which records have changed, by client tracking in broadcast mode: one connection subscribes, and
+ * another turns tracking on and redirects its invalidations to the first. Both are to the server of the requests, and are
+ * opened again whenever the connection of requests is.
  *
  * @see https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
 export class RedisInvalidations {
   readonly #deps: RedisInvalidationsDeps
   readonly #closing = new AbortController()
-  #link: Link | undefined
-  #heardAt: Moment = { wallMs: Number.NEGATIVE_INFINITY, monotonicMs: Number.NEGATIVE_INFINITY }
+  #connections: Connections | undefined
+  /** When the last ping was sent that Redis replied to. */
+  #confirmedAt: Moment = { wallMs: Number.NEGATIVE_INFINITY, monotonicMs: Number.NEGATIVE_INFINITY }
 
   constructor(deps: RedisInvalidationsDeps) {
     this.#deps = deps
@@ -63,15 +64,14 @@ export class RedisInvalidations {
   }
 
   /**
-   * Whether every change until two seconds ago at the latest has been received. Judged again at each call, since
-   * timers may be late, and by both clocks: the monotonic one stands still while the machine is suspended, and the
-   * other can be set.
+   * Whether every change has been received that is older than two seconds. Computed at each call, since timers may be late,
+   * and by both clocks: the monotonic one stops while the machine is suspended, and the other one can be set.
    */
   get isLive(): boolean {
-    if (this.#link === undefined) return false
+    if (this.#connections === undefined) return false
     const { wallMs, monotonicMs } = this.#now()
-    const sinceWall = wallMs - this.#heardAt.wallMs
-    return sinceWall >= 0 && sinceWall < LIVE_MS && monotonicMs - this.#heardAt.monotonicMs < LIVE_MS
+    const sinceWall = wallMs - this.#confirmedAt.wallMs
+    return sinceWall >= 0 && sinceWall < LIVE_MS && monotonicMs - this.#confirmedAt.monotonicMs < LIVE_MS
   }
 
   close(): void {
@@ -85,13 +85,13 @@ export class RedisInvalidations {
     const { signal } = this.#closing
     while (!signal.aborted) {
       try {
-        const link = await this.#open()
-        log.info('tracking changes in Redis')
+        const connections = await this.#open()
+        log.info('client-side cache is on')
         outage.recovered()
-        await this.#watch(link)
+        await this.#watch(connections)
       } catch (error) {
         if (signal.aborted) return
-        outage.report(error as Error, 'not tracking changes in Redis: asking it each time')
+        outage.report(error as Error, 'client-side cache is off: Redis sends no invalidations')
       } finally {
         this.#drop()
       }
@@ -99,23 +99,23 @@ export class RedisInvalidations {
     }
   }
 
-  async #open(): Promise<Link> {
-    const link = this.#connect()
+  async #open(): Promise<Connections> {
+    const connections = this.#create()
     try {
-      const trackedAt = await link.whileOpen(this.#track(link))
+      const trackedAt = await connections.whileOpen(this.#track(connections))
       this.#closing.signal.throwIfAborted()
-      this.#heardAt = trackedAt
+      this.#confirmedAt = trackedAt
     } catch (error) {
-      link.close()
+      connections.close()
       throw error
     }
-    this.#link = link
-    return link
+    this.#connections = connections
+    return connections
   }
 
-  #connect(): Link {
+  #create(): Connections {
     const { redis } = this.#deps
-    // Redirected invalidations are messages of RESP2's publish and subscribe.
+    // RESP2, in which redirected invalidations are messages of publish and subscribe.
     const options = { ...sideConnectionOptions(SILENCE_MS), protocol: 2 } as const
     const [subscriber, tracker] = [redis.duplicate(options), redis.duplicate(options)]
     for (const connection of [subscriber, tracker]) connection.on('error', () => undefined)
@@ -128,25 +128,25 @@ export class RedisInvalidations {
     return { subscriber, tracker, whileOpen, close }
   }
 
-  /** Resolves with a moment from which on every change is heard of. */
-  async #track({ subscriber, tracker }: Link): Promise<Moment> {
+  /** Turns tracking on. Resolves with a time after which every change is received. */
+  async #track({ subscriber, tracker }: Connections): Promise<Moment> {
     await Promise.all([subscriber.connect(), tracker.connect()])
     await requireSameServer([this.#deps.redis, subscriber, tracker])
     const id = await subscriber.client('ID')
-    subscriber.on('messageBuffer', (_channel, keys) => this.#hear(keys as unknown as Buffer[] | null))
+    subscriber.on('messageBuffer', (_channel, keys) => this.#invalidate(keys as unknown as Buffer[] | null))
     await subscriber.subscribe(INVALIDATIONS)
-    const askedAt = this.#now()
+    const sentAt = this.#now()
     await tracker.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', REDIS_PREFIX)
-    return askedAt
+    return sentAt
   }
 
-  /** Rejects when the link is lost. */
-  async #watch({ subscriber, tracker, whileOpen }: Link): Promise<never> {
+  /** Pings both connections. Rejects when one of them is lost. */
+  async #watch({ subscriber, tracker, whileOpen }: Connections): Promise<never> {
     for (;;) {
-      const askedAt = this.#now()
-      // The reply comes behind all that was sent before it: nothing older than the question is missing.
+      const sentAt = this.#now()
+      // The reply follows all earlier invalidations: no change before the ping is missing.
       await whileOpen(Promise.all([subscriber.ping(), tracker.ping()]))
-      this.#heardAt = askedAt
+      this.#confirmedAt = sentAt
       await whileOpen(delay(PING_INTERVAL_MS, undefined, { ref: false }))
     }
   }
@@ -156,25 +156,25 @@ export class RedisInvalidations {
     return { wallMs: clock.now().getTime(), monotonicMs: clock.monotonicMs() }
   }
 
-  #hear(keys: readonly Buffer[] | null): void {
+  #invalidate(keys: readonly Buffer[] | null): void {
     this.#deps.onChange(keys?.map((key) => key.toString()) ?? null)
   }
 
   #drop(): void {
-    this.#link?.close()
-    this.#link = undefined
+    this.#connections?.close()
+    this.#connections = undefined
     this.#deps.onChange(null)
   }
 }
 
 /**
- * Rejects unless all `connections` lead to the same run of the same server: during a failover each is told
- * of a master at a moment of its own, and who listens to another server hears nothing of ours.
+ * Rejects unless all `connections` are to the same run of the same server. During a failover they may be to different
+ * servers, and then invalidations would be missing.
  */
 async function requireSameServer(connections: readonly Redis[]): Promise<void> {
   const infos = await Promise.all(connections.map((connection) => connection.info('server')))
   const [runId, ...others] = infos.map((info) => /^run_id:(\w+)/m.exec(info)?.[1])
   if (runId === undefined || others.some((other) => other !== runId)) {
-    throw new Error('the connections do not lead to the same server')
+    throw new Error('the connections are to different servers')
   }
 }

@@ -238,7 +238,7 @@ describe('two Porthors on a cluster', () => {
     const { data } = await other.ask(revoke, { token })
     expect(data).toEqual({ revokeToken: { keys: [key, own] } })
     expect((await h.ask(LEND, { token })).code).toBe('UNAUTHENTICATED')
-    expect(h.logLines.filter(({ msg }) => msg.startsWith('keeping no copies of records'))).toHaveLength(1)
+    expect(h.logLines.filter(({ msg }) => msg.startsWith('client-side cache is off'))).toHaveLength(1)
   })
 })
 

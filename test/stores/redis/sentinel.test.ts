@@ -156,9 +156,9 @@ const vote = ({ sentinel }: WatchedRedis, quorum: number) =>
 const untilTracking = (h: Harness, count: number) =>
   vi.waitFor(
     () =>
-      expect(
-        h.logLines.filter(({ msg }) => msg === 'tracking changes in Redis').length,
-      ).toBeGreaterThanOrEqual(count),
+      expect(h.logLines.filter(({ msg }) => msg === 'client-side cache is on').length).toBeGreaterThanOrEqual(
+        count,
+      ),
     PATIENT,
   )
 

@@ -40,7 +40,7 @@ describe('Redis, asked at the start whether it can be used,', () => {
     ['who has no right to its keys', 'elsewhere:sesame', 'NOPERM .*keys'],
   ])('refuses one %s', async (_who, user, words) => {
     await expect(assertRedisUsable(as(user))).rejects.toThrow(
-      new RegExp(`^Redis cannot be used by REDIS_URL: ${words}`),
+      new RegExp(`^Redis cannot be used with REDIS_URL: ${words}`),
     )
   })
 
@@ -57,7 +57,7 @@ describe('Redis, asked at the start whether it can be used,', () => {
   })
 })
 
-it('Redis that may delete records when its memory is full is refused where that is asked for', async () => {
+it('Redis that may delete records when its memory is full is refused if the caller requires it', async () => {
   const server = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
   onTestFinished(() => server.stop())
   await expect(assertRedisUsable(server.url, { isEvictionRefused: true })).resolves.toBeUndefined()

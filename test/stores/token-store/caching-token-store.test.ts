@@ -289,7 +289,7 @@ describe('the link to the changes', () => {
     const { lines, log: recorded } = recordingLog()
     open(`redis://127.0.0.1:${(crossing.address() as AddressInfo).port}`, recorded)
     await vi.waitFor(
-      () => expect(lines.at(-1)).toMatchObject({ reason: 'the connections do not lead to the same server' }),
+      () => expect(lines.at(-1)).toMatchObject({ reason: 'the connections are to different servers' }),
       { timeout: 5_000, interval: 5 },
     )
     expect(tracking.isLive).toBe(false)
