@@ -84,7 +84,7 @@ export async function plant(h: Harness, store: StoreKind, facts: PlantedFacts = 
     )
   }
   const fernet = new Fernet((h.env.SESSION_SECRET ?? '').split(','))
-  const sealed = new EncryptedRecords({ fernet, clock: h.clock, log: h.context.log }).encrypt({
+  const encrypted = new EncryptedRecords({ fernet, clock: h.clock, log: h.context.log }).encrypt({
     token,
     type,
     username,
@@ -93,11 +93,11 @@ export async function plant(h: Harness, store: StoreKind, facts: PlantedFacts = 
     createdAt: now,
     expiresAt,
   })
-  if (store === 'redis') await h.redis.set(`token:${token.key}`, sealed)
+  if (store === 'redis') await h.redis.set(`token:${token.key}`, encrypted)
   else
     await h.sql('INSERT INTO porthor_token_store (token, value, expires) VALUES ($1, $2, $3)', [
       token.key,
-      sealed,
+      encrypted,
       expires,
     ])
   return formatToken(token)

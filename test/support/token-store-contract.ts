@@ -19,7 +19,7 @@ export interface TokenStoreInput {
 /** An implementation on a store that is empty, and a way to its values past it. */
 export interface OpenTokenStore {
   readonly store: TokenStore
-  /** The sealed value under `key`, if any. */
+  /** The encrypted value under `key`, if any. */
   readonly read: (key: TokenKey) => Promise<string | null>
   /** Puts `value` under `key`, for ever, as a restored backup or another program might. */
   readonly write: (key: TokenKey, value: string) => Promise<void>
@@ -128,15 +128,15 @@ export function tokenStoreContract(
   })
 
   describe('what is stored', () => {
-    it('is the record shared with Gafaelfawr, sealed with the first key', async () => {
+    it('is the record shared with Gafaelfawr, encrypted with the first key', async () => {
       const data = anInternalToken()
       await opened.store.put(data)
-      const sealed = (await opened.read(data.token.key)) ?? ''
-      expect(new Fernet(KEYS.slice(0, 1)).decrypt(sealed)).toBe(encodeRecord(data))
-      expect(Buffer.from(sealed, 'base64url').readBigUInt64BE(1)).toBe(BigInt(NOW.getTime() / 1000))
+      const encrypted = (await opened.read(data.token.key)) ?? ''
+      expect(new Fernet(KEYS.slice(0, 1)).decrypt(encrypted)).toBe(encodeRecord(data))
+      expect(Buffer.from(encrypted, 'base64url').readBigUInt64BE(1)).toBe(BigInt(NOW.getTime() / 1000))
     })
 
-    it('may have been sealed with an older key', async () => {
+    it('may have been encrypted with an older key', async () => {
       const data = aSession()
       const older = new Fernet(KEYS.slice(1))
       await opened.write(data.token.key, older.encrypt(encodeRecord(data), { now: NOW }))
@@ -152,10 +152,10 @@ export function tokenStoreContract(
     const json = encodeRecord(aSession())
     const seal = (text: string) => fernet.encrypt(text, { now: NOW })
     it.each([
-      ['is not sealed', json, 'not URL-safe base64'],
+      ['is not encrypted', json, 'not URL-safe base64'],
       ['is cut short', seal(json).slice(0, 40), 'too short'],
       [
-        'was sealed with a foreign key',
+        'was encrypted with a foreign key',
         new Fernet([generateFernetKey()]).encrypt(json, { now: NOW }),
         'not signed with any of the keys',
       ],

@@ -131,11 +131,11 @@ export const documentOf = (h: Harness, store: StoreKind, { token }: TokenData): 
   documentUnder(h, store, token.key)
 
 export async function documentUnder(h: Harness, store: StoreKind, key: string): Promise<string | undefined> {
-  const sealed =
+  const encrypted =
     store === 'redis'
       ? await h.redis.get(`token:${key}`)
       : (await h.sql('SELECT value FROM porthor_token_store WHERE token = $1', [key]))[0]?.value
-  return sealed ? new Fernet((h.env.SESSION_SECRET ?? '').split(',')).decrypt(sealed) : undefined
+  return encrypted ? new Fernet((h.env.SESSION_SECRET ?? '').split(',')).decrypt(encrypted) : undefined
 }
 
 /** Which of `tokens` the token store has. */

@@ -11,7 +11,7 @@ type Row = Omit<AuditedRow, 'scopes'> & { readonly scopes: string }
 /** The largest `integer` of PostgreSQL. */
 const MAX_INTEGER = 2 ** 31 - 1
 
-/** Reads the token table for an audit: page by page, in the order of the keys. */
+/** Reads the rows and history events that an audit needs. */
 export class AuditDatabase {
   readonly #prisma: PrismaClient
 
@@ -19,7 +19,7 @@ export class AuditDatabase {
     this.#prisma = prisma
   }
 
-  /** Every row, in batches of at most `size`. One that is made or removed meanwhile may be missing. */
+  /** Yields all rows by key, in batches of at most `size`. A row that is inserted or deleted meanwhile may be missing. */
   async *rows(size: number): AsyncIterable<readonly AuditedRow[]> {
     let page: AuditedRow[]
     let after = ''
@@ -30,12 +30,12 @@ export class AuditDatabase {
     } while (page.length === size)
   }
 
-  /** The rows that there are of `keys`, as they are now. */
+  /** Returns the current rows of those `keys` that have one. */
   find(keys: readonly TokenKey[]): Promise<AuditedRow[]> {
     return this.#query(Prisma.sql`WHERE token.token = ANY (${keys}) ORDER BY token.token`)
   }
 
-  /** Which of `keys` have been edited later than `since`; what an audit itself has mended does not count. */
+  /** Returns those of `keys` that were edited later than `since`. Repairs by an audit do not count. */
   async editedSince(keys: readonly TokenKey[], since: Date): Promise<ReadonlySet<TokenKey>> {
     const rows = await callStore(
       'postgres',
@@ -48,7 +48,7 @@ export class AuditDatabase {
     return new Set(rows.map(({ token }) => token))
   }
 
-  /** Which numbers of history events are used up; `undefined` where they have no end that anybody will see. */
+  /** Returns the last and the maximum id of history events; `undefined` if the column has 64 bits. */
   async historyIds(): Promise<HistoryIds | undefined> {
     const [row] = await callStore(
       'postgres',

@@ -6,28 +6,28 @@ import { formatTimestamp } from './timestamp.ts'
 
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
-/** Children of this very shape that end at `earliestEnd` or later. */
+/** Children with this request key that expire at `earliestEnd` or later. */
 export interface ChildQuery {
   readonly shape: RequestKey
   readonly earliestEnd: Date
 }
 
-/** The children that are asked for, the longest-lived first. */
+/** Returns the children that match, the last to expire first. */
 export async function findChildren(db: Queryable, query: ChildQuery): Promise<ChildRecord[]> {
   const rows = await db.$queryRaw<{ token: TokenKey; expires: Date }[]>`
     SELECT token, expires FROM (${selectChildren(query)}) AS match ORDER BY expires DESC, created DESC, token`
   return rows.map((row) => ({ ...query.shape, key: row.token, expiresAt: row.expires }))
 }
 
-/** Up to so many children of a parent are looked at one by one, which takes less than a millisecond. */
+/** Maximum number of children that are read one by one, which takes less than a millisecond. */
 const FEW_CHILDREN = 50
 
 /**
- * Of a parent with few children, these are looked at. Of one with many, the tokens of its user with the same request
- * are: there are few of them, unless the user has as many sessions.
+ * Returns a query for the children that match. If the parent has few children, it reads these. If the parent has many, it
+ * reads the user's tokens with the same request: these are few, unless the user has as many sessions.
  *
- * OFFSET 0 keeps the conditions out of the look-ups, which are then by the primary keys. The planner would else
- * look at every token of the user for each child, while it knows little of the tables, as on a new database.
+ * OFFSET 0 makes the planner use the primary keys. Without statistics, as on a new database, it would otherwise read every
+ * token of the user for each child.
  */
 export function selectChildren({ shape, earliestEnd }: ChildQuery): Prisma.Sql {
   const { parentKey, username, type, service } = shape

@@ -3,28 +3,28 @@ import type { TokenKey } from '../../domain/token.ts'
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
 import { CURRENT_TOKEN_LOCK_SEED } from './advisory-locks.ts'
 
-/** What a row grants while the transaction holds it. */
+/** Scopes and expiry in a row that the transaction holds. */
 export interface HeldToken {
   readonly scopes: Scopes
   readonly expiresAt: Date | null
 }
 
-/** A current token's row. */
+/** The row of a current token. */
 export interface HeldCurrentToken extends HeldToken {
-  /** Whether the token was made by another one, and is revoked with it. */
+  /** Whether the token has a parent, and is revoked with it. */
   readonly hasParent: boolean
 }
 
-/** A transaction that can hold the token that it is run for. */
+/** A transaction that can hold its current token. */
 export interface TokenHolder {
   /**
-   * Takes the token's row, so that it cannot be revoked before this transaction ends. `undefined` without one, and where
-   * a revocation of the token or of one of its ancestors is decided.
+   * Locks the token's row, so that the token cannot be revoked before this transaction ends. Returns `undefined` if there is
+   * no row, or the revocation of the token or of one of its ancestors is recorded.
    */
   hold(key: TokenKey): Promise<HeldCurrentToken | undefined>
   /**
-   * Whether a revocation of the token or of one of its ancestors is decided. To be called once its row is held, in a
-   * statement of its own: the one that held it may have waited, and does not see what was decided meanwhile.
+   * Whether the revocation of the token or of one of its ancestors is recorded. Must be called after `hold`, in its own
+   * statement: that of `hold` may have waited, and does not see what was recorded meanwhile.
    */
   isBeingRevoked(key: TokenKey): Promise<boolean>
 }
@@ -32,7 +32,7 @@ export interface TokenHolder {
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
 /**
- * A term of `WITH RECURSIVE`: `line`, the keys of a token and of its ancestors. UNION ends in a circle too.
+ * Returns a term of `WITH RECURSIVE`: `line`, the keys of a token and its ancestors. UNION also ends if they form a cycle.
  */
 export const lineageOf = (key: TokenKey): Prisma.Sql => Prisma.sql`
   line (key) AS (
@@ -41,17 +41,17 @@ export const lineageOf = (key: TokenKey): Prisma.Sql => Prisma.sql`
     SELECT subtoken.parent COLLATE "C" FROM line JOIN subtoken ON subtoken.child = line.key WHERE subtoken.parent IS NOT NULL
   )`
 
-/** Whether the revocation of one of `line` is decided. */
+/** Condition: the revocation of a token in `line` is recorded. */
 const IS_DECIDED = Prisma.sql`EXISTS (
   SELECT FROM line JOIN porthor_pending_change AS pending ON pending.token = line.key WHERE pending.action = 'revoke')`
 
 /**
- * The condition on which a token is held, with `line` of it. Looks and waits before the row is locked.
+ * Condition for holding a token, with its `line`. It is evaluated, and waits, before the row is locked.
  *
- * PostgreSQL lets who shares a row past who waits to change it, so that a flood of requests with a token could keep off
- * the end of that token or of one above it. Once a revocation is decided nobody holds a token below it any more, and
- * its completion waits for those alone who do already. An edit has its turn by an advisory lock on the edited token,
- * which are given in the order in which they were asked for.
+ * PostgreSQL grants a shared row lock even while another transaction waits to change the row, so that many requests with a
+ * token could delay its revocation for ever. Therefore no transaction holds a token after its revocation is recorded, and
+ * the completion waits only for those that already do. Advisory locks are granted in the order of the requests, so that
+ * an edit is not delayed either.
  */
 export const MAY_BE_HELD = Prisma.sql`NOT ${IS_DECIDED} AND (
   SELECT count(pg_advisory_xact_lock_shared(hashtextextended(line.key, ${CURRENT_TOKEN_LOCK_SEED}))::text) FROM line) > 0`
@@ -64,12 +64,12 @@ export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurre
   return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires, hasParent: row.hasParent }
 }
 
-/** Waits for those who hold this token or one below it, and has later ones wait until the transaction ends. */
+/** Waits for transactions that hold this token or a descendant. Later ones wait until this transaction ends. */
 export async function lockCurrentToken(db: Queryable, key: TokenKey): Promise<void> {
   await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${key}, ${CURRENT_TOKEN_LOCK_SEED}))::text`
 }
 
-/** As `TokenHolder.isBeingRevoked`. */
+/** See `TokenHolder.isBeingRevoked`. */
 export async function isTokenBeingRevoked(db: Queryable, key: TokenKey): Promise<boolean> {
   const [row] = await db.$queryRaw<{ isDecided: boolean }[]>`
     WITH RECURSIVE ${lineageOf(key)} SELECT ${IS_DECIDED} AS "isDecided"`

@@ -4,8 +4,8 @@ import { callStore } from '../unavailable.ts'
 import { formatTimestamp } from './timestamp.ts'
 
 /**
- * How far the clock of this machine is ahead of that of the database's, in milliseconds; negative where it is
- * behind. What the query takes on its way is no difference.
+ * Returns how far the clock of this machine is ahead of that of the database, in milliseconds; negative if it is behind.
+ * The time that the query takes does not count.
  */
 export async function readClockSkew(db: Pick<PrismaClient, '$queryRaw'>): Promise<number> {
   const sentAt = systemClock.now().getTime()
@@ -20,8 +20,8 @@ export async function readClockSkew(db: Pick<PrismaClient, '$queryRaw'>): Promis
 }
 
 /**
- * The time by which a row may be ended, as SQL: `now`, held back by as much as this machine's clock is ahead of that
- * of the database's. Whoever has a wrong clock would else end what lives for everybody else.
+ * Returns SQL of the time at which a row counts as expired: `now`, less the time by which this machine's clock is ahead of
+ * the database's. A wrong clock would otherwise delete tokens that are valid on all other machines.
  */
 export const expiryCutoff = (now: Date): Prisma.Sql =>
   Prisma.sql`(${formatTimestamp(now)}::timestamp - greatest(interval '0',

@@ -8,15 +8,15 @@ import { formatTimestamp } from './timestamp.ts'
 export type Executable = Pick<PrismaClient, '$executeRaw'>
 
 /**
- * Deletes up to `limit` tokens that have expired, with an `expire` entry for each. Rows that somebody
- * holds are left for the next time; the expiry is judged by the row as it is once it is locked.
+ * Deletes the rows of up to `limit` expired tokens, and writes an `expire` event for each. Skips rows that another
+ * transaction holds.
  *
- * @returns How many rows were deleted.
+ * @returns Number of deleted rows.
  */
 export const expireTokens = (db: Executable, now: Date, limit: number): Promise<number> =>
   expire(db, Prisma.sql`true`, now, limit)
 
-/** The same for some of the children of one parent. */
+/** Does the same for some children of one parent. */
 export const expireChildren = (db: Executable, parentKey: TokenKey, now: Date): Promise<number> =>
   expire(
     db,
@@ -25,7 +25,7 @@ export const expireChildren = (db: Executable, parentKey: TokenKey, now: Date): 
     1_000,
   )
 
-/** The same for the token of that name, which it would otherwise keep until upkeep comes by. */
+/** Does the same for the token with this name, which could otherwise not be used again before maintenance. */
 export const expireNamed = (
   db: Executable,
   username: string,
@@ -35,17 +35,17 @@ export const expireNamed = (
 
 function expire(db: Executable, condition: Prisma.Sql, now: Date, limit: number): Promise<number> {
   const time = formatTimestamp(now)
-  // Children before parents, as far as the limit goes: an entry names the parent while it has one.
+  // Children before parents, within the limit: an event names the parent only while that has a row.
   return db.$executeRaw`
-    WITH doomed AS (
+    WITH expired AS (
       SELECT token FROM token WHERE expires <= ${expiryCutoff(now)} AND ${condition}
       ORDER BY expires, created DESC LIMIT ${limit} FOR UPDATE SKIP LOCKED
-    ), gone AS (
-      DELETE FROM token USING doomed WHERE token.token = doomed.token RETURNING token.*
+    ), deleted AS (
+      DELETE FROM token USING expired WHERE token.token = expired.token RETURNING token.*
     )
     INSERT INTO token_change_history
       (token, username, token_type, token_name, parent, scopes, service, expires, actor, action, event_time)
-    SELECT gone.token, username, token_type, token_name, subtoken.parent, scopes, service, expires,
+    SELECT deleted.token, username, token_type, token_name, subtoken.parent, scopes, service, expires,
            ${INTERNAL_ACTOR}, 'expire', ${time}::timestamp
-    FROM gone LEFT JOIN subtoken ON subtoken.child = gone.token`
+    FROM deleted LEFT JOIN subtoken ON subtoken.child = deleted.token`
 }

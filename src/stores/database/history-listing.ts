@@ -17,8 +17,8 @@ import { formatTimestamp } from './timestamp.ts'
 export type { ChangeRow }
 
 /**
- * Lists of the history of changes, which outlives its tokens. Methods that take several keys cost one
- * statement however many there are. All may throw `UnavailableError`.
+ * Lists history events, which remain when their tokens are deleted. A method that takes several keys sends one statement.
+ * All methods may throw `UnavailableError`.
  */
 export class HistoryListing {
   readonly #prisma: PrismaClient
@@ -42,21 +42,21 @@ export class HistoryListing {
   }
 
   /**
-   * The same page of the history of each token, its children's not included; of all pages together `mostRows`
-   * at the most, the rest is left out.
+   * Returns the same page of the history of each token, without that of its children. All pages together have at most
+   * `maxRows`; the rest is omitted.
    */
   async changesOf(
     tokens: readonly string[],
     username: Visibility,
     page: PageRequest,
-    mostRows: number,
+    maxRows: number,
   ): Promise<Map<string, Page<ChangeRow>>> {
     const own = Prisma.sql`change.token = owner.key`
     const rows = await this.#query<ChangeRow & { readonly of: string }>(Prisma.sql`
       SELECT owner.key AS of, change.* FROM unnest(${tokens}::text[]) AS owner (key) CROSS JOIN LATERAL (
         SELECT ${CHANGE_COLUMNS} FROM token_change_history AS change
         ${where([own, ...visible(username), ...pageBounds(CHANGE_ORDER, page)])} ${pageOrder(CHANGE_ORDER, page)}
-      ) AS change LIMIT ${mostRows}`)
+      ) AS change LIMIT ${maxRows}`)
     return mapValues(groupByOwner(rows), (group) => toPage(group, page))
   }
 
@@ -68,7 +68,7 @@ export class HistoryListing {
     return new Map(rows.map(({ of, count }) => [of, Number(count)]))
   }
 
-  /** Which of the entries say another expiry than the entry before them, of the same token. */
+  /** Returns for each of these events whether its expiry differs from that of the previous event of the same token. */
   async expiryChangesOf(ids: readonly number[]): Promise<Map<number, boolean>> {
     const rows = await this.#query<{ id: number; changed: boolean }>(Prisma.sql`
       SELECT change.id, change.expires IS DISTINCT FROM previous.expires AS changed

@@ -1,21 +1,21 @@
 import type { TokenKey } from '../../domain/token.ts'
 import { Prisma } from '../../generated/prisma/client.ts'
 
-/** A child, and whose it is. */
+/** A child and its parent. */
 export interface LineageLink {
   readonly child: TokenKey
   readonly parent: TokenKey
 }
 
-/** Links of lineage that one statement lists. */
+/** Links that one statement returns. */
 const LIST_BATCH_SIZE = 20_000
 
 /**
- * All links of lineage below some tokens, as they are at the first step, in batches. Locks nothing.
+ * Yields all links below some tokens in batches, as of the first batch. Locks nothing.
  *
- * UNION ends in a circle too, since a child has one parent. OFFSET 0 has each step look the children up by their
- * index, and so does the setting: there may be as many steps as tokens, and where one has most of all children the
- * planner would read the whole table at each. A cursor keeps its place, so that no statement is longer than a batch.
+ * UNION also ends if links form a cycle, since a child has one parent. OFFSET 0 and the setting make each step use the index:
+ * there may be as many steps as tokens, and if one token has most of the children, the planner would read the whole table in
+ * each. A cursor makes each statement as short as a batch.
  */
 export async function* listBelow(
   tx: Prisma.TransactionClient,

@@ -3,8 +3,8 @@ import { Prisma } from '../../generated/prisma/client.ts'
 import { formatTimestamp } from './timestamp.ts'
 
 /**
- * SQL of keyset pages: lists are ordered by a time and a tie-breaker, newest first, and a page begins
- * at a position in that order, which an index finds as quickly for the last page as for the first.
+ * SQL of keyset pagination: lists are ordered by a time and a tie-breaker, newest first. A page begins at a position in that
+ * order, which an index finds as fast for the last page as for the first.
  */
 
 export interface Order {
@@ -26,13 +26,13 @@ export const CHANGE_ORDER: Order = {
   tieType: Prisma.sql`integer`,
 }
 
-/** Columns of `token`, under the names that the Prisma model gives them. */
+/** Columns of `token`, with the names of the Prisma model. */
 export const TOKEN_COLUMNS = Prisma.sql`
   token.token AS key, token.username, token.token_type::text AS type, token.token_name AS "tokenName",
   token.scopes, token.service, token.created AS "createdAt", token.last_used AS "lastUsedAt",
   token.expires AS "expiresAt"`
 
-/** Columns of `token_change_history AS change`, under the names that the Prisma model gives them. */
+/** Columns of `token_change_history AS change`, with the names of the Prisma model. */
 export const CHANGE_COLUMNS = Prisma.sql`
   change.id, change.token, change.username, change.token_type::text AS type,
   change.token_name AS "tokenName", change.parent, change.scopes, change.service,
@@ -41,11 +41,11 @@ export const CHANGE_COLUMNS = Prisma.sql`
   change.old_expires AS "oldExpiresAt", host(change.ip_address) AS "ipAddress",
   change.event_time AS "eventTime"`
 
-/** `WHERE` with all of `conditions`, or nothing where there are none. */
+/** Returns `WHERE` with all `conditions`; empty SQL if there are no conditions. */
 export const where = (conditions: readonly Prisma.Sql[]): Prisma.Sql =>
   conditions.length === 0 ? Prisma.empty : Prisma.sql`WHERE ${Prisma.join([...conditions], ' AND ')}`
 
-/** The conditions that put a row inside the page's bounds. */
+/** Returns the conditions for a row to be within the bounds of the page. */
 export function pageBounds(order: Order, { after, before }: PageRequest): Prisma.Sql[] {
   return [
     ...(after ? [Prisma.sql`(${order.time}, ${order.tie}) < ${position(order, after)}`] : []),
@@ -56,14 +56,14 @@ export function pageBounds(order: Order, { after, before }: PageRequest): Prisma
 const position = ({ tieType }: Order, { at, tie }: Position): Prisma.Sql =>
   Prisma.sql`(${formatTimestamp(at)}::timestamp, ${tie}::text::${tieType})`
 
-/** From the page's own end, one row more than it holds: the surplus tells that the list goes on. */
+/** Returns order and limit, with one row more than the page holds: that row shows that there is a next page. */
 export function pageOrder({ time, tie }: Order, { from, size }: PageRequest): Prisma.Sql {
   return from === 'start'
     ? Prisma.sql`ORDER BY ${time} DESC, ${tie} DESC LIMIT ${size + 1}`
     : Prisma.sql`ORDER BY ${time}, ${tie} LIMIT ${size + 1}`
 }
 
-/** Files rows that carry the key of their owner in `of` by it. */
+/** Groups rows by `of`, the key of their owner. */
 export function groupByOwner<Row extends { readonly of: string }>(rows: readonly Row[]): Map<string, Row[]> {
   const groups = new Map<string, Row[]>()
   for (const row of rows) {

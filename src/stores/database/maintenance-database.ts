@@ -7,7 +7,7 @@ import { expireTokens } from './expiry.ts'
 import { createClient } from './postgres-client.ts'
 import { formatTimestamp } from './timestamp.ts'
 
-/** The statements of upkeep. Each is short, and is a transaction of its own. */
+/** The statements of maintenance. Each is short, and a transaction of its own. */
 export class MaintenanceDatabase {
   readonly #prisma: PrismaClient
   readonly #databaseUrl: string
@@ -18,13 +18,13 @@ export class MaintenanceDatabase {
   }
 
   /**
-   * Runs `work` unless another process is at it, on whichever machine. The lock ends with the connection,
-   * and so with the process.
+   * Runs `work` unless another process, on any machine, is running maintenance. The lock is released when the connection
+   * ends, and so also when the process does.
    *
-   * @returns `undefined` where another one is at it.
+   * @returns `undefined` if another process is running maintenance.
    */
   async alone<T>(work: () => Promise<T>): Promise<T | undefined> {
-    const client = createClient(this.#databaseUrl, { application_name: 'porthor upkeep' })
+    const client = createClient(this.#databaseUrl, { application_name: 'porthor maintenance' })
     try {
       const { rows } = await callStore('postgres', async () => {
         await client.connect()
@@ -38,17 +38,17 @@ export class MaintenanceDatabase {
     }
   }
 
-  /** How far this machine's clock is ahead of the database's, in milliseconds. */
+  /** Returns how far the clock of this machine is ahead of the database's, in milliseconds. */
   readClockSkew(): Promise<number> {
     return readClockSkew(this.#prisma)
   }
 
-  /** Deletes up to `limit` expired tokens, with an `expire` entry each. Answers how many. */
+  /** Deletes up to `limit` expired tokens, and writes an `expire` event for each. Returns their number. */
   expire(now: Date, limit: number): Promise<number> {
     return callStore('postgres', () => expireTokens(this.#prisma, now, limit))
   }
 
-  /** Deletes up to `limit` history entries from before `cutoff`. Answers how many. */
+  /** Deletes up to `limit` history events that are older than `cutoff`. Returns their number. */
   truncateHistory(cutoff: Date, limit: number): Promise<number> {
     return callStore(
       'postgres',
@@ -59,11 +59,11 @@ export class MaintenanceDatabase {
     )
   }
 
-  /** Notes when tokens were last used, but where that was noted less than a minute before. */
+  /** Writes when tokens were last used, except for those whose stored time is less than a minute older. */
   async recordUse(uses: readonly (readonly [TokenKey, Date])[]): Promise<void> {
     const keys = uses.map(([key]) => key)
     const times = uses.map(([, time]) => formatTimestamp(time))
-    // A row that somebody holds is being revoked or edited: better not to wait for it.
+    // A locked row is being revoked or edited: it is skipped instead of waited for.
     await callStore(
       'postgres',
       () => this.#prisma.$executeRaw`

@@ -3,13 +3,13 @@ import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
 import { callStore } from '../unavailable.ts'
 import { formatTimestamp } from './timestamp.ts'
 
-/** Rows that one statement looks at. */
+/** Rows that one statement reads. */
 const PAGE_SIZE = 20_000
 
-/** Orphans that one statement returns: each is ended with its tree before there are more. */
+/** Orphans that one statement returns: each is revoked with its tree before the next ones are read. */
 const BATCH_SIZE = 500
 
-/** Finds live delegated tokens whose parent has no row: whatever ended the parent does not reach them any more. */
+/** Finds valid delegated tokens whose parent has no row: a revocation of the parent does not reach them any more. */
 export class OrphanDatabase {
   readonly #prisma: PrismaClient
 
@@ -17,7 +17,7 @@ export class OrphanDatabase {
     this.#prisma = prisma
   }
 
-  /** Live tokens whose lineage has lost its parent, some at a time: to be asked again once these have ended. */
+  /** Returns some valid tokens whose lineage has lost its parent. Call it again when these are revoked. */
   async findOrphans(now: Date): Promise<TokenKey[]> {
     const rows = await callStore(
       'postgres',
@@ -28,7 +28,7 @@ export class OrphanDatabase {
     return rows.map(({ token }) => token)
   }
 
-  /** Live internal and notebook tokens without any lineage, in batches; goes through the whole table. */
+  /** Yields valid internal and notebook tokens without lineage, in batches. Reads the whole table. */
   async *findWithoutLineage(now: Date): AsyncIterable<readonly TokenKey[]> {
     let last: string | null = ''
     do {
@@ -49,7 +49,7 @@ export class OrphanDatabase {
     } while (last !== null)
   }
 
-  /** Live tokens that were delegated from one of `parents`, by the history, and that have lost it. */
+  /** Returns valid tokens that the history shows as delegated from one of `parents`, and whose lineage has lost its parent. */
   async findOrphansOf(parents: readonly TokenKey[], now: Date): Promise<TokenKey[]> {
     const rows = await callStore(
       'postgres',
@@ -63,7 +63,7 @@ export class OrphanDatabase {
     return rows.map(({ token }) => token)
   }
 
-  /** Those of `keys` that have a row. */
+  /** Returns those of `keys` that have a row. */
   async findRows(keys: readonly TokenKey[]): Promise<ReadonlySet<TokenKey>> {
     const rows = await callStore(
       'postgres',

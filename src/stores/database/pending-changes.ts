@@ -5,22 +5,22 @@ import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
 /** The database, or one of its transactions. */
 type Queryable = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>
 
-/** What an edit is about, and so what the token store has to follow. */
+/** The attributes that an edit changes in the token store. */
 export interface EditedFacts {
   readonly hasScopes: boolean
   readonly hasExpires: boolean
 }
 
-/** A change that is decided and that the token store has yet to follow. */
+/** A change that is recorded in the database, and not yet made in the token store. */
 export interface PendingChange extends EditedFacts {
   readonly key: TokenKey
-  /** Another one each time that a decision is added. */
+  /** A new number each time that the change is recorded. */
   readonly id: bigint
   readonly action: 'revoke' | 'edit'
   readonly origin: Origin
 }
 
-/** Records that these tokens are revoked. An edit of one of them that was pending is pointless by now. */
+/** Records that these tokens are revoked. Replaces their pending edits. */
 export async function recordRevocations(
   db: Queryable,
   keys: readonly TokenKey[],
@@ -28,12 +28,12 @@ export async function recordRevocations(
 ): Promise<void> {
   await db.$executeRaw`
     INSERT INTO porthor_pending_change (token, action, actor, ip_address, has_scopes, has_expires)
-    SELECT key, 'revoke', ${actor}, ${ipAddress}::inet, false, false FROM unnest(${keys}::text[]) AS doomed (key)
+    SELECT key, 'revoke', ${actor}, ${ipAddress}::inet, false, false FROM unnest(${keys}::text[]) AS revoked (key)
     ON CONFLICT (token) DO UPDATE SET id = excluded.id, action = 'revoke', actor = excluded.actor,
       ip_address = excluded.ip_address, recorded_at = excluded.recorded_at`
 }
 
-/** Records that a token is edited, also where another edit of it is pending: its record then has to follow both. */
+/** Records that a token is edited. If another edit of it is pending, the record must follow both. */
 export async function recordEdit(
   db: Queryable,
   key: TokenKey,
@@ -49,7 +49,7 @@ export async function recordEdit(
     WHERE pending.action = 'edit'`
 }
 
-/** Those of `keys` whose revocation is decided. */
+/** Returns those of `keys` whose revocation is recorded. */
 export async function findRevocations(db: Queryable, keys: readonly TokenKey[]): Promise<Set<TokenKey>> {
   const rows = await db.$queryRaw<{ token: TokenKey }[]>`
     SELECT token FROM porthor_pending_change WHERE token = ANY (${keys}) AND action = 'revoke'`
@@ -57,9 +57,9 @@ export async function findRevocations(db: Queryable, keys: readonly TokenKey[]):
 }
 
 /**
- * Takes the pending revocations of `keys`, so that nobody else completes them meanwhile.
+ * Locks the pending revocations of `keys`, so that no other process completes them meanwhile.
  *
- * @param skipLocked Leave those that somebody else is completing; else wait for them.
+ * @param skipLocked Whether to skip those that another process is completing, instead of waiting.
  */
 export function lockRevocations(
   db: Queryable,
@@ -74,7 +74,8 @@ export function lockRevocations(
 }
 
 /**
- * The oldest pending changes after `afterId` that are of that age at least: whoever has decided a younger one is at it.
+ * Returns the oldest pending changes after `afterId` with a minimum age: the process that recorded a younger one is completing
+ * it.
  */
 export const findPendingChanges = (
   db: Queryable,
@@ -93,7 +94,7 @@ export async function findPendingEdit(db: Queryable, key: TokenKey): Promise<Pen
   return edit
 }
 
-/** Deletes what has been completed, and nothing that was decided since it was read. */
+/** Deletes completed changes. Keeps those that were recorded again since they were read. */
 export async function deletePendingChanges(db: Queryable, changes: readonly PendingChange[]): Promise<void> {
   await db.$executeRaw`
     DELETE FROM porthor_pending_change WHERE id = ANY (${changes.map(({ id }) => id)})`

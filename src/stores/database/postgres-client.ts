@@ -2,11 +2,11 @@ import pg from 'pg'
 import { POSTGRES_LIMITS, parsePostgresUrl } from '../../lib/postgres-url.ts'
 import { remainingMs } from '../deadline.ts'
 
-/** How long connecting may take, in milliseconds. With a statement that is not answered, it is less than ten seconds. */
+/** Maximum time to connect, in milliseconds. Together with a query without a response, it is less than ten seconds. */
 export const CONNECT_TIMEOUT_MS = 3_000
 
 export interface ClientOptions extends pg.ClientConfig {
-  /** Whether statements and locks may take as long as they take. */
+  /** Whether statements and locks have no time limit. */
   readonly isUnbounded?: boolean
 }
 
@@ -30,10 +30,10 @@ export function clientConfig(databaseUrl: string, options: ClientOptions = {}): 
 const KEEP_ALIVE_DELAY_MS = 5_000
 
 /**
- * A class of clients for `databaseUrl` that set on their session all that our SQL relies on, and that are closed, with
- * their socket, when a query is not answered in time: what the server makes of it is never mixed with what comes later.
+ * Returns a class of clients for `databaseUrl`. Its clients set all session settings that Porthor's SQL needs. If a query has
+ * no response in time, they close their socket, so that a late response is never taken for that of another query.
  *
- * Settings go out in a statement and not with the start of the session: PgBouncer refuses those there.
+ * Settings are sent in a statement and not when the session starts: PgBouncer refuses them there.
  */
 export function clientClass(databaseUrl: string, isUnbounded = false): typeof pg.Client {
   const { schema, limits } = parsePostgresUrl(databaseUrl)
@@ -52,13 +52,13 @@ export function clientClass(databaseUrl: string, isUnbounded = false): typeof pg
       // Queries report a connection that breaks; without a listener it would end the process.
       this.on('error', () => undefined)
       setAfterConnecting(this, statement)
-      closeAtLast(this)
+      limitClosing(this)
       if (!isUnbounded) closeWhenSilent(this, queryTimeoutMs)
     }
   }
 }
 
-/** A client of that class, not yet connected. */
+/** Returns a client of that class that is not connected yet. */
 export function createClient(
   databaseUrl: string,
   { isUnbounded = false, ...options }: ClientOptions = {},
@@ -66,7 +66,7 @@ export function createClient(
   return new (clientClass(databaseUrl, isUnbounded))(clientConfig(databaseUrl, options))
 }
 
-/** How values are written and read, and what a transaction sees, whatever are the defaults of role and database. */
+/** Settings of formats and isolation, which override the defaults of role and database. */
 const SETTINGS = {
   client_encoding: 'UTF8',
   DateStyle: 'ISO, YMD',
@@ -90,7 +90,7 @@ function setAfterConnecting(client: pg.Client, statement: string): void {
   }
   client.connect = ((callback?: (error?: Error) => void) => {
     const connected = connectAndSet()
-    // Not from within the promise, where what the callback throws would be a rejection that nobody handles.
+    // Outside the promise, in which an error of the callback would be an unhandled rejection.
     if (callback)
       connected.then(
         () => setImmediate(callback),
@@ -100,16 +100,16 @@ function setAfterConnecting(client: pg.Client, statement: string): void {
   }) as unknown as pg.Client['connect']
 }
 
-/** How long a server may take to close a connection when it is told the end, in milliseconds. */
-const GOODBYE_MS = 2_000
+/** Maximum time for the server to close a connection after the client has ended it, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2_000
 
-/** The driver waits for the server to close, which a silent one never does. */
-function closeAtLast(client: pg.Client): void {
+/** Makes `end` close the socket after a while: the driver waits for the server, and a silent one never closes it. */
+function limitClosing(client: pg.Client): void {
   const end = client.end.bind(client) as (...args: unknown[]) => unknown
   client.end = ((...args: unknown[]) => {
-    const timer = setTimeout(() => client.connection.stream.destroy(), GOODBYE_MS)
+    const timer = setTimeout(() => client.connection.stream.destroy(), CLOSE_TIMEOUT_MS)
     client.connection.once('end', () => clearTimeout(timer))
-    // Of a connection that was never opened, or is closed, no end comes: then there is nothing to keep a process for.
+    // There is no `end` event for a connection that was never opened, or is closed: the timer must not delay the exit.
     timer.unref()
     return end(...args)
   }) as pg.Client['end']
@@ -117,7 +117,7 @@ function closeAtLast(client: pg.Client): void {
 
 type Callback = (...results: unknown[]) => void
 
-/** The driver's own limit leaves the connection open, and what waits behind the query waits for it again. */
+/** Closes the connection when a query has no response in time. The driver's own limit leaves it open, with later queries waiting. */
 function closeWhenSilent(client: pg.Client, limitMs: number): void {
   const send = (...args: unknown[]): unknown => Reflect.apply(pg.Client.prototype.query, client, args)
   client.query = ((...args: unknown[]) => {

@@ -6,21 +6,21 @@ import { parsePostgresUrl } from '../../lib/postgres-url.ts'
 import { RepeatLimitedLog } from '../../lib/repeat-limited-log.ts'
 import { CONNECT_TIMEOUT_MS, clientClass, clientConfig } from './postgres-client.ts'
 
-/** How long a transaction of few statements may take, in milliseconds, from waiting for a connection to its end. */
+/** Maximum time of a transaction of few statements, in milliseconds, including the wait for a connection. */
 export const TRANSACTION_TIMEOUT_MS = 8_000
 
 /**
- * How long a connection is used, in seconds: by an old one a server may be asked for ever that is not the primary
- * any more, and takes no writes.
+ * Maximum age of a connection, in seconds: an old one may be to a server that is not the primary any more, and refuses
+ * writes.
  */
 const MAX_LIFETIME_S = 60
 
-/** Connections for transactions. Waiting ones hold theirs, so there are more than cores to use them. */
+/** Connections for transactions. One that waits for a lock keeps its connection, so there are more than cores. */
 const POOL_SIZE = 20
 
 /**
- * A pool of at most `size` connections, none of which waits for ever, that logs the loss of one instead of ending
- * the process. `connection_limit` of the URL is the size of each pool.
+ * Opens a pool of at most `size` connections, or `connection_limit` of the URL. It logs the loss of a connection, which
+ * would otherwise end the process.
  */
 export function openPool(databaseUrl: string, log: Logger, size = POOL_SIZE): pg.Pool {
   const pool = new pg.Pool({
@@ -34,8 +34,8 @@ export function openPool(databaseUrl: string, log: Logger, size = POOL_SIZE): pg
 }
 
 /**
- * The Prisma client over the pg driver. Connects to PostgreSQL when first asked; `$disconnect` closes its connections.
- * `$connect` loads the engine and does not connect: what keeps it from being loaded is kept by Prisma for ever.
+ * Opens the Prisma client over the pg driver. It connects at the first query; `$disconnect` closes its connections.
+ * `$connect` only loads the engine. If that fails, Prisma keeps the error for ever.
  */
 export function openPrisma(databaseUrl: string, log: Logger, size?: number): PrismaClient {
   const pool = openPool(databaseUrl, log, size)
@@ -51,7 +51,7 @@ export function openPrisma(databaseUrl: string, log: Logger, size?: number): Pri
   })
 }
 
-/** A connection that is being closed may still hear from a server that shuts down: that is no loss. */
+/** Logs the loss of a connection, unless the pool is closing: a server that shuts down may still send an error then. */
 function reportLoss(pool: pg.Pool, log: Logger): (error: Error) => void {
   const lines = new RepeatLimitedLog(log)
   return ({ message }) => {

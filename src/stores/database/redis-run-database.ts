@@ -6,34 +6,34 @@ import { REPLAY_LOCK } from './advisory-locks.ts'
 import { listBelow } from './lineage.ts'
 import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
 
-/** How long one replay may take in all, in milliseconds. */
+/** Maximum time of one replay, in milliseconds. */
 const REPLAY_TIMEOUT_MS = 15 * 60_000
 
-/** Added to the window, in seconds: clocks of several machines, whole seconds, and signs of life once a minute. */
+/** Added to the window, in seconds: for differences between clocks, rounding, and times that are written once a minute. */
 const MARGIN_S = 120
 
-/** Changes that are read at a time. */
+/** History events that one statement returns. */
 const BATCH_SIZE = 1_000
 
-/** What a row says that a record says too, and that can change. */
+/** The attributes of a row that its record has too, and that can change. */
 export interface ReplayedRow {
   readonly scopes: Scopes
   readonly expiresAt: Date | null
 }
 
-/** What history and rows say of one token. */
+/** A token with recent history events. */
 export interface ReplayedToken {
   readonly key: TokenKey
   readonly wasEdited: boolean
-  /** `undefined` where it has no row any more, or is about to lose it. */
+  /** `undefined` if it has no row any more, or its revocation is recorded. */
   readonly row: ReplayedRow | undefined
 }
 
-/** What has changed lately, and what is decided and not completed. */
+/** Recent history events and pending revocations. */
 export interface RecentChanges {
-  /** Batches of tokens, each of which may come more than once. */
+  /** Batches of tokens. A token may come several times. */
   readonly tokens: AsyncIterable<readonly ReplayedToken[]>
-  /** The row as it is now, and stays until the end: whoever is changing it is waited for. */
+  /** Waits for changes in progress, and returns the row, which is locked until the end of the transaction. */
   readonly hold: (key: TokenKey) => Promise<ReplayedRow | undefined>
 }
 
@@ -44,7 +44,7 @@ interface Change {
   readonly action: string
 }
 
-/** Which runs of Redis have had the history applied, and that history. */
+/** Records to which runs of Redis the history was applied, and reads that history. */
 export class RedisRunDatabase {
   readonly #prisma: PrismaClient
 
@@ -53,12 +53,12 @@ export class RedisRunDatabase {
   }
 
   /**
-   * Runs `apply` with what has changed lately, unless that was done for this Redis already; one process at a time.
+   * Runs `apply` with the recent changes, unless they were applied to this Redis already. One process at a time does this.
    *
-   * @param leftMs How long ago this process left another Redis, in milliseconds: what it wrote there may be missing
-   *   here, unless the history was applied since. `undefined`: never.
+   * @param leftMs Time since this process left another Redis, in milliseconds: its writes there may be missing here, unless
+   *   the history was applied since. `undefined` if it left none.
    * @param windowSeconds How much older than the last use of Redis its data may be, in seconds.
-   * @returns `busy`: another process is doing it.
+   * @returns `busy` if another process is applying them.
    */
   replay(
     identity: string,
@@ -85,7 +85,7 @@ export class RedisRunDatabase {
     return callStore('postgres', () => this.#prisma.$transaction(work, limits))
   }
 
-  /** Notes that this run of Redis is in use. */
+  /** Writes that this run of Redis is in use now. */
   async note(identity: string): Promise<void> {
     await callStore(
       'postgres',
@@ -96,8 +96,8 @@ export class RedisRunDatabase {
   }
 
   /**
-   * The moment from which on changes may be missing: a while before the last use of the Redis that this one follows.
-   * Runs that are followed already are forgotten; the masters of a cluster may be followed within minutes.
+   * Returns the time since which changes may be missing: the window before the last use of the Redis that this one replaces.
+   * Deletes runs that were replaced more than 15 minutes ago: in a cluster, several masters may be replaced within minutes.
    */
   async #begin(tx: Prisma.TransactionClient, identity: string, windowSeconds: number): Promise<string> {
     await tx.$executeRaw`
@@ -125,19 +125,19 @@ async function* changesOf(
 }
 
 /**
- * Tokens whose revocation is decided and not completed, with all below them: they still have rows and no history events,
- * while their records may have been deleted already.
+ * Yields tokens whose revocation is pending, with all their descendants: these still have rows and no history events, while
+ * their records may already be deleted.
  */
 async function* beingRevoked(tx: Prisma.TransactionClient): AsyncIterable<readonly ReplayedToken[]> {
   const roots = await tx.$queryRaw<{ token: TokenKey }[]>`
     SELECT token FROM porthor_pending_change WHERE action = 'revoke'`
   const keys = roots.map(({ token }) => token)
   if (keys.length === 0) return
-  yield keys.map(ended)
-  for await (const links of listBelow(tx, keys)) yield links.map(({ child }) => ended(child))
+  yield keys.map(toRevoked)
+  for await (const links of listBelow(tx, keys)) yield links.map(({ child }) => toRevoked(child))
 }
 
-const ended = (key: TokenKey): ReplayedToken => ({ key, wasEdited: false, row: undefined })
+const toRevoked = (key: TokenKey): ReplayedToken => ({ key, wasEdited: false, row: undefined })
 
 async function* changedSince(
   tx: Prisma.TransactionClient,

@@ -6,7 +6,7 @@ import { formatTimestamp } from './timestamp.ts'
 
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
-/** Up to `limit` of the tokens that match, in the order of their keys. */
+/** Returns up to `limit` of the tokens that match, by key. */
 export async function findMatches(
   db: Queryable,
   filter: RevocationFilter,
@@ -17,19 +17,19 @@ export async function findMatches(
   return rows.map(({ token }) => token)
 }
 
-/** How many tokens match or descend from one that does, and the first of their keys. */
+/** Returns the number of tokens that match or descend from one that does, and the first of their keys. */
 export async function findTrees(
   db: Queryable,
   filter: RevocationFilter,
   first: number,
 ): Promise<{ count: number; keys: TokenKey[] }> {
   const rows = await db.$queryRaw<{ token: TokenKey; count: bigint }[]>`
-    WITH RECURSIVE doomed AS (
+    WITH RECURSIVE matches AS (
       SELECT token.token FROM token ${where(matching(filter))}
       UNION
-      SELECT subtoken.child FROM subtoken JOIN doomed ON doomed.token = subtoken.parent
+      SELECT subtoken.child FROM subtoken JOIN matches ON matches.token = subtoken.parent
     )
-    SELECT token, count(*) OVER () FROM doomed LIMIT ${Math.max(first, 1)}`
+    SELECT token, count(*) OVER () FROM matches LIMIT ${Math.max(first, 1)}`
   return { count: Number(rows[0]?.count ?? 0), keys: rows.slice(0, first).map(({ token }) => token) }
 }
 

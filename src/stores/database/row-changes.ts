@@ -10,10 +10,10 @@ import { isUniqueViolation } from './unique-violation.ts'
 
 type Executable = Pick<PrismaClient, '$executeRaw'>
 
-/** Rows that one statement changes: PostgreSQL ends a statement that takes long, however large its tree is. */
+/** Rows that one statement changes, so that none reaches its time limit, however large the tree is. */
 const ROW_BATCH_SIZE = 1_000
 
-/** A token that only the token store has. */
+/** A token that has a record and no row. */
 export interface StrayToken {
   readonly key: TokenKey
   readonly username: string
@@ -23,7 +23,7 @@ export interface StrayToken {
   readonly expiresAt: Date | null
 }
 
-/** Removes the rows, and writes a `revoke` event for each, in the order given: children before their parents. */
+/** Deletes the rows, and writes a `revoke` event for each, in the order of `keys`: children before their parents. */
 export async function revokeRows(
   db: Executable,
   keys: readonly TokenKey[],
@@ -40,18 +40,18 @@ async function revokeSlice(
   now: Date,
 ): Promise<void> {
   await db.$executeRaw`
-    WITH doomed AS (
-      SELECT * FROM unnest(${keys}::text[]) WITH ORDINALITY AS doomed (key, place)
-    ), gone AS (
-      DELETE FROM token USING doomed WHERE token.token = doomed.key RETURNING token.*, doomed.place
+    WITH revoked AS (
+      SELECT * FROM unnest(${keys}::text[]) WITH ORDINALITY AS revoked (key, place)
+    ), deleted AS (
+      DELETE FROM token USING revoked WHERE token.token = revoked.key RETURNING token.*, revoked.place
     )
     INSERT INTO token_change_history
       (token, username, token_type, token_name, parent, scopes, service, expires, actor, action,
        ip_address, event_time)
-    SELECT gone.token, username, token_type, token_name, subtoken.parent, scopes, service, expires,
+    SELECT deleted.token, username, token_type, token_name, subtoken.parent, scopes, service, expires,
            ${actor}, 'revoke', ${ipAddress}::inet, ${formatTimestamp(now)}::timestamp
-    FROM gone LEFT JOIN subtoken ON subtoken.child = gone.token
-    ORDER BY gone.place`
+    FROM deleted LEFT JOIN subtoken ON subtoken.child = deleted.token
+    ORDER BY deleted.place`
 }
 
 /** Writes a `revoke` event for a token that has no row. */
@@ -71,7 +71,7 @@ export async function recordRevocation(
 }
 
 /**
- * Changes the rows, and writes an `edit` event for each, in the order given.
+ * Changes the rows, and writes an `edit` event for each, in the order of `edits`.
  *
  * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`
  */

@@ -2,15 +2,15 @@ import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import { createClient } from './postgres-client.ts'
 
-/** A setting of nobody's: PostgreSQL takes any name with a dot, and poolers do not carry it from session to session. */
+/** A setting without meaning: PostgreSQL accepts any name with a dot, and poolers do not copy it between sessions. */
 const MARK = 'porthor.session'
 
 /**
- * Whether a pooler lends sessions of PostgreSQL out for less time than a connection lasts. The proof is a setting of
- * `client` that shows on another connection, or is gone; without such a pooler neither can be.
+ * Whether a pooler shares sessions of PostgreSQL among connections. Then a setting of `client` is visible on another
+ * connection, or missing on its own; without such a pooler neither can be.
  *
- * Asked on one connection twice in a row, for poolers that take turns among sessions, and in between on another one,
- * for those that lend the session again that came back last.
+ * Reads the setting twice on `client`, for poolers that rotate sessions, and in between on another connection, for those that
+ * assign the session that was released last.
  */
 export async function areSessionsShared(databaseUrl: string, client: pg.Client): Promise<boolean> {
   const mark = randomUUID()
@@ -30,7 +30,7 @@ async function readMark(client: pg.Client): Promise<unknown> {
   return rows[0]?.mark
 }
 
-/** `undefined` where there is no room for a second connection: then sessions are not shared. */
+/** Opens a second connection; `undefined` if the server accepts no more: then sessions are not shared. */
 async function connectAnother(databaseUrl: string): Promise<pg.Client | undefined> {
   const client = createClient(databaseUrl, { application_name: 'porthor session check' })
   try {

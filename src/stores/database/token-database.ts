@@ -27,16 +27,16 @@ import { requireWritable } from './writable.ts'
 
 export type { TokenRow }
 
-/** The columns and relations that a GraphQL query asked for, as the Pothos Prisma plugin names them. */
+/** The columns and relations that a GraphQL query selects, in the form of the Pothos Prisma plugin. */
 export type TokenSelection = Prisma.TokenDefaultArgs
 
-/** What both the database and one of its transactions can be asked. */
+/** The database, or one of its transactions. */
 type Queryable = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>
 
-/** How long it is looked up whether a transaction was committed whose connection was lost, in milliseconds. */
+/** Maximum time to find whether a transaction was committed after its connection was lost, in milliseconds. */
 export const LOOKUP_TIMEOUT_MS = 2_000
 
-/** How long a change of whole trees may take in all, in milliseconds; any one statement is bounded too. */
+/** Maximum time of a transaction that changes whole trees, in milliseconds. Each statement has a limit of its own. */
 export const TREE_TIMEOUT_MS = 120_000
 
 interface LockedRow {
@@ -46,20 +46,19 @@ interface LockedRow {
   readonly isCrowded: boolean
 }
 
-/** What the parent's row says while the transaction holds it. */
+/** The parent's row, which the transaction holds. */
 export interface LockedParent extends HeldToken {
-  /** Delegated tokens in the chain of delegations that ends with the parent; none beyond the limit are counted. */
+  /** Number of delegated tokens in the chain that ends with the parent. Counting stops at the limit. */
   readonly depth: number
   /**
-   * Whether the parent may have as many children as it may have. Nobody else issues a child of it then before this
-   * transaction ends.
+   * Whether the parent is near its maximum number of children. If so, no other transaction issues a child of it before this
+   * one ends.
    */
   readonly isCrowded: boolean
 }
 
 /**
- * Metadata and lineage of tokens in PostgreSQL, and the history of their changes. Every method may
- * throw `UnavailableError`.
+ * Rows, lineage and history of tokens in PostgreSQL. Every method may throw `UnavailableError`.
  */
 export class TokenDatabase {
   readonly #prisma: PrismaClient
@@ -68,17 +67,16 @@ export class TokenDatabase {
     this.#prisma = prisma
   }
 
-  /** The children that are asked for, the longest-lived first. */
+  /** Returns the children that match, the last to expire first. */
   findChildren(query: ChildQuery): Promise<ChildRecord[]> {
     return callStore('postgres', () => findChildren(this.#prisma, query))
   }
 
   /**
-   * Runs `work` in one transaction: committed when it resolves, undone when it throws.
+   * Runs `work` in one transaction, which is committed when `work` resolves and rolled back when it throws. Runs `work` again
+   * if PostgreSQL aborted the transaction in favour of another one.
    *
-   * `work` is run again where PostgreSQL gave it up for the sake of another transaction.
-   *
-   * @throws {UnavailableError} also when it cannot be found out whether it was committed.
+   * @throws {UnavailableError} Also if it cannot be found whether the transaction was committed.
    */
   transaction<T>(work: (tx: TokenTransaction) => Promise<T>): Promise<T> {
     return callStore('postgres', () =>
@@ -89,13 +87,13 @@ export class TokenDatabase {
     )
   }
 
-  /** As `transaction`, for changes that reach whole trees and may take their time. */
+  /** Like `transaction`, for changes of whole trees, with a longer time limit. */
   changeTrees<T>(work: (tx: TreeTransaction) => Promise<T>): Promise<T> {
     return callStore('postgres', () =>
       runTransaction(
         this.#prisma,
         async (tx) => ({
-          answer: await work(new TreeTransaction(tx)),
+          result: await work(new TreeTransaction(tx)),
           transactionId: await findTransactionId(tx),
         }),
         {
@@ -106,7 +104,7 @@ export class TokenDatabase {
     )
   }
 
-  /** What the rows of `keys` grant, as they are now. Those that have none are missing. */
+  /** Returns scopes and expiry of the current rows of those `keys` that have one. */
   async findGrants(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, HeldToken>> {
     const rows = await callStore('postgres', () =>
       this.#prisma.token.findMany({
@@ -119,7 +117,7 @@ export class TokenDatabase {
     )
   }
 
-  /** @throws {UnavailableError} also where PostgreSQL takes no writes, or not ours. */
+  /** @throws {UnavailableError} Also if PostgreSQL is read-only, or the role lacks rights. */
   async ping(): Promise<void> {
     await callStore('postgres', () => requireWritable(this.#prisma))
   }
@@ -129,14 +127,14 @@ async function finish<T>(
   tx: TokenTransaction,
   work: (tx: TokenTransaction) => Promise<T>,
 ): Promise<Finished<T>> {
-  const answer = await work(tx)
-  return { answer, transactionId: tx.id }
+  const result = await work(tx)
+  return { result, transactionId: tx.id }
 }
 
-/** The steps that change tokens, each a round trip; only inside `TokenDatabase.transaction`. */
+/** The steps that change tokens, each with one round trip. Valid only inside `TokenDatabase.transaction`. */
 export class TokenTransaction implements TokenHolder {
   readonly #tx: Queryable
-  /** PostgreSQL's id of this transaction, once it has written a token. */
+  /** PostgreSQL's id of this transaction; `undefined` while it has written no token. */
   id: string | undefined
 
   constructor(tx: Prisma.TransactionClient) {
@@ -144,20 +142,19 @@ export class TokenTransaction implements TokenHolder {
   }
 
   /**
-   * Takes the parent's row, so that it cannot be revoked before this transaction ends, and then the
-   * lock on the shape, so that no other process makes the same child meanwhile.
+   * Locks the parent's row, so that the parent cannot be revoked before this transaction ends. Then takes the advisory lock on
+   * the request key, so that no other process issues the same child meanwhile.
    *
-   * In between it takes the lock on what is issued from the parent: shared, unless the parent is so near to its
-   * greatest number of children that those being issued by others could reach it. There are no more of these than
-   * connections to the server, whatever the number of processes.
+   * In between it takes the lock on all children of the parent: exclusive if the children that others are issuing could reach
+   * the maximum, and else shared. Others are issuing at most as many children as the server has connections.
    *
-   * @returns `undefined` when the database has no such parent, or the end of it is decided; no row is locked then.
+   * @returns `undefined` if there is no such row, or the revocation of the parent is recorded. No row is locked then.
    */
   lockForDelegation(shape: RequestKey, limits: DelegationLimits): Promise<LockedParent | undefined> {
     return this.#lockParent(shape.parentKey, requestLockKey(shape), limits)
   }
 
-  /** The same for a child that is not delegated: each request for one gets its own. */
+  /** Does the same for a child that is not delegated: each request for one gets its own. */
   lockForChild(parentKey: TokenKey, limits: DelegationLimits): Promise<LockedParent | undefined> {
     return this.#lockParent(parentKey, null, limits)
   }
@@ -202,8 +199,8 @@ export class TokenTransaction implements TokenHolder {
   }
 
   /**
-   * How many children of the parent are live, up to `limit`; to be asked while nobody else can issue one. It
-   * removes some that are not, so that it does not have to pass over them the next time.
+   * Returns the number of valid children of the parent, up to `limit`. Must be called while no other transaction can issue one.
+   * Deletes some expired children, so that the next call does not read them again.
    */
   async countLiveChildren(parentKey: TokenKey, now: Date, limit: number): Promise<number> {
     const [row] = await this.#tx.$queryRaw<{ count: number }[]>`
@@ -228,18 +225,18 @@ export class TokenTransaction implements TokenHolder {
     return isTokenBeingRevoked(this.#tx, key)
   }
 
-  /** As `TokenDatabase.findChildren`, with all that was committed until now. */
+  /** Like `TokenDatabase.findChildren`, including all children that are committed by now. */
   findChildren(query: ChildQuery): Promise<ChildRecord[]> {
     return findChildren(this.#tx, query)
   }
 
   /**
-   * Writes the token, its lineage where it has a parent, and the `create` entry of its history, in one
-   * statement: one round trip, and foreign keys are checked at its end.
+   * Inserts the row of the token, its lineage if it has a parent, and the `create` event. One statement needs one round trip,
+   * and checks foreign keys at its end.
    *
-   * @param unless Write nothing where there is such a child already: `findChildren` has it then.
-   * @returns Whether the token was written.
-   * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`, when the user has a token of that name.
+   * @param unless Insert nothing if there is such a child already; `findChildren` then returns it.
+   * @returns Whether the token was inserted.
+   * @throws {PorthorError} `DUPLICATE_TOKEN_NAME`: the user has another token with this name.
    */
   async insert(token: NewTokenRow, { actor, ipAddress }: Origin, unless?: ChildQuery): Promise<boolean> {
     const { key, username, type, tokenName, service, parentKey } = token

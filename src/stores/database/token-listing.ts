@@ -19,8 +19,8 @@ import type { TokenRow, TokenSelection } from './token-database.ts'
 type Owned<Row> = Row & { readonly of: string }
 
 /**
- * Lists of tokens and the edges between them. Methods that take several keys cost one statement
- * however many there are. All may throw `UnavailableError`.
+ * Lists tokens, their parents and their children. A method that takes several keys sends one statement. All methods may throw
+ * `UnavailableError`.
  */
 export class TokenListing {
   readonly #prisma: PrismaClient
@@ -59,19 +59,19 @@ export class TokenListing {
     return new Map(rows.map(({ of, ...row }) => [of, row]))
   }
 
-  /** The same page of each parent's children; of all pages together `mostRows` at the most, the rest is left out. */
+  /** The same page of each parent's children; of all pages together `maxRows` at the most, the rest is left out. */
   async childrenOf(
     parents: readonly string[],
     username: Visibility,
     page: PageRequest,
-    mostRows: number,
+    maxRows: number,
   ): Promise<Map<string, Page<TokenRow>>> {
     const own = Prisma.sql`subtoken.parent = owner.key`
     const rows = await this.#query<Owned<TokenRow>>(Prisma.sql`
       SELECT owner.key AS of, token.* FROM unnest(${parents}::text[]) AS owner (key) CROSS JOIN LATERAL (
         SELECT ${TOKEN_COLUMNS} FROM subtoken JOIN token ON token.token = subtoken.child
         ${where([own, ...visible(username), ...pageBounds(TOKEN_ORDER, page)])} ${pageOrder(TOKEN_ORDER, page)}
-      ) AS token LIMIT ${mostRows}`)
+      ) AS token LIMIT ${maxRows}`)
     return mapValues(groupByOwner(rows), (group) => toPage(group, page))
   }
 

@@ -6,29 +6,29 @@ import { isConflict, isUnavailable } from '../unavailable.ts'
 import { findOutcome } from './outcome.ts'
 
 export interface TransactionOptions {
-  /** How long all tries of the transaction may take together, in milliseconds. */
+  /** Maximum time of all attempts together, in milliseconds. */
   readonly timeoutMs: number
-  /** How long it is looked up whether a COMMIT without a response was carried out, in milliseconds. */
+  /** Maximum time to find the outcome of a COMMIT without a response, in milliseconds. */
   readonly lookupMs: number
 }
 
-/** A transaction that PostgreSQL gives up for the sake of another one is run so often in all. */
-const MAX_TRIES = 5
+/** Maximum number of attempts of a transaction that PostgreSQL aborts in favour of another one. */
+const MAX_ATTEMPTS = 5
 
-/** The longest pause before the second try, in milliseconds; it doubles with each one. */
+/** Maximum pause before the second attempt, in milliseconds. It doubles with each further attempt. */
 const FIRST_PAUSE_MS = 20
 
-/** What a transaction has come to when nothing but its COMMIT is left. */
+/** A transaction that is complete except for its COMMIT. */
 export interface Finished<T> {
-  readonly answer: T
-  /** `undefined` where nothing was written. */
+  readonly result: T
+  /** `undefined` if nothing was written. */
   readonly transactionId: string | undefined
 }
 
 /**
- * Runs `work` in a transaction: committed when this resolves, undone when it throws, where that can be found out.
- * `work` is run again after a deadlock or a serialization failure. When the connection is lost after COMMIT went
- * out, another one is asked what became of it.
+ * Runs `work` in a transaction. It is committed when this resolves, and not committed when it throws, unless the outcome is
+ * unknown. Runs `work` again after a deadlock or a serialization failure. If the connection is lost after COMMIT was sent,
+ * finds the outcome over another connection.
  */
 export async function runTransaction<T>(
   prisma: PrismaClient,
@@ -36,41 +36,41 @@ export async function runTransaction<T>(
   { timeoutMs, lookupMs }: TransactionOptions,
 ): Promise<T> {
   const startedAt = systemClock.monotonicMs()
-  const left = () => timeoutMs - (systemClock.monotonicMs() - startedAt)
-  for (let tries = 1; ; tries += 1) {
+  const remaining = () => timeoutMs - (systemClock.monotonicMs() - startedAt)
+  for (let attempt = 1; ; attempt += 1) {
     let finished: Finished<T> | undefined
     try {
-      return await withinMs(left(), () =>
+      return await withinMs(remaining(), () =>
         prisma.$transaction(
           async (tx) => {
             finished = await work(tx)
-            return finished.answer
+            return finished.result
           },
-          { timeout: Math.max(1, Math.ceil(left())) },
+          { timeout: Math.max(1, Math.ceil(remaining())) },
         ),
       )
     } catch (error) {
       if (finished && !isConflict(error) && isUnavailable(error)) {
         return await withMoreMs(lookupMs, () =>
-          answerIfCommitted(prisma, finished as Finished<T>, error, lookupMs),
+          resultIfCommitted(prisma, finished as Finished<T>, error, lookupMs),
         )
       }
-      const pauseMs = Math.random() * FIRST_PAUSE_MS * 2 ** tries
-      if (!isConflict(error) || tries === MAX_TRIES || left() < pauseMs) throw error
+      const pauseMs = Math.random() * FIRST_PAUSE_MS * 2 ** attempt
+      if (!isConflict(error) || attempt === MAX_ATTEMPTS || remaining() < pauseMs) throw error
       await delay(pauseMs)
     }
   }
 }
 
-/** @throws the error with which the word of the commit was lost, where it was not carried out, as far as is known. */
-async function answerIfCommitted<T>(
+/** @throws `error`, unless it is known that the transaction was committed. */
+async function resultIfCommitted<T>(
   prisma: PrismaClient,
-  { answer, transactionId }: Finished<T>,
+  { result, transactionId }: Finished<T>,
   error: unknown,
   lookupMs: number,
 ): Promise<T> {
-  if (transactionId === undefined) return answer
+  if (transactionId === undefined) return result
   const outcome = await findOutcome(prisma, transactionId, systemClock.monotonicMs() + lookupMs)
-  if (outcome === 'committed') return answer
+  if (outcome === 'committed') return result
   throw error
 }

@@ -25,7 +25,7 @@ import {
 import { findMatches, findTrees } from './revocation-matches.ts'
 import { editRows, recordRevocation, revokeRows, type StrayToken } from './row-changes.ts'
 
-/** A row that the transaction holds: nobody changes it, removes it or makes a child of it meanwhile. */
+/** A row that the transaction has locked: no other one changes it, deletes it or issues a child of it meanwhile. */
 export interface LockedToken {
   readonly key: TokenKey
   readonly username: string
@@ -35,7 +35,7 @@ export interface LockedToken {
   readonly expiresAt: Date | null
 }
 
-/** The steps that change or end whole trees of tokens, set-based: a statement takes on many rows. */
+/** The steps that edit or revoke whole trees of tokens. One statement changes many rows. */
 export class TreeTransaction implements TokenHolder {
   readonly #tx: Prisma.TransactionClient
 
@@ -43,21 +43,21 @@ export class TreeTransaction implements TokenHolder {
     this.#tx = tx
   }
 
-  /** Whose a token is. `undefined` when there is none. Locks nothing. */
+  /** Finds the user of a token. Locks nothing. */
   async findUsername(key: TokenKey): Promise<string | undefined> {
     const [row] = await this.#tx.$queryRaw<{ username: string }[]>`
       SELECT username FROM token WHERE token = ${key}`
     return row?.username
   }
 
-  /** Takes one token, before those who come to hold it or one below it. `undefined` when there is none. */
+  /** Locks one token, before later transactions that hold it or a descendant. `undefined` if there is no such row. */
   async lock(key: TokenKey): Promise<LockedToken | undefined> {
     await lockCurrentToken(this.#tx, key)
     const [token] = await this.#lock(Prisma.sql`WHERE token.token = ${key}`)
     return token
   }
 
-  /** Takes the token of that name. `undefined` when there is none. */
+  /** Locks the token with this name. `undefined` if there is no such row. */
   async lockNamed(username: string, tokenName: string): Promise<LockedToken | undefined> {
     const [token] = await this.#lock(
       Prisma.sql`WHERE token.username = ${username} AND token.token_name = ${tokenName}`,
@@ -65,7 +65,7 @@ export class TreeTransaction implements TokenHolder {
     return token
   }
 
-  /** When the token's parent expires; `null` where it never does, or there is no parent. */
+  /** Returns the time at which the parent expires; `null` if it never does, or there is no parent. */
   async findParentExpiry(key: TokenKey): Promise<Date | null> {
     const [parent] = await this.#tx.$queryRaw<{ expires: Date | null }[]>`
       SELECT parent.expires FROM subtoken JOIN token AS parent ON parent.token = subtoken.parent
@@ -73,42 +73,42 @@ export class TreeTransaction implements TokenHolder {
     return parent?.expires ?? null
   }
 
-  /** Takes those of `keys` that there are. */
+  /** Locks those of `keys` that have a row. */
   lockAll(keys: readonly TokenKey[]): Promise<LockedToken[]> {
     return this.#lock(Prisma.sql`WHERE token.token = ANY (${keys}) ORDER BY token.token`)
   }
 
-  /** As `findMatches` of the revocation filter. Locks nothing. */
+  /** See `findMatches`. Locks nothing. */
   findMatches(filter: RevocationFilter, limit: number): Promise<TokenKey[]> {
     return findMatches(this.#tx, filter, limit)
   }
 
-  /** As `findTrees` of the revocation filter. Locks nothing. */
+  /** See `findTrees`. Locks nothing. */
   findTrees(filter: RevocationFilter, first: number): Promise<{ count: number; keys: TokenKey[] }> {
     return findTrees(this.#tx, filter, first)
   }
 
-  /** Those of `keys` whose revocation is decided. */
+  /** Returns those of `keys` whose revocation is recorded. */
   findRevocations(keys: readonly TokenKey[]): Promise<Set<TokenKey>> {
     return findRevocations(this.#tx, keys)
   }
 
-  /** Decides that tokens are revoked: from the commit on nothing is issued from them, and it will be completed. */
+  /** Records that tokens are revoked: after the commit nothing is issued from them, and the revocation will be completed. */
   decideRevocations(keys: readonly TokenKey[], origin: Origin): Promise<void> {
     return recordRevocations(this.#tx, keys, origin)
   }
 
-  /** Decides that the token store is to follow an edit of the rows. */
+  /** Records that the token store must follow an edit of the rows. */
   decideEdit(key: TokenKey, origin: Origin, facts: EditedFacts): Promise<void> {
     return recordEdit(this.#tx, key, origin, facts)
   }
 
-  /** As `lockRevocations` of the pending changes. */
+  /** See `lockRevocations`. */
   lockRevocations(keys: readonly TokenKey[], skipLocked: boolean): Promise<PendingChange[]> {
     return lockRevocations(this.#tx, keys, skipLocked)
   }
 
-  /** Deletes what has been completed. */
+  /** Deletes completed changes. */
   deletePendingChanges(changes: readonly PendingChange[]): Promise<void> {
     return deletePendingChanges(this.#tx, changes)
   }
@@ -121,12 +121,12 @@ export class TreeTransaction implements TokenHolder {
     return isTokenBeingRevoked(this.#tx, key)
   }
 
-  /** As `listBelow` of the lineage. */
+  /** See `listBelow`. */
   listBelow(keys: readonly TokenKey[]): AsyncIterable<readonly LineageLink[]> {
     return listBelow(this.#tx, keys)
   }
 
-  /** How many children some tokens have, together. */
+  /** Returns the total number of children of some tokens. */
   async countChildren(keys: readonly TokenKey[]): Promise<number> {
     const [row] = await this.#tx.$queryRaw<{ count: bigint }[]>`
       SELECT count(*) FROM unnest(${keys}::text[]) AS seed (key) CROSS JOIN LATERAL (
@@ -134,7 +134,7 @@ export class TreeTransaction implements TokenHolder {
     return Number(row?.count ?? 0)
   }
 
-  /** As `revokeRows`: removes the rows of `keys`, children before their parents. */
+  /** Deletes the rows of `keys`, children before their parents: see `revokeRows`. */
   revoke(keys: readonly TokenKey[], origin: Origin, now: Date): Promise<void> {
     return revokeRows(this.#tx, keys, origin, now)
   }
@@ -144,17 +144,17 @@ export class TreeTransaction implements TokenHolder {
     return recordRevocation(this.#tx, token, origin, now)
   }
 
-  /** As `editRows`. @throws {PorthorError} `DUPLICATE_TOKEN_NAME` */
+  /** See `editRows`. @throws {PorthorError} `DUPLICATE_TOKEN_NAME` */
   edit(edits: readonly TokenEdit[], origin: Origin, now: Date): Promise<void> {
     return editRows(this.#tx, edits, origin, now)
   }
 
-  /** Lets a name be taken again that only an expired token still has. */
+  /** Deletes an expired token with this name, so that the name can be used again. */
   async freeTokenName(username: string, tokenName: string, now: Date): Promise<void> {
     await expireNamed(this.#tx, username, tokenName, now)
   }
 
-  /** Says that there is more to come: PostgreSQL ends a transaction that holds locks and is silent for long. */
+  /** Keeps the transaction alive: PostgreSQL ends one that is idle for too long. */
   async stay(): Promise<void> {
     await this.#tx.$queryRaw`SELECT 1`
   }

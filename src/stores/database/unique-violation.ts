@@ -1,7 +1,7 @@
-/** PostgreSQL's SQLSTATE for a value that must be unique and is not. */
+/** SQLSTATE `unique_violation`. */
 const UNIQUE_VIOLATION = '23505'
 
-/** Whether `error` is Prisma's word for one. */
+/** Whether `error` is Prisma's error for a violated unique constraint. */
 export function isUniqueViolation(error: unknown): boolean {
   const { meta } = error as { meta?: { driverAdapterError?: { cause?: { originalCode?: string } } } }
   return meta?.driverAdapterError?.cause?.originalCode === UNIQUE_VIOLATION

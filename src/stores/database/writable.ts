@@ -1,6 +1,6 @@
 import { Prisma, type PrismaClient } from '../../generated/prisma/client.ts'
 
-/** A right that the role lacks; `null` stands for a server that takes no writes. */
+/** A right that the role lacks; `table` is `null` if the server is read-only. */
 export interface Obstacle {
   readonly table: string | null
   readonly right: string
@@ -8,7 +8,7 @@ export interface Obstacle {
 
 const CHANGED = "ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']"
 
-/** What keeps this session from serving; no rows where nothing does. A table that is not there is left out. */
+/** Query for the obstacles to serving in this session. It skips tables that do not exist. */
 export const OBSTACLES = `
   SELECT NULL AS "table", 'write' AS "right" WHERE current_setting('transaction_read_only') = 'on'
   UNION ALL
@@ -22,7 +22,7 @@ export const OBSTACLES = `
   SELECT 'token_change_history_id_seq', 'USAGE'
   WHERE NOT has_sequence_privilege(to_regclass('token_change_history_id_seq'), 'USAGE')`
 
-/** Whether PostgreSQL takes no writes for now: a standby that may be promoted, or a setting that may be taken back. */
+/** Whether PostgreSQL is read-only for now: a standby that may be promoted, or a setting that may be reset. */
 export const isReadOnly = (obstacles: readonly Obstacle[]): boolean =>
   obstacles.some(({ table }) => table === null)
 
@@ -30,7 +30,7 @@ export const TAKES_NO_WRITES =
   'PostgreSQL takes no writes on this connection (a standby, or default_transaction_read_only): name the primary ' +
   'in DATABASE_URL, and a role that may write.'
 
-/** Each right that is missing, and the statement that gives it; `undefined` where none is. */
+/** Returns a sentence with the statements that grant the missing rights; `undefined` if none is missing. */
 export function describeMissingRights(obstacles: readonly Obstacle[]): string | undefined {
   const missing = obstacles.filter(({ table }) => table !== null)
   if (missing.length === 0) return undefined
@@ -42,12 +42,12 @@ export function describeMissingRights(obstacles: readonly Obstacle[]): string | 
   return `The role of DATABASE_URL lacks rights. Run as the owner of the tables: ${grants.join('; ')}.`
 }
 
-/** PostgreSQL answers, and does not do what Porthor needs. */
+/** PostgreSQL responds, but does not accept the writes of Porthor. */
 export class NotWritableError extends Error {
   override readonly name = 'NotWritableError'
-  /** Read-only transaction. */
+  /** SQLSTATE `read_only_sql_transaction`. */
   readonly code = '25006'
-  /** The same in a few words that name nothing of the database. */
+  /** A short message that names nothing in the database. */
   readonly summary: string
 
   constructor(message: string, summary: string) {
@@ -56,7 +56,7 @@ export class NotWritableError extends Error {
   }
 }
 
-/** @throws {NotWritableError} The session cannot write all that it has to. */
+/** @throws {NotWritableError} The session is read-only, or the role lacks rights. */
 export async function requireWritable(db: Pick<PrismaClient, '$queryRaw'>): Promise<void> {
   const obstacles = await db.$queryRaw<Obstacle[]>(Prisma.raw(OBSTACLES))
   if (isReadOnly(obstacles)) throw new NotWritableError(TAKES_NO_WRITES, 'PostgreSQL takes no writes')

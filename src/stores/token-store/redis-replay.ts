@@ -23,39 +23,39 @@ export interface RedisReplayDeps {
   readonly records: EncryptedRecords
   readonly clock: Clock
   readonly log: Logger
-  /** How much older than its last use the data of a Redis may be that is not known, in seconds. */
+  /** How much older than its last use the data of an unknown Redis may be, in seconds. */
   readonly windowSeconds: number
 }
 
-/** How long to wait while another process applies the history, in milliseconds. */
-const BUSY_MS = 200
+/** Pause before the next attempt while another process replays the history, in milliseconds. */
+const BUSY_PAUSE_MS = 200
 
-/** How often a Redis in use is noted in the database, in milliseconds. */
-const NOTE_MS = 60_000
+/** Minimum time between two writes of the time at which a Redis was last in use, in milliseconds. */
+const NOTE_INTERVAL_MS = 60_000
 
-/** How long the server may take for one reply during a replay, in milliseconds. */
-const SILENCE_MS = 2_000
+/** Maximum time of one reply during a replay, in milliseconds. */
+const REPLY_TIMEOUT_MS = 2_000
 
-/** Records looked at in one go. */
+/** Records that are compared at the same time. */
 const BATCH_SIZE = 500
 
-/** How often a record is looked at again that somebody else changes meanwhile. */
+/** Maximum number of attempts to change a record that another process changes at the same time. */
 const MAX_ATTEMPTS = 5
 
-/** Token keys of one kind in a log line. */
+/** Maximum number of token keys in a log line. */
 const MAX_KEYS_IN_LOG = 20
 
-/** What a replay has done. */
+/** Result of a replay. */
 interface Tally {
   deleted: number
   edited: number
-  /** Tokens with a row and without a record. */
+  /** Tokens with a row that have no record. */
   readonly lost: Set<TokenKey>
 }
 
 /**
- * Lets a Redis be used once it holds what the history of tokens says. One that has restarted, or has taken over from
- * another, may have lost acknowledged changes: recent revocations, expiries and edits are applied to it again.
+ * Admits a Redis when it agrees with the history of tokens. A Redis that has restarted, or has replaced another one, may
+ * have lost acknowledged changes: recent revocations, expiries and edits are applied to it again.
  */
 export class RedisReplay implements RedisGuard {
   readonly #deps: RedisReplayDeps
@@ -69,7 +69,7 @@ export class RedisReplay implements RedisGuard {
 
   async admit(redis: Redis, server: RedisServer): Promise<void> {
     const { identity } = server
-    // What this process wrote to another Redis until it left that may be missing in this one.
+    // Changes that this process wrote to another Redis until it left that may be missing here.
     const leftAt = Math.max(...[...this.#leftAt].filter(([other]) => other !== identity).map(([, at]) => at))
     const admittedAt = this.#admittedAt.get(identity)
     if (server.mayEvict && admittedAt === undefined) {
@@ -84,7 +84,7 @@ export class RedisReplay implements RedisGuard {
   }
 
   note({ identity }: RedisServer): void {
-    if (this.#now() - (this.#notedAt.get(identity) ?? 0) < NOTE_MS) return
+    if (this.#now() - (this.#notedAt.get(identity) ?? 0) < NOTE_INTERVAL_MS) return
     this.#notedAt.set(identity, this.#now())
     this.#deps.database.note(identity).catch(() => undefined)
   }
@@ -101,23 +101,23 @@ export class RedisReplay implements RedisGuard {
         this.#applyAll(redis, server, changes),
       )
       if (outcome !== 'busy') return
-      await delay(BUSY_MS, undefined, { ref: false })
+      await delay(BUSY_PAUSE_MS, undefined, { ref: false })
     }
   }
 
-  /** On a connection of its own, since what is sent on the other waits for this. */
+  /** Uses a connection of its own, since commands on the main one wait until this is done. */
   async #applyAll(redis: Redis, server: RedisServer, { tokens, hold }: RecentChanges): Promise<void> {
     const tally: Tally = { deleted: 0, edited: 0, lost: new Set() }
     const link = redis
-      .duplicate({ ...sideConnectionOptions(SILENCE_MS), readOnly: false })
+      .duplicate({ ...sideConnectionOptions(REPLY_TIMEOUT_MS), readOnly: false })
       .on('error', () => undefined)
     try {
       await link.connect()
       await requireServer(link, server)
       for await (const batch of tokens) {
         for (const slice of slicesOf(batch, BATCH_SIZE)) {
-          const differ = await Promise.all(slice.map((token) => this.#compare(link, token, tally)))
-          for (const { key } of slice.filter((_token, index) => differ[index])) {
+          const isDifferent = await Promise.all(slice.map((token) => this.#compare(link, token, tally)))
+          for (const { key } of slice.filter((_token, index) => isDifferent[index])) {
             await this.#align(link, key, hold, tally)
           }
         }
@@ -129,36 +129,40 @@ export class RedisReplay implements RedisGuard {
     this.#report(tally)
   }
 
-  /** Deletes the record of a token without a row. Resolves with whether one that was edited differs from its row. */
+  /** Deletes the record of a token without a row. Resolves with whether the record of an edited token differs from its row. */
   async #compare(link: Redis, { key, row, wasEdited }: ReplayedToken, tally: Tally): Promise<boolean> {
     if (!row) {
-      if ((await ifHere(link.del(REDIS_PREFIX + key))) === 1) tally.deleted += 1
+      if ((await ifStored(link.del(REDIS_PREFIX + key))) === 1) tally.deleted += 1
       return false
     }
-    const value = await ifHere(link.get(REDIS_PREFIX + key))
+    const value = await ifStored(link.get(REDIS_PREFIX + key))
     if (value === null && !isExpired(row, this.#deps.clock.now())) tally.lost.add(key)
     const data = wasEdited && value ? this.#read(key, value) : undefined
     return data !== undefined && !isSame(data, row)
   }
 
-  /** Makes a record as its row is now. An edit under way writes the record after its commit, and so after this. */
+  /** Changes a record to agree with its row. An edit in progress writes the record after its commit, and so after this. */
   async #align(link: Redis, key: TokenKey, hold: RecentChanges['hold'], tally: Tally): Promise<void> {
     const { clock, records } = this.#deps
     const redisKey = REDIS_PREFIX + key
     const row = await hold(key)
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      const value = await ifHere(link.get(redisKey))
+      const value = await ifStored(link.get(redisKey))
       const data = value ? this.#read(key, value) : undefined
       if (!row || !value || !data || isSame(data, row)) return
       const seconds = secondsUntil(row.expiresAt, clock.now())
       if (seconds <= 1) {
-        await ifHere(link.del(redisKey))
+        await ifStored(link.del(redisKey))
         tally.deleted += 1
         return
       }
-      const sealed = records.encrypt({ ...data, scopes: row.scopes, expiresAt: row.expiresAt } as TokenData)
-      const life = row.expiresAt === null ? '' : seconds
-      if ((await ifHere(link.eval(REPLACE, 1, redisKey, value, sealed, life))) === 1) {
+      const encrypted = records.encrypt({
+        ...data,
+        scopes: row.scopes,
+        expiresAt: row.expiresAt,
+      } as TokenData)
+      const lifetime = row.expiresAt === null ? '' : seconds
+      if ((await ifStored(link.eval(REPLACE, 1, redisKey, value, encrypted, lifetime))) === 1) {
         tally.edited += 1
         return
       }
@@ -167,8 +171,8 @@ export class RedisReplay implements RedisGuard {
   }
 
   #read(key: TokenKey, value: string): TokenData | undefined {
-    const entry = this.#deps.records.inspect(key, value)
-    return entry && 'data' in entry ? entry.data : undefined
+    const record = this.#deps.records.inspect(key, value)
+    return record && 'data' in record ? record.data : undefined
   }
 
   #report({ deleted, edited, lost }: Tally): void {
@@ -187,14 +191,14 @@ export class RedisReplay implements RedisGuard {
 const isSame = (left: ReplayedRow, right: ReplayedRow): boolean =>
   isSameScopes(left.scopes, right.scopes) && left.expiresAt?.getTime() === right.expiresAt?.getTime()
 
-/** Rejects unless `link` leads to the very server whose data are in doubt. */
+/** Rejects unless `link` is a connection to this server. */
 async function requireServer(link: Redis, { identity }: RedisServer): Promise<void> {
   const server = await readServer(link)
   if (!server.isMaster || server.identity !== identity) throw new Error('Redis has changed meanwhile')
 }
 
-/** The reply, unless the key belongs to another node of a cluster, or holds no record. */
-async function ifHere<T>(reply: Promise<T>): Promise<T | undefined> {
+/** Resolves with the reply; with `undefined` if the key belongs to another node of a cluster, or its value is no string. */
+async function ifStored<T>(reply: Promise<T>): Promise<T | undefined> {
   try {
     return await reply
   } catch (error) {

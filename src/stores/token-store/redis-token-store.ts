@@ -9,23 +9,23 @@ import type { EncryptedRecords } from './encrypted-records.ts'
 import { createCommand, RedisWrites } from './redis-writes.ts'
 import type { StoredRecord, TokenRecord, TokenStore } from './token-store.ts'
 
-/** Every record's key begins so; shared with Gafaelfawr. */
+/** Prefix of the key of every record, shared with Gafaelfawr. */
 export const REDIS_PREFIX = 'token:'
 
 const redisKey = (key: TokenKey): string => REDIS_PREFIX + key
 
-/** The token whose record a key of Redis names. */
+/** Returns the token key in a key of Redis. */
 export const tokenKeyOf = (key: string): TokenKey => toTokenKey(key.slice(REDIS_PREFIX.length))
 
-/** Commands sent at a time: enough to fill the wire, too few to make other requests wait. */
-const BATCH = 500
+/** Commands sent at a time: enough for a high throughput, and too few to delay other requests. */
+const BATCH_SIZE = 500
 
-/** Keys that Redis looks at for one step of a scan. */
+/** Keys that Redis examines in one step of a scan. */
 const SCAN_COUNT = 1_000
 
 /**
- * Answers whether the value was what it was thought to be, and so was replaced; or has been so, where the answer was
- * lost and ioredis asks again. With no life, it never ends.
+ * Script that replaces a value if it is the expected one. Arguments: expected value, new value, lifetime in seconds or an
+ * empty string. Returns 1 if the value is the new one, also when ioredis sends the script again after a lost reply; else 0.
  */
 export const REPLACE = `
   local value = redis.call('GET', KEYS[1])
@@ -35,12 +35,12 @@ export const REPLACE = `
   else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
   return 1`
 
-/** Stands for a value of Redis that is no string, such as a list: no record reads so. */
+/** Replaces a value of Redis that is no string, such as a list. It cannot be decrypted, and so counts as damaged. */
 const NOT_A_STRING = '(not a string)'
 
 /**
- * Tokens in Redis, `token:<key>`, dropped by Redis itself when they end. Each command is for one key, since
- * those of several would have to share a slot in Redis Cluster.
+ * Keeps tokens in Redis, under `token:<key>`. Redis deletes them when they expire. Each command has one key, since several
+ * keys must share a slot in Redis Cluster.
  */
 export class RedisTokenStore implements TokenStore {
   readonly #redis: RedisClient
@@ -50,7 +50,7 @@ export class RedisTokenStore implements TokenStore {
 
   constructor(deps: {
     readonly redis: RedisClient
-    /** What changes records goes this way, where that is another. */
+    /** Sends the commands that change records. Default: `redis` sends them, without waiting for replicas. */
     readonly writes?: RedisWrites
     readonly records: EncryptedRecords
     readonly clock: Clock
@@ -67,19 +67,19 @@ export class RedisTokenStore implements TokenStore {
 
   async put(data: TokenData): Promise<void> {
     const key = redisKey(data.token.key)
-    const sealed = this.#records.encrypt(data)
-    const seconds = this.#lifeOf(data)
-    const life = seconds === null ? [] : ['EX', seconds]
-    await callStore('redis', () => this.#writes.send([createCommand('set', key, sealed, ...life)]))
+    const encrypted = this.#records.encrypt(data)
+    const seconds = this.#lifetimeOf(data)
+    const lifetime = seconds === null ? [] : ['EX', seconds]
+    await callStore('redis', () => this.#writes.send([createCommand('set', key, encrypted, ...lifetime)]))
   }
 
   async findRecord(key: TokenKey): Promise<TokenRecord | undefined> {
     return this.#records.decryptRecord(key, await callStore('redis', () => this.#read(key)))
   }
 
-  async replace({ encrypted: sealed }: TokenRecord, data: TokenData): Promise<void> {
+  async replace({ encrypted }: TokenRecord, data: TokenData): Promise<void> {
     const key = redisKey(data.token.key)
-    const args = [sealed, this.#records.encrypt(data), this.#lifeOf(data) ?? '']
+    const args = [encrypted, this.#records.encrypt(data), this.#lifetimeOf(data) ?? '']
     const [replaced] = await callStore('redis', () =>
       this.#writes.send([createCommand('eval', REPLACE, 1, key, ...args)]),
     )
@@ -87,7 +87,7 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async delete(keys: readonly TokenKey[]): Promise<void> {
-    for (const batch of slicesOf(keys, BATCH)) {
+    for (const batch of slicesOf(keys, BATCH_SIZE)) {
       await callStore('redis', () =>
         this.#writes.send(batch.map((key) => createCommand('del', redisKey(key)))),
       )
@@ -134,8 +134,8 @@ export class RedisTokenStore implements TokenStore {
     }
   }
 
-  /** In seconds; `null` for a token that never ends. */
-  #lifeOf({ token, expiresAt }: TokenData): number | null {
+  /** Returns the remaining lifetime in seconds; `null` for a token that never expires. */
+  #lifetimeOf({ token, expiresAt }: TokenData): number | null {
     if (expiresAt === null) return null
     const seconds = secondsUntil(expiresAt, this.#clock.now())
     if (seconds <= 0) throw new RangeError(`token ${token.key} has expired and cannot be stored`)

@@ -2,18 +2,18 @@ import { Cluster, Command } from 'ioredis'
 import { UnavailableError } from '../../domain/errors.ts'
 import { type Connection, connectionOf, type RedisClient } from '../redis/commands.ts'
 
-/** How long replicas may take to acknowledge, in milliseconds: less than a command may. */
+/** Maximum time for replicas to acknowledge, in milliseconds: less than that of a command. */
 export const ACKNOWLEDGE_MS = 1_000
 
 export const createCommand = (name: string, ...args: readonly (string | number)[]): Command =>
   new Command(name, [...args], { replyEncoding: 'utf8' })
 
-/** Sends what changes records, and waits for as many replicas as are asked for to have it. */
+/** Sends commands that change records, and waits until a number of replicas have acknowledged them. */
 export class RedisWrites {
   readonly #client: RedisClient
   readonly #replicas: number
 
-  /** @param client One of its own where there are replicas to wait for: what comes behind a `WAIT` waits too. */
+  /** @param client A connection of its own if there are replicas to wait for: `WAIT` delays all later commands. */
   constructor(client: RedisClient, replicas: number) {
     this.#client = client
     this.#replicas = replicas
@@ -22,7 +22,7 @@ export class RedisWrites {
   /**
    * Resolves with the replies.
    *
-   * @throws {UnavailableError} Too few replicas have it by now: it is done, and may be lost.
+   * @throws {UnavailableError} Too few replicas have acknowledged: the change is made, and may be lost in a failover.
    */
   async send(commands: readonly Command[]): Promise<unknown[]> {
     const replies = await Promise.all(commands.map((command) => this.#client.sendCommand(command)))
@@ -33,7 +33,7 @@ export class RedisWrites {
     return replies
   }
 
-  /** On the same connection, of whose writes Redis counts the replicas that have them. */
+  /** Waits on the same connection: Redis counts the replicas that have its writes. */
   async #acknowledge(connection: Connection | undefined, written: Command): Promise<void> {
     const wait = createCommand('wait', this.#replicas, ACKNOWLEDGE_MS)
     const node = this.#client instanceof Cluster ? { slot: written.getSlot() } : undefined

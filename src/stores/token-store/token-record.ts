@@ -13,11 +13,11 @@ import { isGroupName } from '../../domain/user.ts'
 import { fromSeconds, toSeconds } from '../../lib/clock.ts'
 
 /**
- * The JSON document of the token store, shared with Gafaelfawr: field order, `null` for what is absent,
- * compact separators, times in whole seconds since 1970.
+ * The JSON of a record, shared with Gafaelfawr: field order, `null` for absent values, compact separators, times in whole
+ * seconds since 1970.
  */
 
-/** A stored record that cannot be read. Names the fields at fault, never what they hold. */
+/** A record cannot be parsed. The message names the invalid fields, never their values. */
 export class DamagedRecordError extends Error {
   override readonly name = 'DamagedRecordError'
 }
@@ -29,7 +29,7 @@ const timestamp = z
 
 const text = z.string().min(1)
 
-/** Exact, whatever its size: Gafaelfawr gives no bound, and what it wrote must come back as it was. */
+/** An exact integer of any size: Gafaelfawr has no maximum, and its values must be preserved. */
 const integer = z.union([z.int(), z.bigint()])
 const positiveInteger = z.union([z.int().min(1), z.bigint().min(1n)])
 
@@ -48,10 +48,10 @@ const record = z.object({
   token: z.object({ key: z.string(), secret: z.string() }),
 })
 
-/** Writes the document for `data`. */
+/** Returns the JSON of the record for `data`. */
 export function encodeRecord(data: TokenData): string {
   const { name, email, uid, gid, groups } = data.userInfo
-  const document = stringify({
+  const json = stringify({
     username: data.username,
     name,
     email,
@@ -65,18 +65,18 @@ export function encodeRecord(data: TokenData): string {
     expires: data.expiresAt && toSeconds(data.expiresAt),
     token: { key: data.token.key, secret: data.token.secret },
   })
-  return document ?? ''
+  return json ?? ''
 }
 
 /**
- * Reads a document that Porthor or Gafaelfawr wrote, tolerating what Gafaelfawr tolerates.
+ * Parses a record that Porthor or Gafaelfawr wrote, and accepts what Gafaelfawr accepts.
  *
- * @param now Stands in for a creation time that is missing.
- * @throws {DamagedRecordError} It is not JSON, or a field is not as it must be.
+ * @param now Replaces a missing creation time.
+ * @throws {DamagedRecordError} It is not JSON, or a field is invalid.
  */
 export function decodeRecord(json: string, now: Date): TokenData {
   const { data, error } = record.safeParse(parseJson(json))
-  // Only paths and kinds of fault: the values may hold a secret.
+  // Only paths and kinds of error: the values may contain a secret.
   if (error)
     throw new DamagedRecordError(
       error.issues.map(({ path, code }) => `${path.join('.')}: ${code}`).join(', '),
@@ -101,24 +101,24 @@ export function decodeRecord(json: string, now: Date): TokenData {
   return { ...common, type, service }
 }
 
-/** Whether there may be an integer in it that a number does not hold exactly. */
+/** Matches if there may be an integer that a number does not represent exactly. */
 const HAS_LONG_INTEGER = /\d{16}/
 
 function parseJson(json: string): unknown {
   try {
-    // By far the faster one, and right for nearly every record.
+    // JSON.parse is much faster, and exact for nearly every record.
     return HAS_LONG_INTEGER.test(json) ? parseLossless(json, null, parseNumber) : JSON.parse(json)
   } catch {
     throw new DamagedRecordError('not JSON')
   }
 }
 
-function parseNumber(text: string): number | bigint {
-  const number = Number(text)
-  return Number.isSafeInteger(number) || !/^-?\d+$/.test(text) ? number : BigInt(text)
+function parseNumber(digits: string): number | bigint {
+  const number = Number(digits)
+  return Number.isSafeInteger(number) || !/^-?\d+$/.test(digits) ? number : BigInt(digits)
 }
 
-// ISO 8601 without a zone means UTC here, while Date.parse takes it for local time.
+// ISO 8601 without a zone means UTC here, while Date.parse reads it as local time.
 function parseTimeText(value: string): number {
   if (/^-?\d+(\.\d+)?$/.test(value)) return Number(value)
   const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(value)

@@ -3,50 +3,50 @@ import type { TokenData, TokenKey } from '../../domain/token.ts'
 
 export type { StoredRecord } from '../../domain/audit.ts'
 
-/** A live token, and the record that it was read from. */
+/** A valid token, and the record that it was read from. */
 export interface TokenRecord {
   readonly data: TokenData
-  /** As it is stored: every time that a token is written, its record is another. */
+  /** The stored value: it differs each time that the token is written, since encryption is random. */
   readonly encrypted: string
 }
 
 /**
- * What decides whether a token is valid. Every method may throw `UnavailableError`: no answer in time
- * means that nothing is known, not that there is no such token.
+ * The store that decides whether a token is valid. Every method may throw `UnavailableError`: without a response in time it
+ * is unknown whether there is such a token.
  */
 export interface TokenStore {
   /**
-   * The live token under `key`, or `undefined` when there is none, it has expired, or its record is
-   * damaged (which is logged). Looks by key alone: whoever presents a token must also know its secret.
+   * Returns the valid token with this key; `undefined` if there is no record, it has expired, or it is damaged (which is
+   * logged). Does not check the secret: the caller must.
    *
-   * @param options.isFresh Ask the store itself, even where there is a copy that is kept up to date:
-   *   word of a change takes a moment, which a lock on the token's row does not wait for.
+   * @param options.isFresh Read from the store itself and not from the client-side cache: an invalidation takes a moment, and
+   *   a lock on the token's row does not wait for it.
    */
   find(key: TokenKey, options?: { readonly isFresh?: boolean }): Promise<TokenData | undefined>
   /**
-   * The live token under `key`, without waiting, where there is a copy of it that is kept up to date;
-   * `undefined` says nothing. Only a store that keeps copies has this.
+   * Returns the valid token with this key if it is in the client-side cache. `undefined` does not mean that there is no such
+   * token. Only a store with a cache has this method.
    */
   findCopy?(key: TokenKey): TokenData | undefined
   /** Keeps a new token until it expires. Rejects one that has expired. */
   put(data: TokenData): Promise<void>
-  /** As `get`, of the store itself, for `replace`. */
+  /** Like `find` with `isFresh`, with the record for `replace`. */
   findRecord(key: TokenKey): Promise<TokenRecord | undefined>
   /**
-   * Writes `data` in place of an entry that was read, of the same token. A write that is held up on its way
-   * may arrive when the token has been changed again, or revoked: it then does nothing.
+   * Writes `data` if the record of the token is still `record`. A delayed write may arrive after the token has been changed
+   * again or revoked: it then has no effect.
    *
-   * @throws {UnavailableError} also when there is another entry by now, or none.
+   * @throws {UnavailableError} Also if there is another record by now, or no record.
    */
-  replace(entry: TokenRecord, data: TokenData): Promise<void>
-  /** Forgets every key of `keys`; those that are not there are no error. */
+  replace(record: TokenRecord, data: TokenData): Promise<void>
+  /** Deletes the records of `keys`. A missing record is no error. */
   delete(keys: readonly TokenKey[]): Promise<void>
-  /** Keys of all entries, in batches and in no order. One that changes meanwhile may come twice or not at all. */
+  /** Yields the keys of all records, in batches and in no order. A record that changes meanwhile may come twice or not at all. */
   scan(): AsyncIterable<readonly TokenKey[]>
-  /** What is stored under those of `keys` that have an entry: also what has expired, or is damaged. */
+  /** Returns the records that exist of `keys`, including expired and damaged ones. */
   inspect(keys: readonly TokenKey[]): Promise<ReadonlyMap<TokenKey, StoredRecord>>
-  /** Removes what has expired, where the store does not do so by itself. Answers how many. */
+  /** Deletes expired records if the store does not do so by itself. Returns their number. */
   sweep(): Promise<number>
-  /** Resolves when the store answers. */
+  /** Resolves when the store responds. */
   ping(): Promise<void>
 }

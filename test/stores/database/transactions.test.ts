@@ -35,7 +35,7 @@ const write = (url: string, name: string) => {
     async (tx) => {
       const [row] = await tx.$queryRaw<{ id: string }[]>`
         INSERT INTO written VALUES (${name}) RETURNING pg_current_xact_id()::text AS id`
-      return { answer: name, transactionId: row?.id }
+      return { result: name, transactionId: row?.id }
     },
     OPTIONS,
   )
