@@ -25,7 +25,8 @@ export default defineConfig({
     pool: 'forks',
     fileParallelism: true,
     // Each has a Redis of its own, made by the global setup.
-    maxWorkers: 2,
+    // More than the cores of a small machine: most of the time is waiting for processes and stores.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,

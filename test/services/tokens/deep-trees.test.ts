@@ -45,10 +45,9 @@ describe('a tree that no user should have', { timeout: 120_000 }, () => {
   }
 
   it.each([
-    ['20,000 levels deep', 20_000, (n: number) => n - 1],
     ['130,000 levels deep', 130_000, (n: number) => n - 1],
-    ['100,000 children wide', 100_000, () => 0],
-    ['50,000 deep, with a child more at every level', 100_000, (n: number) => (n % 2 === 0 ? n - 2 : n - 1)],
+    ['20,000 children wide', 20_000, () => 0],
+    ['10,000 deep, with a child more at every level', 20_000, (n: number) => (n % 2 === 0 ? n - 2 : n - 1)],
   ])(
     '%s is revoked whole, a child before its parent, by statements whose number does not grow with its depth',
     async (_shape, count, parentOf) => {
