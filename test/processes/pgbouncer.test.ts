@@ -80,7 +80,7 @@ describe('behind a PgBouncer that keeps sessions', () => {
 
 describe('behind a PgBouncer that lends sessions out per transaction', () => {
   const REFUSAL =
-    /^porthor: DATABASE_URL leads to a pooler that shares sessions among its clients .*: set pool_mode=session in PgBouncer, or name PostgreSQL itself\.\n$/
+    /^porthor: DATABASE_URL names a pooler that shares sessions among its clients .*: set pool_mode=session in PgBouncer, or name PostgreSQL itself\.\n$/
 
   it('every command that uses the database does not start, and states what would be right', async () => {
     const { env, directUrl } = await openStores(emptyDatabase, { pool_mode: 'transaction' })

@@ -1,48 +1,51 @@
 import type pg from 'pg'
 import { type Migration, MigrationError } from './migration-history.ts'
 
-/** The migration that makes the tables shared with Gafaelfawr, on a database that has not got them yet. */
+/** The migration that creates the tables shared with Gafaelfawr, in a database without them. */
 export const SHARED_TABLES_MIGRATION = '20260101000000_gafaelfawr_tables'
 
-const FAULTS_TOLD = 3
+/** Maximum number of differences in an error message. */
+const MAX_DIFFERENCES_SHOWN = 3
 
-/** Whether the database has Gafaelfawr's tables, as far as their chief one tells. */
+/** Whether the database has Gafaelfawr's tables, judged by `token`. */
 export async function hasSharedTables(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query(`SELECT to_regclass('token') IS NOT NULL AS found`)
   return rows[0]?.found === true
 }
 
 /**
- * Insists that the tables which are there are those that `migration` would have made. More than that is
- * fine (a newer Gafaelfawr may have it), unless it is a column that our inserts would leave empty.
+ * Requires that the existing tables are like those that `migration` creates. Additions of a newer Gafaelfawr are accepted,
+ * except columns that must have a value, since Porthor would not give them one.
  *
- * @throws {MigrationError} naming what is missing.
+ * @throws {MigrationError} Its message names the differences.
  */
 export async function requireSharedTables(client: pg.Client, migration: Migration): Promise<void> {
   const found = (await describeTables(client)).map(asOfAnyRelease)
   const expected = (await describeAsMigrated(client, migration)).map(asOfAnyRelease)
   const missing = expected.filter((line) => !found.includes(line))
   const surplus = found.filter((line) => !expected.includes(line) && /^column .* NOT NULL$/.test(line))
-  const faults = [
+  const differences = [
     ...missing.map((line) => `${line} is missing`),
     ...surplus.map((line) => `${line} is not known`),
   ]
-  if (faults.length === 0) return
-  const more = faults.length > FAULTS_TOLD ? `; and ${faults.length - FAULTS_TOLD} more` : ''
+  if (differences.length === 0) return
+  const shown = differences.slice(0, MAX_DIFFERENCES_SHOWN).join('; ')
+  const hidden = differences.length - MAX_DIFFERENCES_SHOWN
+  const more = hidden > 0 ? `; and ${hidden} more` : ''
   throw new MigrationError(
-    `The database has a table "token", but not as Gafaelfawr 15 makes it: ${faults.slice(0, FAULTS_TOLD).join('; ')}${more}. ` +
+    `The database has a table "token" that differs from that of Gafaelfawr 15: ${shown}${more}. ` +
       'Bring its schema up to date with Gafaelfawr first, or give Porthor an empty database.',
   )
 }
 
 /**
- * Released Gafaelfawrs have limits on lengths, which later ones dropped, and keys of `subtoken` without a collation of
- * their own. Neither makes a difference to what we write and read.
+ * Removes differences between releases of Gafaelfawr that do not matter: older ones limit the lengths of texts, and have
+ * keys of `subtoken` without a collation.
  */
 const asOfAnyRelease = (line: string): string =>
   line.replace(/ character varying\(\d+\)/, ' text').replace(/^(column subtoken\..*) COLLATE C\b/, '$1')
 
-/** Runs the migration on temporary tables, which are gone with the transaction, and looks at these. */
+/** Describes the tables that the migration creates: runs it on temporary tables in a transaction that is rolled back. */
 async function describeAsMigrated(client: pg.Client, { sql }: Migration): Promise<readonly string[]> {
   await client.query('BEGIN')
   try {
@@ -54,7 +57,7 @@ async function describeAsMigrated(client: pg.Client, { sql }: Migration): Promis
   }
 }
 
-/** One line for each column, constraint and enum value of the three tables that the search path leads to. */
+/** Returns one line for each column, constraint and enum value of the three tables in the search path. */
 async function describeTables(client: pg.Client): Promise<readonly string[]> {
   const { rows } = await client.query<{ line: string }>(
     `WITH shared AS (

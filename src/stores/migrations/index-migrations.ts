@@ -4,24 +4,24 @@ import { type AppliedMigration, type Migration, MigrationError, readHistory } fr
 import { WAITED_TOO_LONG } from './schema-engine.ts'
 
 /**
- * A migration of one statement, which PostgreSQL runs outside of a transaction: writers go on while the index is
- * built, and what a run leaves that was cut off is an index that is not valid.
+ * A migration of one statement that PostgreSQL runs outside a transaction: other sessions can write while the index is built,
+ * and an interrupted build leaves an invalid index.
  */
 const STATEMENT = /^(?:--.*\n|\s)*CREATE INDEX CONCURRENTLY IF NOT EXISTS (\w+)\s+ON (\w+)\b[^;]*;\s*$/
 
-/** The index that a migration builds, and its table; `undefined` for a migration that does anything else. */
+/** Returns the index that a migration builds, and its table; `undefined` for any other migration. */
 export function indexOf({ sql }: Migration): { readonly index: string; readonly table: string } | undefined {
   const [, index, table] = STATEMENT.exec(sql) ?? []
   return index && table ? { index, table } : undefined
 }
 
-/** Whether `porthor migrate` takes a migration up again by itself. */
+/** Whether `porthor migrate` runs an interrupted migration again by itself. */
 export const isResumable = (migrations: readonly Migration[], name: string): boolean =>
   migrations.some((migration) => migration.name === name && indexOf(migration) !== undefined)
 
 /**
- * The names of index migrations that have to run again: those that are not finished, and those whose index is not
- * valid, whatever their record says, as `IF NOT EXISTS` passes over such an index.
+ * Returns the names of index migrations that must run again: those that are not finished, and those whose index is invalid,
+ * also if they are recorded as applied, since `IF NOT EXISTS` skips an invalid index.
  */
 export async function findReleasable(
   client: pg.Client,
@@ -39,18 +39,18 @@ export async function findReleasable(
 }
 
 /**
- * Makes these migrations ready to run again: drops indexes that are not valid, and marks records as rolled back.
- * Resolves to whether it was done: nothing is where another engine is at work.
+ * Prepares these migrations to run again: drops invalid indexes, and marks the migrations as rolled back. Resolves to false,
+ * and does nothing, while another engine is running.
  */
 export async function releaseIndexes(client: pg.Client, migrations: readonly Migration[]): Promise<boolean> {
   const { rows } = await client.query('SELECT pg_try_advisory_lock($1) AS taken', [ENGINE_LOCK])
   if (!rows[0]?.taken) return false
   try {
-    // Looked at again under the lock: an engine may have worked in between.
+    // Read again under the lock: an engine may have run in between.
     const names = await findReleasable(client, migrations, await readHistory(client))
     for (const index of await readInvalid(client, migrations)) await dropIndex(client, index)
-    const record = await client.query(`SELECT to_regclass('_prisma_migrations') IS NOT NULL AS found`)
-    if (!record.rows[0]?.found) return true
+    const table = await client.query(`SELECT to_regclass('_prisma_migrations') IS NOT NULL AS found`)
+    if (!table.rows[0]?.found) return true
     await client.query(
       'UPDATE _prisma_migrations SET rolled_back_at = now() WHERE rolled_back_at IS NULL AND migration_name = ANY($1)',
       [names],
@@ -68,8 +68,8 @@ async function dropIndex(client: pg.Client, index: string): Promise<void> {
     const { message, code } = error as pg.DatabaseError
     if (!WAITED_TOO_LONG.includes(code ?? '')) throw error
     throw new MigrationError(
-      `Dropping ${index}, which a run has left that was cut off, waited too long for other transactions (${message}). ` +
-        'When these have ended, run `porthor migrate` again.',
+      `Dropping ${index}, which an interrupted run has left, waited too long for other transactions (${message}). ` +
+        'When they have ended, run `porthor migrate` again.',
     )
   }
 }
@@ -83,13 +83,13 @@ async function readInvalid(client: pg.Client, migrations: readonly Migration[]):
   return rows.map(({ name }) => name)
 }
 
-/** The error for an index migration that is not completed. */
+/** Returns the error for an index migration that was interrupted. */
 export const notCompleted = ({ name }: AppliedMigration): MigrationError =>
-  new MigrationError(`Migration ${name} was begun and not completed: run \`porthor migrate\` again.`)
+  new MigrationError(`Migration ${name} was interrupted: run \`porthor migrate\` again.`)
 
 /**
- * The error for an index whose build waited too long for transactions that were there before it, and that had to
- * end first; `undefined` where it failed otherwise.
+ * Returns the error for an index whose build waited too long for older transactions to end; `undefined` if the build failed
+ * for another reason.
  */
 export async function waitedTooLong(
   client: pg.Client,
@@ -106,8 +106,8 @@ export async function waitedTooLong(
   )
   const others = rows.map(({ pid, name }) => `process ${pid} (${name})`).join(', ')
   return new MigrationError(
-    `Building ${found.index} waited ${lockTimeoutMs / 1000} s for a transaction that was begun before it` +
-      `${others && `, the oldest being of ${others}`}. Indexes that are built stay. When it has ended, run ` +
+    `Building ${found.index} waited ${lockTimeoutMs / 1000} s for a transaction that began before it` +
+      `${others && `; the oldest are of ${others}`}. Finished indexes remain. When the transaction has ended, run ` +
       '`porthor migrate` again.',
   )
 }

@@ -3,18 +3,18 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type pg from 'pg'
 
-/** The database's structure is not what this version of Porthor needs. The message says what would be right. */
+/** The schema of the database is not the one that this version of Porthor needs. The message has the remedy. */
 export class MigrationError extends Error {
   override readonly name = 'MigrationError'
 }
 
-/** One folder of `prisma/migrations`. */
+/** A folder of `prisma/migrations`. */
 export interface Migration {
   readonly name: string
   readonly sql: string
 }
 
-/** One row of Prisma's table that counts: those marked as rolled back are history only. */
+/** A row of Prisma's table that is not marked as rolled back. */
 export interface AppliedMigration {
   readonly name: string
   readonly checksum: string
@@ -22,7 +22,7 @@ export interface AppliedMigration {
   readonly logs: string | null
 }
 
-/** The migrations that come with this program, in the order in which they are applied. */
+/** Reads the migrations of this program, in the order in which they are applied. */
 export async function readMigrations(dir: string): Promise<readonly Migration[]> {
   const entries = await readdir(dir, { withFileTypes: true })
   const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
@@ -33,7 +33,7 @@ export async function readMigrations(dir: string): Promise<readonly Migration[]>
   )
 }
 
-/** What Prisma's table says has been done to this database; nothing if there is no such table. */
+/** Reads the applied migrations from Prisma's table; returns an empty list if there is no such table. */
 export async function readHistory(client: pg.Client): Promise<readonly AppliedMigration[]> {
   const table = await client.query<{ isThere: boolean; mayRead: boolean; role: string }>(
     `SELECT found IS NOT NULL AS "isThere", has_table_privilege(found, 'SELECT') AS "mayRead",
@@ -44,7 +44,7 @@ export async function readHistory(client: pg.Client): Promise<readonly AppliedMi
   if (!isThere) return []
   if (!mayRead) {
     throw new MigrationError(
-      `The role ${role} may not read what was migrated. Run as the owner of the tables: ` +
+      `The role ${role} may not read the list of applied migrations. Run as the owner of the tables: ` +
         `GRANT SELECT ON TABLE _prisma_migrations TO ${role}.`,
     )
   }
@@ -55,14 +55,14 @@ export async function readHistory(client: pg.Client): Promise<readonly AppliedMi
   return rows
 }
 
-/** A migration that was begun and is not finished: it failed, or somebody is at it just now. */
+/** Finds a migration that was started and is not finished: it failed, was interrupted or is running. */
 export const findUnfinished = (history: readonly AppliedMigration[]): AppliedMigration | undefined =>
   history.find(({ finished }) => !finished)
 
 /**
- * The names of the migrations that the database still lacks.
+ * Returns the names of the migrations that the database lacks.
  *
- * @throws {MigrationError} The database has had migrations that this program does not know, or knows otherwise.
+ * @throws {MigrationError} The database has migrations that this program does not have, or has with other content.
  */
 export function findUnapplied(
   migrations: readonly Migration[],
@@ -74,34 +74,34 @@ export function findUnapplied(
   const ahead = history.filter(({ name }) => !known.has(name)).map(({ name }) => name)
   if (ahead.length > 0) {
     throw new MigrationError(
-      `The database is ahead of this Porthor: it has had ${ahead.join(', ')}. Run the version of Porthor that ` +
-        'brought this, or a newer one.',
+      `The database is ahead of this Porthor: it has the migration ${ahead.join(', ')}. Run the version of Porthor ` +
+        'that contains it, or a newer one.',
     )
   }
   const edited = history.filter(({ name, checksum }) => known.get(name) !== checksum).map(({ name }) => name)
   if (edited.length > 0) {
     throw new MigrationError(
-      `Migrations were edited after they had been applied to the database: ${edited.join(', ')}. Restore their ` +
-        'files, and make the change a new migration.',
+      `Migrations were edited after they were applied to the database: ${edited.join(', ')}. Restore their files, ` +
+        'and make the change in a new migration.',
     )
   }
   const applied = new Set(history.map(({ name }) => name))
   return [...known.keys()].filter((name) => !applied.has(name))
 }
 
-/** The error for a migration that failed earlier, or was cut off, and must be looked at by a person. */
+/** Returns the error for a migration that failed earlier or was interrupted, and needs a decision by a person. */
 export function failedBefore({ name, logs }: AppliedMigration): MigrationError {
   const set = (column: string) =>
     `UPDATE _prisma_migrations SET ${column} = now() WHERE migration_name = '${name}' AND finished_at IS NULL`
   return new MigrationError(
     logs
-      ? `Migration ${name} has failed before (${firstLines(logs)}) and left no change. Mend the cause, then ` +
+      ? `Migration ${name} has failed before (${firstLines(logs)}) and changed nothing. Fix the cause, then ` +
           `release it with: ${set('rolled_back_at')}`
-      : `Migration ${name} was begun and cut off. Look whether its changes are there. If so, finish it with: ` +
+      : `Migration ${name} was interrupted. Check whether its changes are in the database. If so, finish it with: ` +
           `${set('finished_at')}; if not, release it with: ${set('rolled_back_at')}`,
   )
 }
 
-/** An engine's words on one line, without its stack. */
+/** Returns an error message of the engine on one line, without its stack. */
 export const firstLines = (text: string): string =>
   (text.split(/\n +0: /)[0] ?? '').trim().replaceAll(/\s*\n\s*/g, ' ')

@@ -4,7 +4,7 @@ import { hasSharedTables } from './gafaelfawr-tables.ts'
 import { indexOf } from './index-migrations.ts'
 import { type Migration, MigrationError } from './migration-history.ts'
 
-/** What the role of DATABASE_URL is in this database. */
+/** Rights of the role of DATABASE_URL. */
 interface RoleRights {
   readonly role: string
   readonly database: string
@@ -26,9 +26,9 @@ const ROLE_RIGHTS = `
       FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS needed), true) AS "mayRecord"`
 
 /**
- * Insists, before anything is changed, that the role may do all that the migrations to come do.
+ * Requires, before anything is changed, that the role has the rights for these migrations.
  *
- * @throws {MigrationError} naming each right that is missing, and the statement that gives it.
+ * @throws {MigrationError} Its message has the statements that grant the missing rights.
  */
 export async function requireMigrationRights(
   client: pg.Client,
@@ -53,7 +53,7 @@ export async function requireMigrationRights(
   ]
   if (grants.length === 0) return
   throw new MigrationError(
-    `The role ${role} lacks rights that migrating needs; nothing was changed. Migrate with a role that has them, or run ` +
+    `The role ${role} lacks rights that the migrations need; nothing was changed. Migrate with a role that has them, or run ` +
       `as the owner or a superuser: ${grants.join('; ')}.`,
   )
 }
@@ -62,13 +62,13 @@ function describeMissing(rights: RoleRights, areTablesThere: boolean): readonly 
   const { role, database, schema, mayCreate, mayCreateTemporary, mayRecord } = rights
   const grants: string[] = []
   if (!mayCreate) grants.push(`GRANT CREATE ON SCHEMA ${schema} TO ${role}`)
-  // Tables that are there are compared with temporary ones.
+  // Existing tables are compared with temporary ones.
   if (areTablesThere && !mayCreateTemporary) grants.push(`GRANT TEMPORARY ON DATABASE ${database} TO ${role}`)
   if (!mayRecord) grants.push(`GRANT SELECT, INSERT, UPDATE ON TABLE _prisma_migrations TO ${role}`)
   return grants
 }
 
-/** Only the owner of a table may add an index: no privilege does instead. */
+/** Returns the grants for tables of other owners: only the owner of a table may add an index. */
 async function describeOwners(
   client: pg.Client,
   role: string,

@@ -37,18 +37,18 @@ export { MigrationError } from './migration-history.ts'
 
 export interface MigrateOptions {
   readonly log: { info(obj: object, msg: string): void }
-  /** How long to wait for other processes that migrate the same database, in milliseconds. Default: 60 s. */
+  /** Maximum time to wait for other processes that migrate the same database, in milliseconds. Default: 60 s. */
   readonly timeoutMs?: number
-  /** How long a step may wait for a lock, or for transactions begun before it, in milliseconds. Default: 60 s. */
+  /** Maximum time for a step to wait for a lock or for older transactions, in milliseconds. Default: 60 s. */
   readonly lockTimeoutMs?: number
-  /** Where the migrations are. Default: those that come with this program. */
+  /** Directory of the migrations. Default: that of this program. */
   readonly migrationsDir?: string
 }
 
 export interface MigrateResult {
-  /** Names of the migrations that were run. */
+  /** Names of the migrations that ran. */
   readonly applied: string[]
-  /** Names of those that were only recorded, because Gafaelfawr had made their tables already. */
+  /** Names of migrations that were only recorded, because Gafaelfawr has created their tables. */
   readonly baselined: string[]
 }
 
@@ -61,11 +61,11 @@ const CONNECT_TIMEOUT_MS = 10_000
 const LOOK_AGAIN_MS = 100
 
 /**
- * Brings the database to the structure that this program needs. Does nothing where that is so already, and
- * can be called by many processes at once. The record that it keeps is Prisma's own.
+ * Applies the migrations that the database lacks. Many processes may call this at the same time. Applied migrations are
+ * recorded in Prisma's table.
  *
- * @throws {MigrationError} The database cannot be reached, is ahead, has failed or edited migrations, or
- *   holds tables of another program. It is then as it was, but for migrations before one that failed.
+ * @throws {MigrationError} The database is unavailable, is ahead, has failed or edited migrations, or has tables of another
+ *   program. It is unchanged then, except for migrations before one that failed.
  */
 export async function migrate(databaseUrl: string, options: MigrateOptions): Promise<MigrateResult> {
   const migrations = await readMigrations(options.migrationsDir ?? MIGRATIONS_DIR)
@@ -73,10 +73,10 @@ export async function migrate(databaseUrl: string, options: MigrateOptions): Pro
   const { lockTimeoutMs = LOCK_TIMEOUT_MS } = options
   return withConnection(databaseUrl, async (client) => {
     await client.query("SELECT set_config('lock_timeout', $1, false)", [String(lockTimeoutMs)])
-    await takeTurn(client, deadline)
+    await takeMigrateLock(client, deadline)
     const result: MigrateResult = { applied: [], baselined: [] }
     for (;;) {
-      const unapplied = await whatIsLeft(client, migrations, deadline)
+      const unapplied = await prepareUnapplied(client, migrations, deadline)
       if (unapplied.length === 0) return result
       await withEngine(databaseUrl, lockTimeoutMs, async (engine) => {
         if (unapplied.includes(SHARED_TABLES_MIGRATION) && (await hasSharedTables(client))) {
@@ -86,7 +86,7 @@ export async function migrate(databaseUrl: string, options: MigrateOptions): Pro
         const work = applyOnce(engine, migrations, deadline)
         result.applied.push(
           ...(await work.catch(async (error: unknown) => {
-            // Where nothing can be asked any more, the failure speaks for itself.
+            // If the database is unavailable by now, the original error is the best explanation.
             throw (await explain(client, migrations, lockTimeoutMs).catch(() => undefined)) ?? error
           })),
         )
@@ -98,10 +98,10 @@ export async function migrate(databaseUrl: string, options: MigrateOptions): Pro
 }
 
 /**
- * Insists that the database has the structure that this program needs, and gives the role its rights.
+ * Requires that the database has all migrations of this program, and that the role has its rights.
  *
- * @returns What it lacks for now: a PostgreSQL that takes no writes may be promoted at any time.
- * @throws {MigrationError} It has not, or cannot be reached.
+ * @returns An obstacle that may pass: a read-only PostgreSQL may be promoted at any time.
+ * @throws {MigrationError} Migrations or rights are missing, or the database is unavailable.
  */
 export async function checkMigrated(databaseUrl: string): Promise<string | undefined> {
   const migrations = await readMigrations(MIGRATIONS_DIR)
@@ -109,7 +109,7 @@ export async function checkMigrated(databaseUrl: string): Promise<string | undef
     const history = await readHistory(client)
     const unfinished = findUnfinished(history)
     if (unfinished && (await isEngineAtWork(client))) {
-      throw new MigrationError('The database is being migrated: start again when that is done.')
+      throw new MigrationError('The database is being migrated: start again when the migration is finished.')
     }
     if (unfinished && isResumable(migrations, unfinished.name)) throw notCompleted(unfinished)
     if (unfinished) throw failedBefore(unfinished)
@@ -119,7 +119,7 @@ export async function checkMigrated(databaseUrl: string): Promise<string | undef
   })
 }
 
-/** As `checkMigrated`. @throws {MigrationError} PostgreSQL takes no writes, too. */
+/** Like `checkMigrated`. @throws {MigrationError} Also if PostgreSQL is read-only. */
 export async function assertMigrated(databaseUrl: string): Promise<void> {
   const obstacle = await checkMigrated(databaseUrl)
   if (obstacle) throw new MigrationError(obstacle)
@@ -133,8 +133,8 @@ async function checkRights(client: pg.Client): Promise<string | undefined> {
   return isReadOnly(rows) ? TAKES_NO_WRITES : undefined
 }
 
-/** Waits until no other Porthor migrates this database. The lock goes with the connection. */
-async function takeTurn(client: pg.Client, deadline: number): Promise<void> {
+/** Waits until no other Porthor migrates this database, and takes the lock, which ends with the connection. */
+async function takeMigrateLock(client: pg.Client, deadline: number): Promise<void> {
   for (;;) {
     const { rows } = await client.query('SELECT pg_try_advisory_lock($1, $2) AS taken', [...MIGRATE_LOCK])
     if (rows[0]?.taken) return
@@ -142,14 +142,14 @@ async function takeTurn(client: pg.Client, deadline: number): Promise<void> {
   }
 }
 
-/** The names of the migrations to run, once nobody's engine is at work on the database. */
-async function whatIsLeft(
+/** Waits until no engine is running, and returns the names of the migrations to run. */
+async function prepareUnapplied(
   client: pg.Client,
   migrations: readonly Migration[],
   deadline: number,
 ): Promise<readonly string[]> {
   for (;;) {
-    // Asked before the history is read: an unfinished migration with nobody at work will stay unfinished.
+    // Checked before the history is read: without a running engine, an unfinished migration stays unfinished.
     while (await isEngineAtWork(client)) await waitForOthers(deadline)
     const history = await readHistory(client)
     const unapplied = findUnapplied(migrations, history)
@@ -168,7 +168,7 @@ async function whatIsLeft(
   }
 }
 
-/** Says of an index migration that has just failed what would help; `undefined` where it is another failure. */
+/** Returns an error with the remedy for an index migration that has just failed; `undefined` for another failure. */
 async function explain(
   client: pg.Client,
   migrations: readonly Migration[],
@@ -179,7 +179,7 @@ async function explain(
   return migration && failed?.logs ? waitedTooLong(client, migration, failed.logs, lockTimeoutMs) : undefined
 }
 
-/** Records the migration of the shared tables as applied, if they are what it would have made. */
+/** Records the migration of the shared tables as applied, if the tables are like those that it creates. */
 async function baseline(
   client: pg.Client,
   engine: SchemaEngine,
@@ -191,7 +191,7 @@ async function baseline(
   await engine.markApplied(migrations, SHARED_TABLES_MIGRATION)
 }
 
-/** Runs what is left. Answers with nothing done when a `prisma migrate` held the engine's lock too long. */
+/** Applies the missing migrations. Returns an empty list if `prisma migrate` held the lock of the engine for too long. */
 async function applyOnce(
   engine: SchemaEngine,
   migrations: readonly Migration[],
@@ -205,7 +205,7 @@ async function applyOnce(
     if (code === 'P1002' && systemClock.monotonicMs() < deadline) return []
     if (code === 'P3005') {
       throw new MigrationError(
-        'The database holds tables of another program: give Porthor an empty database, or that of Gafaelfawr.',
+        'The database has tables of another program: give Porthor an empty database, or that of Gafaelfawr.',
         { cause: error },
       )
     }
@@ -226,7 +226,7 @@ async function isEngineAtWork(client: pg.Client): Promise<boolean> {
 async function waitForOthers(deadline: number): Promise<void> {
   if (systemClock.monotonicMs() > deadline) {
     throw new MigrationError(
-      'Another process has been migrating the database for too long: see what it does, end it, and try again.',
+      'Another process has been migrating the database for too long: check what it does, end it, and try again.',
     )
   }
   await delay(LOOK_AGAIN_MS)
@@ -250,7 +250,7 @@ async function withConnection<T>(databaseUrl: string, work: (client: pg.Client) 
   try {
     if (await areSessionsShared(databaseUrl, client)) {
       throw new MigrationError(
-        'DATABASE_URL leads to a pooler that shares sessions among its clients (pool_mode=transaction or statement), and Porthor relies on settings and locks of its own: set pool_mode=session in PgBouncer, or name PostgreSQL itself.',
+        'DATABASE_URL names a pooler that shares sessions among its clients (pool_mode=transaction or statement), and Porthor needs sessions of its own: set pool_mode=session in PgBouncer, or name PostgreSQL itself.',
       )
     }
     return await work(client)

@@ -13,28 +13,28 @@ import { parsePostgresUrl } from '../../lib/postgres-url.ts'
 import { clientClass, clientConfig } from '../database/postgres-client.ts'
 import type { Migration } from './migration-history.ts'
 
-/** Prisma's migration engine, on one database. */
+/** Prisma's migration engine for one database. */
 export interface SchemaEngine {
-  /** Runs what the database lacks and resolves to its names. An engine elsewhere makes it fail after 10 s. */
+  /** Applies the missing migrations, and resolves to their names. Rejects if another engine is running for 10 s. */
   apply(migrations: readonly Migration[]): Promise<readonly string[]>
   /** Records a migration as applied without running it. */
   markApplied(migrations: readonly Migration[], name: string): Promise<void>
   close(): Promise<void>
 }
 
-/** The codes of PostgreSQL for a lock that was not got in time, and for a deadlock. */
+/** SQLSTATE codes of a lock timeout and of a deadlock. */
 export const WAITED_TOO_LONG: readonly string[] = ['55P03', '40P01']
 
 let loaded: Promise<void> | undefined
 
 /**
- * Opens the engine in its WebAssembly build: the native one is a download that many networks refuse.
- * Its scripts wait for locks for at most `lockTimeoutMs`; 0 means as long as it takes.
+ * Opens the WebAssembly build of the engine: the native one is a download that many networks block. Its scripts wait for locks
+ * for at most `lockTimeoutMs`; 0 means without limit.
  */
 export async function openSchemaEngine(databaseUrl: string, lockTimeoutMs = 0): Promise<SchemaEngine> {
   loaded ??= loadEngine()
   await loaded
-  // One connection, held to the end: the engine's lock is its session's.
+  // One connection that stays open: the lock of the engine belongs to its session.
   const pool = new pg.Pool({
     ...clientConfig(databaseUrl, { application_name: 'porthor migrate' }),
     Client: clientClass(databaseUrl, true),
@@ -44,7 +44,7 @@ export async function openSchemaEngine(databaseUrl: string, lockTimeoutMs = 0): 
   const clients = new Set<pg.PoolClient>()
   pool.on('connect', (client) => clients.add(client)).on('remove', (client) => clients.delete(client))
   const closePool = async () => {
-    // An engine that gave up on its lock leaves the question for it open, and the pool would wait for the answer.
+    // An engine that timed out waiting for its lock leaves that query open, and the pool would wait for it.
     for (const client of clients) (client as unknown as pg.Client).end().catch(() => undefined)
     await pool.end()
   }
@@ -73,15 +73,15 @@ export async function openSchemaEngine(databaseUrl: string, lockTimeoutMs = 0): 
 const createEngine = (pool: pg.Pool, schema: string, lockTimeoutMs: number): Promise<bindings.SchemaEngine> =>
   bindings.SchemaEngine.new(
     { datamodels: [['schema.prisma', DATAMODEL]] },
-    // Its log repeats what its answers and errors say.
+    // Its log only repeats its results and errors.
     () => undefined,
     bindMigrationAwareSqlAdapterFactory(new WholeScriptFactory(pool, schema, lockTimeoutMs)),
   )
 
-/** The engine asks only which kind of database it is; our models play no part in applying migrations. */
+/** The engine needs only the provider: models are not used to apply migrations. */
 const DATAMODEL = 'datasource db { provider = "postgresql" }'
 
-/** Does what the package's entry does, whose import of a `.wasm` file Node knows only behind a flag. */
+/** Does what the entry point of the package does, which imports a `.wasm` file: Node.js supports that only with a flag. */
 async function loadEngine(): Promise<void> {
   const script = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm/schema_engine_bg')
   const bytes = await readFile(script.replace(/\.js$/, '.wasm'))
@@ -96,7 +96,7 @@ async function loadEngine(): Promise<void> {
   start()
 }
 
-/** The engine never cancels the 10 s that it allows for its lock: they would keep a finished process alive. */
+/** The engine never cancels the timer of 10 s for its lock: it would keep a finished process alive. */
 const setIdleTimeout = (callback: () => void, delayMs: number): NodeJS.Timeout =>
   setTimeout(callback, delayMs).unref()
 
@@ -111,9 +111,9 @@ const listMigrations = (migrations: readonly Migration[]) => ({
 })
 
 /**
- * The pg adapter, but for scripts: it cuts them at every semicolon, in comments and strings too, and runs the
- * pieces one by one. Here a script goes to PostgreSQL whole, as the native engine sends it: PostgreSQL cuts
- * it rightly, and all of it is one transaction, unless it is the one statement that may not be in one.
+ * The pg adapter, except that it sends a script as a whole. The original splits it at every semicolon, also in comments and
+ * strings, and runs the parts one by one. The native engine sends it as a whole too: PostgreSQL splits it correctly, and runs
+ * it in one transaction, unless it is a single statement that must not be in one.
  */
 class WholeScriptFactory implements SqlMigrationAwareDriverAdapterFactory {
   readonly provider = 'postgres'
@@ -141,13 +141,13 @@ class WholeScriptFactory implements SqlMigrationAwareDriverAdapterFactory {
 
   async #run(script: string): Promise<void> {
     try {
-      // On the pool's one connection; not part of the script, which has to be one statement to build an index.
+      // On the only connection of the pool. Not in the script, which must be a single statement to build an index.
       await this.#pool.query("SELECT set_config('lock_timeout', $1, false)", [String(this.#lockTimeoutMs)])
       await this.#pool.query(script)
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) throw error
       const { code = '', severity = 'ERROR', detail, column, hint } = error
-      // The engine records the message alone, which may be in any language.
+      // The engine records only the message, which may be in any language, and so without the code.
       const message = WAITED_TOO_LONG.includes(code) ? `${error.message} (${code})` : error.message
       throw new DriverAdapterError({ kind: 'postgres', code, severity, message, detail, column, hint })
     }

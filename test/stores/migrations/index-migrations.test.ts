@@ -87,9 +87,9 @@ describe('indexes on tables in use', () => {
     const old = await holdTransaction()
     const failing = migrate(database.url, { log, lockTimeoutMs: 200 })
     await expect(failing).rejects.toThrow(
-      /porthor_\w+ waited 0\.2 s for a transaction that was begun before.*process \d+.*run `porthor migrate` again/,
+      /porthor_\w+ waited 0\.2 s for a transaction that began before.*process \d+.*run `porthor migrate` again/,
     )
-    await expect(assertMigrated(database.url)).rejects.toThrow(/not completed: run `porthor migrate` again/)
+    await expect(assertMigrated(database.url)).rejects.toThrow(/was interrupted: run `porthor migrate` again/)
     await old.end()
     await migrate(database.url, { log })
     expect(await readIndexes('NOT indisvalid')).toEqual([])

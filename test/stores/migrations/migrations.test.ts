@@ -166,7 +166,7 @@ describe('refuses, and says what would be right', () => {
   it('a database that is ahead', async () => {
     const dir = await copyMigrations({ '20990101000000_from_the_future': 'CREATE TABLE future (x int);' })
     await migrate(database.url, { log, migrationsDir: dir })
-    const message = /ahead of this Porthor: it has had 20990101000000_from_the_future.*newer/
+    const message = /ahead of this Porthor: it has the migration 20990101000000_from_the_future.*newer/
     expect(await refusal(migrate(database.url, { log }))).toMatch(message)
     expect(await refusal(assertMigrated(database.url))).toMatch(message)
   })
@@ -188,7 +188,7 @@ describe('refuses, and says what would be right', () => {
 
     const message = await refusal(migrate(database.url, { log, migrationsDir: dir }))
     expect(message).toMatch(
-      new RegExp(`^Migration ${name} has failed before \\(.*division by zero\\) and left no change`),
+      new RegExp(`^Migration ${name} has failed before \\(.*division by zero\\) and changed nothing`),
     )
     const release = /UPDATE .*$/.exec(message)?.[0] ?? ''
     await addMigration(dir, name, 'CREATE TABLE half (x int);')
@@ -202,7 +202,7 @@ describe('refuses, and says what would be right', () => {
   it('a migration that was cut off', async () => {
     await migrate(database.url, { log })
     await client.query('UPDATE _prisma_migrations SET finished_at = NULL WHERE migration_name = $1', [SHARED])
-    const message = new RegExp(`${SHARED} was begun and cut off.*finish it with.*release it with`)
+    const message = new RegExp(`${SHARED} was interrupted.*finish it with.*release it with`)
     expect(await refusal(migrate(database.url, { log }))).toMatch(message)
     expect(await refusal(assertMigrated(database.url))).toMatch(message)
   })
