@@ -67,7 +67,7 @@ class WatchedDatabase extends TokenDatabase {
   override async transaction<T>(work: (tx: TokenTransaction) => Promise<T>): Promise<T> {
     const start = systemClock.monotonicMs()
     let end = start
-    const result = await super.transaction(async (tx) => {
+    const committed = await super.transaction(async (tx) => {
       this.#steps.note('BEGIN', systemClock.monotonicMs() - start)
       const result = await work(
         this.#steps.watch(tx, {
@@ -79,7 +79,7 @@ class WatchedDatabase extends TokenDatabase {
       return result
     })
     this.#steps.note('COMMIT', systemClock.monotonicMs() - end)
-    return result
+    return committed
   }
 }
 

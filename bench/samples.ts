@@ -45,7 +45,7 @@ export async function findSamples(client: pg.Client): Promise<Samples> {
       `SELECT to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS at, ${tie}::text AS tie FROM ${table}
        ORDER BY ${time} DESC, ${tie} DESC OFFSET $1 LIMIT 1`,
       [END_OF_PAGE_999],
-    ).then(({ at, tie }) => ({ at: new Date(at), tie }))
+    ).then((found) => ({ at: new Date(found.at), tie: found.tie }))
   const { rows: lineage } = await client.query<{ child: string; parent: string }>(
     'SELECT DISTINCT ON (parent) child, parent FROM subtoken ORDER BY parent LIMIT 50',
   )

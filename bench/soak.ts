@@ -139,7 +139,7 @@ function verdict(minutes: readonly Minute[]): string {
 function describe(minutes: readonly Minute[]): string {
   const step = minutes.length > 10 ? 5 : 1
   const shown = minutes.filter(({ minute }) => minute % step === 0 || minute === minutes.length)
-  const outcomes = [...new Set(minutes.flatMap(({ outcomes }) => Object.keys(outcomes)))].sort()
+  const outcomes = [...new Set(minutes.flatMap((minute) => Object.keys(minute.outcomes)))].sort()
   const total = (outcome: string) => minutes.reduce((sum, minute) => sum + (minute.outcomes[outcome] ?? 0), 0)
   return `${formatTable([
     ['minute', 'responses/s', ...Object.keys(SERIES)],

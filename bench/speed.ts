@@ -95,21 +95,21 @@ async function openServer(databaseUrl: string, redisUrl: string) {
   return { server: await startServer(env), secrets, env }
 }
 
-await withDatabase(async (url) => {
-  await withClient(url, (client) => generateData(client, { tokens: SOME_TOKENS, changes: SOME_TOKENS }))
-  const redis = await startRedis()
-  const [echo, yoga] = [
-    await startProgram(['--import', 'tsx', 'bench/echo.ts']),
-    await startProgram(['--import', 'tsx', 'bench/yoga-defaults.ts']),
-  ]
-  const { server, secrets, env } = await openServer(url, redis.url)
-  const second = await startServer(env)
-  const [session = '', ...parents] = await makeSessions(server, secrets.BOOTSTRAP_TOKEN, 201)
+interface Programs {
+  readonly echo: Program
+  readonly yoga: Program
+  /** Two processes of Porthor on the same stores. */
+  readonly server: Server & Program
+  readonly second: Server & Program
+}
+
+/** Measures the HTTP servers: the echo, Yoga with its defaults, and reuses by Porthor. */
+function measureHttp({ echo, yoga, server, second }: Programs, session: string) {
   const reuse = [delegate(session, 'tap')]
   const body = [{ body: reuse[0]?.body ?? '' }]
   const typename = [{ body: JSON.stringify({ query: '{ __typename }' }) }]
 
-  const http = await inTurn(ROUNDS, {
+  return inTurn(ROUNDS, {
     'echo, 1 connection': load({ url: echo.url, connections: 1, requests: body }),
     'echo, 32 connections': load({ url: echo.url, connections: 32, requests: body }),
     'echo, 256 connections': load({ url: echo.url, connections: 256, requests: body }),
@@ -130,10 +130,14 @@ await withDatabase(async (url) => {
       return { rate: one.rate + two.rate, p50: Math.max(one.p50, two.p50), p99: Math.max(one.p99, two.p99) }
     },
   })
+}
+
+/** Measures the creation of tokens, beside its bare statements. */
+async function measureCreation(url: string, server: Program, parents: readonly string[]) {
   await withClient(url, makePgbenchParents)
   const nextParent = inOrder(parents)
   let created = 0
-  const creation = await inTurn(ROUNDS, {
+  return inTurn(ROUNDS, {
     'pgbench, the statements of a creation': () => pgbench(url),
     'creation, 32 connections': load({
       url: server.url,
@@ -141,6 +145,41 @@ await withDatabase(async (url) => {
       requests: () => delegate(nextParent(), `new-${created++}`),
     }),
   })
+}
+
+/** Measures reuses on a database with few and one with many tokens. */
+async function measureSizes(redisUrl: string): Promise<Record<'few' | 'many', Measured>> {
+  let rows = {} as Record<'few' | 'many', Measured>
+  await withDatabase(async (fewUrl) =>
+    withDatabase(async (manyUrl) => {
+      await withClient(fewUrl, (client) => generateData(client, { tokens: FEW_TOKENS, changes: FEW_TOKENS }))
+      await withClient(manyUrl, (client) =>
+        generateData(client, { tokens: MANY_TOKENS, changes: MANY_TOKENS }),
+      )
+      const [few, many] = [await openFull(fewUrl, redisUrl), await openFull(manyUrl, redisUrl)]
+      rows = await inTurn(ROUNDS, {
+        few: load({ url: few.url, connections: 32, requests: few.next }),
+        many: load({ url: many.url, connections: 32, requests: many.next }),
+      })
+      await few.stop()
+      await many.stop()
+    }),
+  )
+  return rows
+}
+
+await withDatabase(async (url) => {
+  await withClient(url, (client) => generateData(client, { tokens: SOME_TOKENS, changes: SOME_TOKENS }))
+  const redis = await startRedis()
+  const [echo, yoga] = [
+    await startProgram(['--import', 'tsx', 'bench/echo.ts']),
+    await startProgram(['--import', 'tsx', 'bench/yoga-defaults.ts']),
+  ]
+  const { server, secrets, env } = await openServer(url, redis.url)
+  const second = await startServer(env)
+  const [session = '', ...parents] = await makeSessions(server, secrets.BOOTSTRAP_TOKEN, 201)
+  const http = await measureHttp({ echo, yoga, server, second }, session)
+  const creation = await measureCreation(url, server, parents)
   for (const program of [echo, yoga, server, second]) await program.stop()
 
   const inProcess = await run(process.execPath, ['--expose-gc', '--import', 'tsx', 'bench/in-process.ts'], {
@@ -152,27 +191,12 @@ await withDatabase(async (url) => {
   say('in-process', String(service))
   const starts = await measureStarts(env)
 
-  let rows = {} as Record<'few' | 'many', Measured>
-  await withDatabase(async (fewUrl) =>
-    withDatabase(async (manyUrl) => {
-      await withClient(fewUrl, (client) => generateData(client, { tokens: FEW_TOKENS, changes: FEW_TOKENS }))
-      await withClient(manyUrl, (client) =>
-        generateData(client, { tokens: MANY_TOKENS, changes: MANY_TOKENS }),
-      )
-      const [few, many] = [await openFull(fewUrl, redis.url), await openFull(manyUrl, redis.url)]
-      rows = await inTurn(ROUNDS, {
-        few: load({ url: few.url, connections: 32, requests: few.next }),
-        many: load({ url: many.url, connections: 32, requests: many.next }),
-      })
-      await few.stop()
-      await many.stop()
-    }),
-  )
+  const rows = await measureSizes(redis.url)
   await redis.stop()
 
   const all = { ...http, ...creation }
   const echoRate = all['echo, 32 connections'].rate.median
-  const rate = (name: keyof typeof all) => all[name].rate.median
+  const rateOf = (name: keyof typeof all) => all[name].rate.median
   const table = [
     ['case', 'per second: median (minimum to maximum)', 'median ms', 'p99 ms', 'of the echo'],
     ...Object.entries(all).map(([name, { rate, p50, p99 }]) => [
@@ -184,12 +208,12 @@ await withDatabase(async (url) => {
     ]),
     ['reuse in the process, through the service', String(service), '', '', ''],
   ]
-  const reuseRate = rate('reuse, 32 connections')
+  const reuseRate = rateOf('reuse, 32 connections')
   const budgets: readonly Budget[] = [
     { name: 'reuse at 32 connections, of the echo', value: reuseRate / echoRate, min: 0.3 },
     {
       name: "reuse at 32 connections, of Yoga's defaults",
-      value: reuseRate / rate('Yoga defaults, { __typename }, 32 connections'),
+      value: reuseRate / rateOf('Yoga defaults, { __typename }, 32 connections'),
       min: 3,
     },
     {
@@ -200,7 +224,7 @@ await withDatabase(async (url) => {
     { name: 'reuse in the process, per second', value: service.median, min: 500_000 },
     {
       name: 'creation, of pgbench on the same statements',
-      value: rate('creation, 32 connections') / rate('pgbench, the statements of a creation'),
+      value: rateOf('creation, 32 connections') / rateOf('pgbench, the statements of a creation'),
       min: 0.25,
     },
     {

@@ -36,12 +36,12 @@ const install = (/** @type {string[]} */ root, /** @type {string[]} */ packages)
   return attempt(...apt, ...args) || (attempt(...apt, 'update', '--quiet') && attempt(...apt, ...args))
 }
 
-const fail = (/** @type {string[]} */ missing, /** @type {string} */ why) => {
-  const orElse = missing.includes('redis-server')
+const fail = (/** @type {string[]} */ packages, /** @type {string} */ why) => {
+  const orElse = packages.includes('redis-server')
     ? '; instead of redis-server, REDIS_URL may name an empty Redis'
     : ''
   process.stderr.write(
-    `ensure-packages: the tests need ${missing.join(' and ')}, and ${why}: install ${missing.join(' and ')}${orElse}.\n`,
+    `ensure-packages: the tests need ${packages.join(' and ')}, and ${why}: install ${packages.join(' and ')}${orElse}.\n`,
   )
   process.exitCode = 1
 }

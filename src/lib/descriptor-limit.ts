@@ -4,13 +4,13 @@ interface Report {
   readonly userLimits?: { readonly open_files?: { readonly soft?: number | string } }
 }
 
-/** How many files and sockets this process may have open at a time; `undefined` where nothing limits them. */
+/** Returns the maximum number of open files and sockets of this process; `undefined` if there is no limit. */
 export function findDescriptorLimit(): number | undefined {
   const soft = Number(readLinuxLimit() ?? readReportedLimit())
   return Number.isInteger(soft) && soft > 0 ? soft : undefined
 }
 
-/** Hundreds of times faster than the report, which collects much else. */
+/** Hundreds of times faster than the report of Node.js, which collects much else. */
 function readLinuxLimit(): string | undefined {
   try {
     return /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
@@ -22,15 +22,15 @@ function readLinuxLimit(): string | undefined {
 const readReportedLimit = (): number | string | undefined =>
   (process.report.getReport() as Report).userLimits?.open_files?.soft
 
-/** Descriptors that are left to stores, logs and files: of a small limit half. */
+/** Descriptors that are reserved for stores, logs and files; half of a small limit. */
 const RESERVED = 100
 
-/** Most connections of clients, so that descriptors are left for everything else. */
+/** Returns the maximum number of client connections that leaves the reserved descriptors free. */
 export const maxConnectionsUnder = (limit: number): number => limit - Math.min(RESERVED, Math.ceil(limit / 2))
 
-/** Files that Node may open at once to load this program, with room to spare: it looks into all that a module imports. */
+/** More files than Node.js opens at a time to load this program: it reads all imports of a module at once. */
 const OPENED_BY_LOADING = 512
 
-/** Whether the modules of this program have to be loaded one by one. */
+/** Whether the modules of this program must be loaded one by one. */
 export const isTooLowToLoad = (limit: number | undefined): boolean =>
   limit !== undefined && limit < OPENED_BY_LOADING

@@ -37,11 +37,11 @@ export class FailureLimit {
 
   /** Whether `address` has reached its limit. */
   isOver(address: string): boolean {
-    // Every request takes this way, and few come from a source of failures.
+    // Every request comes here, and few sources have failures.
     return this.#allowances.size > 0 && this.#leftOf(networkOf(address)) < 1
   }
 
-  /** Counts a failure. Returns whether `address` reached its limit by it. */
+  /** Counts a failure. Returns whether `address` has reached its limit with it. */
   note(address: string): boolean {
     const { perMinute, now } = this.#deps
     if (perMinute === 0) return false

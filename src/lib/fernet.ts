@@ -28,9 +28,9 @@ export class ForeignTokenError extends FernetError {
   /** Time in the token, which is not authenticated. */
   readonly encryptedAt: Date
 
-  constructor(sealedAt: Date) {
+  constructor(encryptedAt: Date) {
     super('not signed with any of the keys')
-    this.encryptedAt = sealedAt
+    this.encryptedAt = encryptedAt
   }
 }
 
@@ -39,7 +39,7 @@ interface Key {
   readonly encryption: Buffer
 }
 
-/** Inputs of `seal` beside the plaintext. Only tests with published vectors set `iv`. */
+/** Inputs of `encrypt` besides the plaintext. Only tests with published vectors set `iv`. */
 export interface EncryptInput {
   readonly now: Date
   readonly iv?: Buffer

@@ -1,4 +1,4 @@
-/** A random secret has more different characters, and more different steps between them. */
+/** Minimum number of different characters, and of different steps between characters. A random secret has more. */
 const MIN_DIFFERENT = 10
 const MIN_STEPS = 5
 

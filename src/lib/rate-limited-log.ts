@@ -3,16 +3,16 @@ import { systemClock } from './clock.ts'
 
 const MINUTE_MS = 60_000
 
-/** Logs what strangers can cause: a bounded number of lines a minute, however often it happens. */
+/** Logs events that any client can cause: at most a number of lines per minute. */
 export class RateLimitedLog {
   readonly #log: Logger
   readonly #linesPerMinute: number
   readonly #now: () => number
-  #minuteBeganAt = Number.NEGATIVE_INFINITY
+  #minuteStartedAt = Number.NEGATIVE_INFINITY
   #lines = 0
   #suppressed = 0
 
-  /** @param now In milliseconds, by a clock that is never set back. */
+  /** @param now Reads a monotonic clock, in milliseconds. */
   constructor(log: Logger, linesPerMinute: number, now: () => number = systemClock.monotonicMs) {
     this.#log = log
     this.#linesPerMinute = linesPerMinute
@@ -27,11 +27,11 @@ export class RateLimitedLog {
     this.#write('warn', fields, message)
   }
 
-  /** The first line of a minute says how many were left out before it. */
+  /** Logs a line. `suppressed` in the first line of a minute is the number of lines that were dropped before it. */
   #write(level: 'info' | 'warn', fields: object, message: string): void {
     const now = this.#now()
-    if (now - this.#minuteBeganAt >= MINUTE_MS) {
-      this.#minuteBeganAt = now
+    if (now - this.#minuteStartedAt >= MINUTE_MS) {
+      this.#minuteStartedAt = now
       this.#lines = 0
     }
     if (this.#lines >= this.#linesPerMinute) {

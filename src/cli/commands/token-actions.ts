@@ -50,12 +50,12 @@ export async function create(
   const expiresAt = expires ?? null
   await withApp(env, async ({ services: { tokens, encryptionKeys: keys } }) => {
     await keys.requireForWrite()
-    const create: Record<typeof type, () => Promise<TokenData>> = {
+    const creators: Record<typeof type, () => Promise<TokenData>> = {
       session: () => tokens.createSession(OPERATOR, { username, scopes }),
       service: () => tokens.createService(OPERATOR, { username, scopes, expiresAt }),
       user: () => tokens.createUser(OPERATOR, { username, scopes, expiresAt, tokenName: name ?? '' }),
     }
-    const { token, ...data } = await create[type]()
+    const { token, ...data } = await creators[type]()
     print(json ? JSON.stringify({ token: formatToken(token), key: token.key, ...data }) : formatToken(token))
   })
 }
@@ -72,15 +72,15 @@ export async function list(env: Environment, { username, type, limit, json }: Li
 
 /** Prints a token, its parent, its children and its history. */
 export async function show(env: Environment, key: string, { json }: JsonFlag): Promise<void> {
-  const { token, parent, children, changes } = await withView(env, async (view) => {
-    const token = await view.get(key, {})
-    const [parent, children, changes] = await Promise.all([
+  const [token, parent, children, changes] = await withView(env, async (view) => [
+    // First by itself: it reports a token that does not exist.
+    await view.get(key, {}),
+    ...(await Promise.all([
       view.parentOf(key),
       view.childrenOf(key, parsePage('token', { first: 500 })),
       view.changesOf(key, parsePage('change', { first: 500 })),
-    ])
-    return { token, parent, children, changes }
-  })
+    ])),
+  ])
   if (json) {
     const rows = {
       parent: parent && withScopes(parent),

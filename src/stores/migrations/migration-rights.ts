@@ -83,5 +83,5 @@ async function describeOwners(
      GROUP BY rolname`,
     [tables],
   )
-  return rows.map(({ owner, tables }) => `GRANT ${owner} TO ${role} (the owner of ${tables})`)
+  return rows.map((row) => `GRANT ${row.owner} TO ${role} (the owner of ${row.tables})`)
 }

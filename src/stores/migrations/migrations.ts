@@ -259,7 +259,7 @@ async function withConnection<T>(databaseUrl: string, work: (client: pg.Client) 
   }
 }
 
-/** Its errors tell host, database and user, and never the password: hence no error of the URL parser as cause. */
+/** Its errors name host, database and user, and never the password: an error of the URL parser would quote it. */
 async function connect(databaseUrl: string): Promise<pg.Client> {
   if (!URL.canParse(databaseUrl)) {
     throw new MigrationError(
