@@ -64,7 +64,7 @@ interface Said {
   readonly message: string
 }
 
-/** Another Porthor, in a process group of its own as a terminal would give it. Dies with the test. */
+/** Another Porthor, in its own process group, as in a terminal. It ends with the test. */
 function startElsewhere(): { process: ChildProcess; next(): Promise<Said> } {
   const child = spawn(process.execPath, ['--import', 'tsx', SCRIPT], {
     env: { ...process.env, DATA_DIR: dataDir },
@@ -180,7 +180,7 @@ describe('close', () => {
     expect(await isAlive(postgres.pid)).toBe(false)
   })
 
-  it('returns when the server has died before, which was told', async () => {
+  it('returns when the server has already ended, and its end was logged', async () => {
     const postgres = await open()
     process.kill(postgres.pid, 'SIGKILL')
     await expect.poll(() => warnings).toEqual(['embedded PostgreSQL has ended unexpectedly'])
@@ -271,7 +271,7 @@ describe('one Porthor at a time', () => {
 
   it('waits for a server that is just ending, and starts its own', async () => {
     const first = await open()
-    // Held fast, it takes connections and answers none; what it was told it does when it goes on.
+    // While it is stopped, it accepts connections and does not respond; it handles signals when it continues.
     process.kill(first.pid, 'SIGSTOP')
     const closing = first.close()
     const opening = open()
@@ -321,7 +321,7 @@ describe('what a crash left', () => {
 })
 
 describe('refuses, and says what would be right', () => {
-  it('a server that dies at its start, with its last words', async () => {
+  it('a server that ends while it starts, with its last log lines', async () => {
     await writeFile(join(dataDir, 'postgres', 'postgresql.auto.conf'), `work_mem = 'plenty'\n`)
     await expect(open()).rejects.toThrow(
       /^PostgreSQL ended while starting; its last log lines: .*invalid value.*work_mem.*plenty/,
@@ -350,7 +350,7 @@ describe('refuses, and says what would be right', () => {
     await expect(open(path())).rejects.toThrow(/^Porthor cannot write to .*: set DATA_DIR to/)
   })
 
-  it('no way that the OS user of the server can go, and tells the others', async () => {
+  it('a path that the OS user of the server cannot enter, and names the alternatives', async () => {
     await chmod(dataDir, 0o700)
     const path = join(dataDir, 'data')
     await mkdir(path)

@@ -36,7 +36,7 @@ describe('of the failures of one source', () => {
     expect(limit.isOver('192.0.2.1')).toBe(false)
   })
 
-  it('the one that reaches the limit is told apart', () => {
+  it('the failure that reaches the limit is recognised', () => {
     const limit = open(3)
     expect([1, 2, 3, 4].map(() => limit.note('192.0.2.1'))).toEqual([false, false, true, false])
   })

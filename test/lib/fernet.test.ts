@@ -14,7 +14,7 @@ const SPEC = {
     'gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==',
 }
 
-/** A record as Gafaelfawr writes it, sealed by Python's cryptography. */
+/** A record as Gafaelfawr writes it, encrypted by Python's cryptography. */
 const GAFAELFAWR = {
   key: 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=',
   now: new Date(1_767_225_600_000),
@@ -54,7 +54,7 @@ describe('known answers', () => {
   it.each([
     ['the public specification', SPEC],
     ['Gafaelfawr', GAFAELFAWR],
-  ])('of %s are sealed to the byte and opened', (_whose, { key, now, iv, text, token }) => {
+  ])('of %s are encrypted to the byte and decrypted', (_whose, { key, now, iv, text, token }) => {
     const fernet = new Fernet([key])
 
     expect(fernet.encrypt(text, { now, iv })).toBe(token)
@@ -125,15 +125,15 @@ describe('a token is refused', () => {
   })
 
   it('when any one of its bits is flipped', () => {
-    const sealed = Buffer.from(token, 'base64url')
-    for (let bit = 0; bit < sealed.length * 8; bit++) {
-      const flipped = Buffer.from(sealed)
+    const encrypted = Buffer.from(token, 'base64url')
+    for (let bit = 0; bit < encrypted.length * 8; bit++) {
+      const flipped = Buffer.from(encrypted)
       flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
       expect(() => spec.decrypt(encode(flipped)), `bit ${bit}`).toThrow(FernetError)
     }
   })
 
-  it('with any text that is none', () => {
+  it('with any text that is no token', () => {
     fc.assert(
       fc.property(
         fc.oneof(fc.string(), fc.base64String(), fc.stringMatching(/^gAAAAA[\w-]{94}==$/)),
@@ -174,7 +174,7 @@ describe('a token of any age is opened', () => {
   })
 })
 
-describe('sealing', () => {
+describe('encryption', () => {
   const keys = fc.uniqueArray(
     fc.uint8Array({ minLength: 32, maxLength: 32 }).map((key) => encode(Buffer.from(key))),
     {
@@ -196,10 +196,10 @@ describe('sealing', () => {
     fc.assert(
       fc.property(keys, fc.string(), (list, text) => {
         const [first = '', ...others] = list
-        const sealed = new Fernet(list).encrypt(text, { now: NOW })
+        const encrypted = new Fernet(list).encrypt(text, { now: NOW })
 
-        expect(new Fernet([first]).decrypt(sealed)).toBe(text)
-        if (others.length > 0) expect(() => new Fernet(others).decrypt(sealed)).toThrow(FernetError)
+        expect(new Fernet([first]).decrypt(encrypted)).toBe(text)
+        if (others.length > 0) expect(() => new Fernet(others).decrypt(encrypted)).toThrow(FernetError)
         for (const key of list) {
           expect(new Fernet(list).decrypt(new Fernet([key]).encrypt(text, { now: NOW }))).toBe(text)
         }
@@ -235,7 +235,7 @@ describe('a list of keys is refused', () => {
     ['with a key without padding', [key.slice(0, -1)]],
     ['with a key in the other alphabet', [key.replace('_', '/')]],
     ['with white space around a key', [` ${key}`]],
-    ['with a second key that is none', [key, 'not-a-key']],
+    ['with a second key that is not valid', [key, 'not-a-key']],
   ])('%s', (_what, keys) => {
     expect(() => new Fernet(keys)).toThrow(FernetError)
   })
@@ -248,7 +248,7 @@ describe('a list of keys is refused', () => {
 })
 
 describe('a generated key', () => {
-  it('is 32 bytes in padded URL-safe base64, another each time, and fit for sealing', () => {
+  it('is 32 bytes in padded URL-safe base64, different each time, and valid for encryption', () => {
     const keys = Array.from({ length: 50 }, generateFernetKey)
 
     expect(new Set(keys).size).toBe(50)

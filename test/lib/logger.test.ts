@@ -12,7 +12,7 @@ function logged(use: (log: ReturnType<typeof createLogger>) => void, level = 'in
 }
 
 describe('an error in the log', () => {
-  it('is told by name, message, code and stack, without what a driver hung on it', () => {
+  it('is logged with name, message, code and stack, without other properties', () => {
     const error = Object.assign(new TypeError('lost'), {
       code: 'ECONNRESET',
       command: { name: 'set', args: ['token:abc', 'hunter2'] },
@@ -27,7 +27,7 @@ describe('an error in the log', () => {
     expect(JSON.stringify(line)).not.toContain('hunter2')
   })
 
-  it('brings its causes along, as sparingly told', () => {
+  it('is logged with its causes, in the same form', () => {
     const root = Object.assign(new Error('refused'), { code: 'ECONNREFUSED', detail: 'hunter2' })
     const [line] = logged((log) => log.error({ err: new Error('no answer', { cause: root }) }))
 
@@ -45,7 +45,7 @@ describe('an error in the log', () => {
   it.each([
     ['text', 'hunter2', 'string'],
     ['an object', { password: 'hunter2' }, 'object'],
-  ])('that is %s instead is told by its type alone', (_what, thrown, type) => {
+  ])('that is %s instead is logged by its type alone', (_what, thrown, type) => {
     const [line] = logged((log) => log.error({ err: thrown }))
 
     expect(line).toMatchObject({ err: type })
@@ -62,7 +62,7 @@ it('lines below the level are not written', () => {
   expect(levels.map(({ msg }) => msg)).toEqual(['seen'])
 })
 
-it('lines tell the time in ISO 8601, and nothing of the machine', () => {
+it('lines have the time in ISO 8601, and nothing about the machine', () => {
   const [line] = logged((log) => log.info('started'))
 
   expect(line).toEqual({

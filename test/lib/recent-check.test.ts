@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { RecentCheck } from '../../src/lib/recent-check.ts'
 
-/** A check that ends when it is told to. */
+/** A check that ends when `end` is called. */
 function openCheck() {
   let now = 0
   const ends: ((fault?: Error) => void)[] = []

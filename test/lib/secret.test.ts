@@ -34,8 +34,8 @@ describe.each([
     ['an error', () => inspect(new Error(`cannot use ${secret}`, { cause: secret }))],
     ['its own keys', () => inspect([Object.entries(secret), Reflect.ownKeys(secret)])],
     ['a copy', () => inspect({ ...secret })],
-  ])('is not told by %s', (_how, tell) => {
-    expect(tell()).not.toContain('horse')
+  ])('is not shown by %s', (_how, show) => {
+    expect(show()).not.toContain('horse')
   })
 
   it('leaves a word that shows where it is', () => {

@@ -37,7 +37,7 @@ describe('a single flight', () => {
     expect(await first).toBe('done at last')
   })
 
-  it('tells every waiting caller of a failure, and then forgets it', async () => {
+  it('rejects for every waiting caller with the error, and does not keep it', async () => {
     const flights = new SingleFlight<string>()
     const { work, reject } = hold<string>()
     const answers = [flights.run('a', work), flights.run('a', work)]
@@ -47,7 +47,7 @@ describe('a single flight', () => {
     expect(await flights.run('a', async () => 'better')).toBe('better')
   })
 
-  it('keeps no answer: whoever comes later runs anew', async () => {
+  it('keeps no result: a later caller runs the work again', async () => {
     const flights = new SingleFlight<number>()
     let runs = 0
     const work = async () => ++runs

@@ -484,9 +484,12 @@ describe('codes that are hard to provoke', () => {
     ['ERR max number of clients must be a number', false],
     ['CROSSSLOT Keys in request hash to the same slot', false],
     ['ERR unknown command', false],
-  ])('are none in what Redis and its client say: %s', (message, expected) => {
-    expect(isUnavailable(new Error(message))).toBe(expected)
-  })
+  ])(
+    'the message of an error of Redis or its client decides whether it means unavailable: %s',
+    (message, expected) => {
+      expect(isUnavailable(new Error(message))).toBe(expected)
+    },
+  )
 
   it('are found in what caused an error, however it is hung there, and in a circle too', () => {
     const circle = new Error('x')

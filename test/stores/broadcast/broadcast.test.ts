@@ -144,7 +144,7 @@ describe.each([
   })
 })
 
-it('a listener in PostgreSQL whose connection is lost without a close listens again on another one, and tells that messages may have been missed', async () => {
+it('a listener in PostgreSQL whose connection is lost without a close listens again on another one, and reports that messages may have been missed', async () => {
   const database = await freshDatabase()
   const cable = await openTcpProxy(database.url)
   const { log } = recordingLog()
@@ -246,8 +246,8 @@ describe('a broadcast whose store is away', () => {
     const broadcast = open(port, log)
     onTestFinished(broadcast.close)
     await vi.waitFor(() => expect(visits()).toBeGreaterThan(4), PATIENT)
-    const told = lines.map(({ msg, reason }) => `${msg}: ${reason}`)
-    expect(told).not.toEqual([])
-    expect(new Set(told).size).toBe(told.length)
+    const logged = lines.map(({ msg, reason }) => `${msg}: ${reason}`)
+    expect(logged).not.toEqual([])
+    expect(new Set(logged).size).toBe(logged.length)
   })
 })

@@ -120,7 +120,7 @@ describe('inserting a token', () => {
     })
   })
 
-  it('writes no lineage for one that nobody delegated, and nothing where there is nothing to tell', async () => {
+  it('writes no lineage for a token that was not delegated, and null for absent values', async () => {
     await insert(session({ scopes: [], expiresAt: null }), { actor: '<bootstrap>', ipAddress: null })
 
     expect(await rowsOf('token')).toMatchObject([
@@ -215,7 +215,7 @@ describe('the name of a user token', () => {
     expect(await rowsOf('token_change_history')).toHaveLength(1)
   })
 
-  it('is free again once that token has expired, and its end is written down, before upkeep comes by', async () => {
+  it('can be used again once the token has expired, and its `expire` event is written, before maintenance runs', async () => {
     await insert(named('a', { createdAt: at(-900), expiresAt: at(-300) }))
     await insert(named('b'))
 
@@ -259,7 +259,7 @@ describe('the name of a user token', () => {
     },
   )
 
-  it('is told to one of two who ask for it at the same time', async () => {
+  it('is refused to one of two requests for it at the same time', async () => {
     const answers = await Promise.allSettled([insert(named('a')), insert(named('b'))])
 
     expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
@@ -270,7 +270,7 @@ describe('the name of a user token', () => {
     ['of another user', { username: 'robin' }],
     ['in another case', { tokenName: 'Laptop' }],
     ['with a blank behind it', { tokenName: 'laptop ' }],
-    ['that is none', { tokenName: null }],
+    ['that is null', { tokenName: null }],
   ])('is free where the other is one %s', async (_what, facts) => {
     await insert(named('a'))
     await insert(named('b', facts))
@@ -480,7 +480,7 @@ describe('inserting a child unless there is one', () => {
   const unless = { shape: SHAPE, earliestEnd: at(300) }
   const insertUnless = (token: NewTokenRow) => database.transaction((tx) => tx.insert(token, ORIGIN, unless))
 
-  it('writes all of it where there is none', async () => {
+  it('writes all rows if there is no such child', async () => {
     await insert(session())
     expect(await insertUnless(child())).toBe(true)
     expect(await database.findChildren(unless)).toMatchObject([{ key: KEY }])

@@ -31,7 +31,7 @@ async function connect(): Promise<pg.Client> {
   return connection
 }
 
-/** A transaction that has changed a row of `token` and goes on until it is told to end. */
+/** A transaction that has changed a row of `token` and stays open until `end` is called. */
 async function holdTransaction(): Promise<{ end(): Promise<void> }> {
   const holder = await connect()
   onTestFinished(() => holder.end())
@@ -96,7 +96,7 @@ describe('indexes on tables in use', () => {
     await assertMigrated(database.url)
   })
 
-  it('are taken up again after a run that was killed: what is invalid is dropped and built anew', async () => {
+  it('are built after a run that was killed: invalid indexes are dropped and built again', async () => {
     const old = await holdTransaction()
     const child = await startMigrating()
     const builder = await indexBuilder()
@@ -126,7 +126,7 @@ describe('indexes on tables in use', () => {
     await assertMigrated(database.url)
   })
 
-  it('that are invalid although their migration is recorded are built anew', async () => {
+  it('that are invalid although their migration is recorded are built again', async () => {
     await migrate(database.url, { log })
     const name = 'porthor_token_by_created'
     await client.query('UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass', [name])

@@ -52,7 +52,7 @@ const readTables = async () =>
     .rows
 
 describe('who migrates', () => {
-  it('needs to be owner of the tables that get indexes and to create in the schema: told at once, nothing changed', async () => {
+  it('needs to be owner of the tables that get indexes and to create in the schema: both are reported at once, and nothing is changed', async () => {
     const owner = await createTheirTables()
     const before = await readTables()
     const message = await migrate(urlOf(role), { log }).catch((error: Error) => error.message)
@@ -93,7 +93,7 @@ describe('who migrates', () => {
 })
 
 describe('who serves', () => {
-  it('needs no more than the rights that the documentation names, with each that is missing told', async () => {
+  it('needs no more than the rights that the documentation names, and each missing one is reported', async () => {
     const owner = await createTheirTables()
     await client.query(`GRANT CREATE ON SCHEMA public TO ${owner}`)
     await migrate(urlOf(owner), { log })
@@ -115,7 +115,7 @@ describe('who serves', () => {
     await assertMigrated(urlOf(role))
   })
 
-  it.each(OURS)('is told at the start that rights on %s are missing', async (table) => {
+  it.each(OURS)('is refused at start if rights on %s are missing', async (table) => {
     await migrate(database.url, { log })
     await client.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role}`)
     await client.query(`GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)

@@ -330,7 +330,7 @@ describe('the record of what was applied', () => {
     )
   })
 
-  it('lets `serve` tell a database that is up to date from one that is behind', async () => {
+  it('lets `serve` distinguish a database that is up to date from one that is behind', async () => {
     expect(await refusal(assertMigrated(database.url))).toBe(
       `The database lacks ${ALL.join(', ')}: run \`porthor migrate\`.`,
     )

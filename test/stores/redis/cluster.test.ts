@@ -138,7 +138,7 @@ async function beginMove(slot: number, from: number, to: number): Promise<void> 
   await onServer(from, (node) => node.cluster('SETSLOT', slot, 'MIGRATING', target))
 }
 
-/** Tells all masters, the new one first. */
+/** Sends to all masters, the new one first. */
 async function endMove(slot: number, to: number): Promise<void> {
   const target = await idOf(to)
   const others = cluster.nodes.slice(0, 3).map(({ port }) => port)
@@ -211,33 +211,33 @@ describe('a broadcast in a cluster', () => {
 })
 
 describe('two Porthors on a cluster', () => {
-  const LEND = 'mutation { internalToken(service: "tap", scopes: ["read:all"]) { key source } }'
+  const DELEGATE = 'mutation { internalToken(service: "tap", scopes: ["read:all"]) { key source } }'
 
-  it('lend, revoke and empty their caches together, and say that they keep no copies', async () => {
+  it('delegate, revoke and clear their caches together, and log that the client-side cache is off', async () => {
     await flush()
     const h = await openHarness('redis', { REDIS_URL: cluster.url, CLIENT_SIDE_CACHE: 'true' })
     onTestFinished(() => h.close())
     const other = await openPorthor(h.env, h.clock)
     onTestFinished(() => other.close())
     const token = await h.session()
-    const lend = async (ask: typeof other.ask) => (await ask(LEND, { token })).data?.internalToken
+    const delegate = async (ask: typeof other.ask) => (await ask(DELEGATE, { token })).data?.internalToken
 
-    const key = ((await lend(h.ask)) as { key: string }).key
-    expect(await lend(h.ask)).toEqual({ key, source: 'CACHE' })
-    expect(await lend(other.ask)).toEqual({ key, source: 'DATABASE' })
-    expect(await lend(other.ask)).toEqual({ key, source: 'CACHE' })
+    const key = ((await delegate(h.ask)) as { key: string }).key
+    expect(await delegate(h.ask)).toEqual({ key, source: 'CACHE' })
+    expect(await delegate(other.ask)).toEqual({ key, source: 'DATABASE' })
+    expect(await delegate(other.ask)).toEqual({ key, source: 'CACHE' })
 
     // Until both listen, a message reaches one only.
     await vi.waitFor(async () => {
       await h.ask('mutation { clearTokenCache { internal } }', { token: h.bootstrapToken })
-      expect(await lend(other.ask)).toEqual({ key, source: 'DATABASE' })
+      expect(await delegate(other.ask)).toEqual({ key, source: 'DATABASE' })
     }, PATIENT)
 
     const own = token.slice(3, 25)
     const revoke = `mutation { revokeToken(key: "${own}") { keys } }`
     const { data } = await other.ask(revoke, { token })
     expect(data).toEqual({ revokeToken: { keys: [key, own] } })
-    expect((await h.ask(LEND, { token })).code).toBe('UNAUTHENTICATED')
+    expect((await h.ask(DELEGATE, { token })).code).toBe('UNAUTHENTICATED')
     expect(h.logLines.filter(({ msg }) => msg.startsWith('client-side cache is off'))).toHaveLength(1)
   })
 })
@@ -269,7 +269,7 @@ describe('a cluster is out of reach', () => {
     const { redis, store } = open()
     await untilAllGood(store)
     const givenUp = await aSessionOn(redis, 0, 'given-up')
-    // Again, where a node has learnt of the slot anew from one that had not yet given it up.
+    // Again, where a node has learnt of the slot again from one that had not yet given it up.
     await vi.waitFor(async () => {
       for (const { port } of cluster.nodes) {
         await onServer(port, async (node) => {

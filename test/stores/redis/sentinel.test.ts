@@ -109,28 +109,28 @@ describe.concurrent('Redis behind Sentinel', () => {
     const other = await openPorthor(h.env, h.clock)
     onTestFinished(() => other.close())
     const token = await h.session()
-    const lendBy = ({ ask }: Pick<Porthor, 'ask'>) =>
+    const delegateBy = ({ ask }: Pick<Porthor, 'ask'>) =>
       ask('mutation { internalToken(service: "tap") { key source } }', { token })
-    const lend = () => lendBy(h)
-    const { data: first } = await lend()
+    const delegate = () => delegateBy(h)
+    const { data: first } = await delegate()
     await untilTracking(h, 1)
-    await lend()
+    await delegate()
     await untilReplicated(watched.master, watched.replica)
 
     await vote(watched, 2)
     await watched.master.kill()
-    expect((await lend()).code).toBe('UNAVAILABLE')
+    expect((await delegate()).code).toBe('UNAVAILABLE')
     await vote(watched, 1)
     await vi.waitFor(async () => {
-      const { data: after } = await lend()
+      const { data: after } = await delegate()
       expect(after).toMatchObject({ internalToken: { key: keyOf(first), source: 'CACHE' } })
     }, PATIENT)
 
     await untilTracking(h, 2)
-    await lend()
-    expect(await questions(watched, lend)).toBe(0)
+    await delegate()
+    expect(await questions(watched, delegate)).toBe(0)
     const fromOther = async (source: string) =>
-      expect((await lendBy(other)).data).toMatchObject({ internalToken: { source } })
+      expect((await delegateBy(other)).data).toMatchObject({ internalToken: { source } })
     await vi.waitFor(() => fromOther('CACHE'), PATIENT)
     await vi.waitFor(async () => {
       await h.ask('mutation { clearTokenCache { internal } }', { token: h.bootstrapToken })
@@ -142,7 +142,7 @@ describe.concurrent('Redis behind Sentinel', () => {
       token: h.bootstrapToken,
     })
     expect(errors).toEqual([])
-    await vi.waitFor(async () => expect((await lend()).code).toBe('UNAUTHENTICATED'), PATIENT)
+    await vi.waitFor(async () => expect((await delegate()).code).toBe('UNAUTHENTICATED'), PATIENT)
   })
 })
 

@@ -44,7 +44,7 @@ describe('Redis, asked at the start whether it can be used,', () => {
     )
   })
 
-  it('refuses who gives no password, and a number of a database that it has not got', async () => {
+  it('is refused without a password, and with the number of a database that does not exist', async () => {
     await expect(assertRedisUsable(server.url)).rejects.toThrow(/REDIS_URL: NOAUTH/)
     await expect(assertRedisUsable(`${as(':sesame')}/16`)).rejects.toThrow(/REDIS_URL: ERR DB index/)
   })

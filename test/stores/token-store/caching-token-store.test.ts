@@ -36,7 +36,7 @@ let isHeard: boolean
 /** Replies wait for it, once Redis has given them. */
 let replies: Promise<void>
 
-/** The real store, which tells what it was asked for. */
+/** The real store, which records what is read from it. */
 class WatchedRedisTokenStore extends RedisTokenStore {
   override async find(key: TokenKey) {
     asked.push(key)
@@ -98,7 +98,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-describe('a store with tracked copies', () => {
+describe('a store with a client-side cache', () => {
   it('asks Redis once for a token, and not again while it does not change', async () => {
     const data = aToken()
     await tracked.put(data)
@@ -134,7 +134,7 @@ describe('a store with tracked copies', () => {
     await vi.waitFor(async () => expect(await tracked.find(data.token.key)).toBe(undefined))
   })
 
-  it('judges the expiry by the clock, not by what Redis tells', async () => {
+  it('decides by the clock whether a token has expired, and not by Redis', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -248,7 +248,7 @@ describe('a store with tracked copies', () => {
 })
 
 describe('the link to the changes', () => {
-  it('is made anew with the connection that is asked for records', async () => {
+  it('is opened again with the connection for records', async () => {
     await tracked.put(aToken())
     const id = await redis.client('ID')
     await other.call('CLIENT', 'KILL', 'ID', id)
@@ -269,7 +269,7 @@ describe('the link to the changes', () => {
     },
   )
 
-  it('is none while it would lead to another server than the questions do', async () => {
+  it('is not opened while it would be to another server than the connection for records', async () => {
     tracking.close()
     redis.disconnect()
     const elsewhere = await startRedis()
@@ -299,7 +299,7 @@ describe('the link to the changes', () => {
   })
 })
 
-describe('a store with tracked copies is a token store:', () => {
+describe('a store with a client-side cache is a token store:', () => {
   tokenStoreContract(async (input) => {
     const redisOfContract = new Redis(server.url)
     const store = new CachingTokenStore({

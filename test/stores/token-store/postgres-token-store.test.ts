@@ -40,7 +40,7 @@ describe('the PostgreSQL token store', () => {
     }
   })
 
-  it('keeps the end of each token beside it in UTC, for the upkeep, and none for one that never ends', async () => {
+  it('keeps the expiry of each token in UTC, for maintenance, and null for a token that never expires', async () => {
     await opened().store.put(aSession({ token: aToken('a'), expiresAt: at(86_400) }))
     await opened().store.put(aSession({ token: aToken('b'), expiresAt: at(86_400) }))
     await opened().store.put(aSession({ token: aToken('b'), expiresAt: null }))

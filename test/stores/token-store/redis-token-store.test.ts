@@ -212,7 +212,7 @@ it.each<
   },
 )
 
-it('a connection to what may be written to no longer is made anew, perhaps to its successor', async () => {
+it('a connection to a server that became read-only is opened again, perhaps to its successor', async () => {
   const server = await startRedis()
   const redis = openRedis(server.url, recordingLog().log)
   onTestFinished(async () => {

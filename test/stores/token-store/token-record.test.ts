@@ -64,14 +64,14 @@ describe('a record is written', () => {
     expect(encodeRecord(decodeRecord(WITH_LARGE_IDS, NOW))).toBe(WITH_LARGE_IDS)
   })
 
-  it('to the byte as it was read, groups that are not recorded told from none', () => {
+  it('to the byte as it was read, with groups that are absent distinguished from an empty list', () => {
     for (const groups of ['null', '[]']) {
       const written = encodeRecord(aSession()).replace('"groups":null', `"groups":${groups}`)
       expect(encodeRecord(decodeRecord(written, NOW))).toBe(written)
     }
   })
 
-  it('with every field, null where there is nothing to tell', () => {
+  it('with every field, null for absent values', () => {
     expect(JSON.parse(encodeRecord(aSession({ expiresAt: null })))).toEqual({
       username: 'wren',
       name: null,
@@ -160,7 +160,7 @@ describe('a record is read', () => {
     expect(decode(changes)).toMatchObject(expected)
   })
 
-  it('with groups in their order, an empty list told from none', () => {
+  it('with groups in their order, an empty list distinguished from no list', () => {
     const groups = [
       { name: 'z', id: -5 },
       { name: 'a', id: 0 },
