@@ -24,6 +24,7 @@ import { TokenModificationService } from './services/tokens/token-modification-s
 import { TokenNames } from './services/tokens/token-names.ts'
 import { TokenRevocationService } from './services/tokens/token-revocation-service.ts'
 import { TokenService } from './services/tokens/token-service.ts'
+import type { Broadcast } from './stores/broadcast/broadcast.ts'
 import { AuditDatabase } from './stores/database/audit-database.ts'
 import { HistoryListing } from './stores/database/history-listing.ts'
 import { MaintenanceDatabase } from './stores/database/maintenance-database.ts'
@@ -37,37 +38,36 @@ import { assertRedisUsable } from './stores/redis/setup.ts'
 import { EncryptedRecords } from './stores/token-store/encrypted-records.ts'
 import { openTokenStore } from './stores/token-store/open-token-store.ts'
 import { RedisTokenStore } from './stores/token-store/redis-token-store.ts'
+import type { TokenStore } from './stores/token-store/token-store.ts'
 
-/** What the process takes from the world around it. */
+/** What the caller of `openApp` provides. */
 export interface AppDependencies {
   readonly clock: Clock
   readonly log: Logger
 }
 
-/** Everything that lives as long as the process. */
+/** Everything that exists as long as the process. */
 export interface App extends AppDependencies {
   readonly config: Config
   readonly prisma: PrismaClient
   readonly services: Services
-  /** Resolves when both stores answered within the last second, however often it is asked. @throws {UnavailableError} */
+  /** Resolves if both stores have responded within the last second. May be called often. @throws {UnavailableError} */
   readonly ping: () => Promise<void>
-  /** Closes every connection. Requests under way must have ended. */
+  /** Closes every connection. Requests in progress must have ended. */
   readonly close: () => Promise<void>
 }
 
-/** The composition root: the one place that knows which store serves which service. */
-export function openApp(config: Config, outside: AppDependencies): App {
-  const { clock, log } = outside
+/** The composition root: the only code that knows which store serves which service. */
+export function openApp(config: Config, deps: AppDependencies): App {
+  const { clock, log } = deps
   const prisma = openPrisma(config.databaseUrl.reveal(), log)
   const database = new TokenDatabase(prisma)
   const {
     tokens,
     openBroadcast,
     close: closeStore,
-  } = openTokenStore(config, prisma, outside, (keys) => orphanDetector.onChange(keys))
-
-  const issuer = new TokenIssuer({ tokens, database, log })
-  const broadcast = openBroadcast(() => tokenCache.clear())
+  } = openTokenStore(config, prisma, deps, (changed) => orphanDetector.onChange(changed))
+  const broadcast = openBroadcast(() => services.tokenCache.clear())
   const orphanDatabase = new OrphanDatabase(prisma)
   const orphans = new OrphanService({ orphans: orphanDatabase, tokens, database, clock, log })
   const orphanDetector = new OrphanDetector({
@@ -77,36 +77,10 @@ export function openApp(config: Config, outside: AppDependencies): App {
     log,
     size: config.tokenCacheSize,
   })
-  const tokenCache = new TokenCacheService({
-    tokens,
-    database,
-    issuer,
-    orphanDetector,
-    broadcast,
-    clock,
-    log,
-    knownScopes: config.knownScopes,
-    limits: config.delegationLimits,
-    delegatedLifetime: config.delegatedTokenLifetime,
-    cacheSize: config.tokenCacheSize,
-  })
-  const updater = new RecordUpdater({ tokens, database, clock })
-  const pendingChanges = new PendingChangeCompleter({
-    tokens,
-    database,
-    pending: new PendingChangeDatabase(prisma),
-    updater,
-    clock,
-    log,
-  })
-  const upkeepDatabase = new MaintenanceDatabase(prisma, config.databaseUrl.reveal())
-  const usage = new UsageRecorder({ database: upkeepDatabase, clock, log })
-  const keys = new EncryptionKeyCheck({ tokens, clock, log })
+  const stores = { ...deps, prisma, database, tokens }
+  const maintenanceDatabase = new MaintenanceDatabase(prisma, config.databaseUrl.reveal())
+  const usage = new UsageRecorder({ database: maintenanceDatabase, clock, log })
   const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
-  const clocks = new ClockCheck({ readSkew: () => upkeepDatabase.readClockSkew(), log })
-  const names = new TokenNames({ tokens, database, clock, log })
-  // Of their own: a log-in service creates sessions with the token with which it revokes large trees.
-  const writeLimit = createWriteLimit()
   const services: Services = {
     authenticator,
     limitedAuthenticator: new RateLimitedAuthenticator({
@@ -115,62 +89,21 @@ export function openApp(config: Config, outside: AppDependencies): App {
       clock,
       log,
     }),
-    tokenCache,
-    tokens: new TokenService({
-      tokens,
-      issuer,
-      names,
-      clock,
-      knownScopes: config.knownScopes,
-      tokenLifetime: config.tokenLifetime,
-      limits: config.delegationLimits,
-      mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
-    }),
-    modification: new TokenModificationService({
-      tokens,
-      database,
-      pendingChanges,
-      writeLimit,
-      names,
-      clock,
-      log,
-      knownScopes: config.knownScopes,
-      mayDelegatedTokensCreate: config.delegatedTokensMayCreate,
-    }),
-    revocation: new TokenRevocationService({ tokens, database, pendingChanges, writeLimit, clock, log }),
-    pendingChanges,
+    ...createTokenServices(config, { ...stores, orphanDetector, broadcast }),
     queries: new TokenQueries({
       tokens: new TokenListing(prisma),
       history: new HistoryListing(prisma),
       log,
     }),
     usage,
-    maintenance: new MaintenanceService({
-      database: upkeepDatabase,
-      tokens,
-      orphans,
-      clocks,
-      clock,
-      log,
-      historyRetention: config.historyRetention,
-    }),
-    audit: new AuditService({
-      tokens,
-      database,
-      audit: new AuditDatabase(prisma),
-      keys,
-      clocks,
-      clock,
-      knownScopes: config.knownScopes,
-    }),
-    encryptionKeys: keys,
+    ...createMaintenanceServices(config, { ...stores, orphans, maintenanceDatabase }),
     knownScopes: config.knownScopes,
   }
 
   let probe: Probe | undefined
   const readiness = new RecentCheck({
     check: () => {
-      probe ??= openProbe(config, outside)
+      probe ??= openProbe(config, deps)
       return probe.ping()
     },
     maxAgeMs: READINESS_MAX_AGE_MS,
@@ -194,8 +127,109 @@ export function openApp(config: Config, outside: AppDependencies): App {
   }
 }
 
+interface Stores extends AppDependencies {
+  readonly prisma: PrismaClient
+  readonly database: TokenDatabase
+  readonly tokens: TokenStore
+}
+
+type TokenServices = Pick<
+  Services,
+  'tokenCache' | 'tokens' | 'modification' | 'revocation' | 'pendingChanges'
+>
+
+/** Creates the services that issue, edit and revoke tokens. */
+function createTokenServices(
+  config: Config,
+  deps: Stores & { readonly orphanDetector: OrphanDetector; readonly broadcast: Broadcast },
+): TokenServices {
+  const { prisma, database, tokens, clock, log, orphanDetector, broadcast } = deps
+  const { knownScopes, delegationLimits: limits, delegatedTokensMayCreate: mayDelegatedTokensCreate } = config
+  const issuer = new TokenIssuer({ tokens, database, log })
+  const names = new TokenNames({ tokens, database, clock, log })
+  const pendingChanges = new PendingChangeCompleter({
+    tokens,
+    database,
+    pending: new PendingChangeDatabase(prisma),
+    updater: new RecordUpdater({ tokens, database, clock }),
+    clock,
+    log,
+  })
+  // Not that of creations: a login service creates sessions with the token with which it revokes large trees.
+  const writeLimit = createWriteLimit()
+  return {
+    tokenCache: new TokenCacheService({
+      tokens,
+      database,
+      issuer,
+      orphanDetector,
+      broadcast,
+      clock,
+      log,
+      knownScopes,
+      limits,
+      delegatedLifetime: config.delegatedTokenLifetime,
+      cacheSize: config.tokenCacheSize,
+    }),
+    tokens: new TokenService({
+      tokens,
+      issuer,
+      names,
+      clock,
+      knownScopes,
+      tokenLifetime: config.tokenLifetime,
+      limits,
+      mayDelegatedTokensCreate,
+    }),
+    modification: new TokenModificationService({
+      tokens,
+      database,
+      pendingChanges,
+      writeLimit,
+      names,
+      clock,
+      log,
+      knownScopes,
+      mayDelegatedTokensCreate,
+    }),
+    revocation: new TokenRevocationService({ tokens, database, pendingChanges, writeLimit, clock, log }),
+    pendingChanges,
+  }
+}
+
+/** Creates the services that clean up, and compare the stores. */
+function createMaintenanceServices(
+  { historyRetention, knownScopes }: Config,
+  deps: Stores & { readonly orphans: OrphanService; readonly maintenanceDatabase: MaintenanceDatabase },
+): Pick<Services, 'maintenance' | 'audit' | 'encryptionKeys'> {
+  const { prisma, database, tokens, clock, log, orphans, maintenanceDatabase } = deps
+  const keys = new EncryptionKeyCheck({ tokens, clock, log })
+  const clocks = new ClockCheck({ readSkew: () => maintenanceDatabase.readClockSkew(), log })
+  return {
+    maintenance: new MaintenanceService({
+      database: maintenanceDatabase,
+      tokens,
+      orphans,
+      clocks,
+      clock,
+      log,
+      historyRetention,
+    }),
+    audit: new AuditService({
+      tokens,
+      database,
+      audit: new AuditDatabase(prisma),
+      keys,
+      clocks,
+      clock,
+      knownScopes,
+    }),
+    encryptionKeys: keys,
+  }
+}
+
 /**
- * Sees that the token store is set up for us, as far as it answers.
+ * Checks that the token store can be used. Passes if it is unavailable.
  *
  * @throws {RedisSetupError}
  */
@@ -206,7 +240,7 @@ export async function assertStoreUsable(
   if (tokenStore === 'redis' && redisUrl) await assertRedisUsable(redisUrl.reveal(), options)
 }
 
-/** For how long it stands whether the stores answered, in milliseconds. */
+/** Time for which the outcome of a readiness check is reused, in milliseconds. */
 const READINESS_MAX_AGE_MS = 1_000
 
 interface Probe {
@@ -215,8 +249,8 @@ interface Probe {
 }
 
 /**
- * A way to both stores by connections of its own, opened when it is first asked for: whether they answer is not to
- * wait behind requests, nor these behind it. What is wrong with them is logged by those that requests use.
+ * Opens connections to both stores for readiness checks, so that these do not wait for requests, nor requests for them.
+ * They log nothing: the connections of requests log errors of the stores.
  */
 function openProbe(config: Config, { clock, log }: AppDependencies): Probe {
   const { tokenStore, redisUrl, databaseUrl } = config
