@@ -54,7 +54,7 @@ export function tokenStoreContract(
   afterEach(() => opened.close())
 
   describe('a token', () => {
-    it('is what was put, of any type and with any facts', async () => {
+    it('is read as it was written, whatever its type and attributes', async () => {
       await fc.assert(
         fc.asyncProperty(tokenDataAt(NOW), async (data) => {
           await opened.store.put(data)
@@ -68,12 +68,12 @@ export function tokenStoreContract(
       ['a key of the right form', 'q1w2e3r4t5y6u7i8o9p0aQ'],
       ['a key with characters that no key has', '*?[a]%_ \'"\\;é🦉'],
       ['an empty key', ''],
-    ])('is not there under %s that nobody put', async (_what, key) => {
+    ])('is not found under %s that was never written', async (_what, key) => {
       await opened.store.put(aSession())
       expect(await opened.store.find(key as TokenKey)).toBe(undefined)
     })
 
-    it('is replaced by one that is put under the same key', async () => {
+    it('is replaced by another one that is written under the same key', async () => {
       const first = aSession({ expiresAt: at(500) })
       const second = anInternalToken({ token: { ...first.token, secret: aToken('another').secret } })
       await opened.store.put(first)
@@ -81,7 +81,7 @@ export function tokenStoreContract(
       expect(await opened.store.find(first.token.key)).toEqual(second)
     })
 
-    it('can be prolonged, shortened and made endless', async () => {
+    it('can get a later, an earlier and no expiry', async () => {
       const { key } = aSession().token
       for (const expiresAt of [at(500), at(5_000), null, at(50)]) {
         await opened.store.put(aSession({ expiresAt }))
@@ -90,7 +90,7 @@ export function tokenStoreContract(
       }
     })
 
-    it('is there to its last second, and not when it ends', async () => {
+    it('is found until its last second, and not when it has expired', async () => {
       const data = aSession({ expiresAt: at(100) })
       await opened.store.put(data)
       opened.clock.advance(99)
@@ -99,7 +99,7 @@ export function tokenStoreContract(
       expect(await opened.store.find(data.token.key)).toBe(undefined)
     })
 
-    it('ends by its record and our clock, where the store has lost its expiry', async () => {
+    it('expires by its record and the clock if the store has lost its expiry', async () => {
       const data = aSession({ expiresAt: at(100) })
       await opened.store.put(data)
       await opened.write(data.token.key, (await opened.read(data.token.key)) ?? '')
@@ -110,7 +110,7 @@ export function tokenStoreContract(
       expect(opened.logLines).toEqual([])
     })
 
-    it('without an end lives on', async () => {
+    it('without an expiry does not expire', async () => {
       const data = aSession({ expiresAt: null })
       await opened.store.put(data)
       opened.clock.advance(100 * 365 * 86_400)
@@ -120,7 +120,7 @@ export function tokenStoreContract(
     it.each([
       ['in this very second', 0],
       ['long ago', -86_400],
-    ])('that has ended %s is refused and not kept', async (_what, seconds) => {
+    ])('that has expired %s is refused and not stored', async (_what, seconds) => {
       const data = aSession({ expiresAt: at(seconds) })
       await expect(opened.store.put(data)).rejects.toThrow(RangeError)
       expect(await opened.read(data.token.key)).toBe(null)
@@ -143,7 +143,7 @@ export function tokenStoreContract(
       expect(await opened.store.find(data.token.key)).toEqual(data)
     })
 
-    it('is no token where it is empty, and nothing to speak of', async () => {
+    it('is no token if it is empty, and nothing is logged', async () => {
       await opened.write(aSession().token.key, '')
       expect(await opened.store.find(aSession().token.key)).toBe(undefined)
       expect(opened.logLines).toEqual([])
@@ -171,7 +171,7 @@ export function tokenStoreContract(
         seal(encodeRecord(aSession({ token: { ...aSession().token, key: aToken('other').key } }))),
         'token.key: not the key it is stored under',
       ],
-    ])('is no token where it %s, and that is logged without a word of it', async (_what, value, fault) => {
+    ])('is no token if it %s, and that is logged without its content', async (_what, value, fault) => {
       const { key } = aSession().token
       await opened.write(key, value)
       expect(await opened.store.find(key)).toBe(undefined)
@@ -186,7 +186,7 @@ export function tokenStoreContract(
       ])
     })
 
-    it('is mended by a token that is put in its place', async () => {
+    it('is repaired by a token that is written in its place', async () => {
       const data = aSession()
       await opened.write(data.token.key, 'damaged')
       await opened.store.put(data)
@@ -206,9 +206,9 @@ export function tokenStoreContract(
     }
 
     it.each([
-      ['a life', narrowed],
-      ['no end', { ...data, expiresAt: null }],
-    ])('writes a token with %s in place of what was read', async (_what, next) => {
+      ['an expiry', narrowed],
+      ['no expiry', { ...data, expiresAt: null }],
+    ])('writes a token with %s in place of the record that was read', async (_what, next) => {
       await opened.store.put(data)
       const entry = await entryOf()
       expect(entry).toEqual({ data, encrypted: await opened.read(key) })
@@ -216,7 +216,7 @@ export function tokenStoreContract(
       expect(await opened.store.find(key)).toEqual(next)
     })
 
-    it('does nothing where the token was deleted since', async () => {
+    it('changes nothing if the token was deleted since', async () => {
       await opened.store.put(data)
       const entry = await entryOf()
       await opened.store.delete([key])
@@ -224,7 +224,7 @@ export function tokenStoreContract(
       expect(await opened.read(key)).toBe(null)
     })
 
-    it('does nothing where the token was written since, be it with the same facts', async () => {
+    it('changes nothing if the token was written since, even with the same attributes', async () => {
       await opened.store.put(data)
       const entry = await entryOf()
       await opened.store.replace(entry, data)
@@ -233,7 +233,7 @@ export function tokenStoreContract(
       expect(await opened.read(key)).toBe(written)
     })
 
-    it('refuses a token that has expired, and leaves what is there', async () => {
+    it('refuses a token that has expired, and keeps the record', async () => {
       await opened.store.put(data)
       await expect(opened.store.replace(await entryOf(), { ...data, expiresAt: NOW })).rejects.toThrow(
         RangeError,
@@ -241,7 +241,7 @@ export function tokenStoreContract(
       expect(await opened.store.find(key)).toEqual(data)
     })
 
-    it('finds no entry where there is no token, or one that is damaged or has expired', async () => {
+    it('finds no record of a token that does not exist, is damaged or has expired', async () => {
       expect(await opened.store.findRecord(key)).toBe(undefined)
       await opened.write(key, 'damaged')
       expect(await opened.store.findRecord(key)).toBe(undefined)
@@ -255,7 +255,7 @@ export function tokenStoreContract(
     const many = (count: number): TokenData[] =>
       Array.from({ length: count }, (_, index) => aSession({ token: aToken(`token-${index}-`) }))
 
-    it('forgets the tokens that are named, and no others', async () => {
+    it('deletes the given tokens, and no others', async () => {
       const [kept, ...gone] = many(3)
       if (!kept) throw new Error('three tokens')
       for (const data of [kept, ...gone]) await opened.store.put(data)
@@ -264,14 +264,14 @@ export function tokenStoreContract(
       for (const { token } of gone) expect(await opened.read(token.key)).toBe(null)
     })
 
-    it('forgets as many as there are', async () => {
+    it('deletes any number of tokens', async () => {
       const keys = many(601).map(({ token }) => token.key)
       await Promise.all(keys.map((key) => opened.write(key, 'damaged')))
       await opened.store.delete(keys)
       expect(await opened.store.inspect(keys)).toEqual(new Map())
     })
 
-    it('does nothing about a key that is not there, the second time, or for no keys', async () => {
+    it('ignores a missing key, a second call and an empty list', async () => {
       const data = aSession()
       await opened.store.put(data)
       await opened.store.delete([])
@@ -282,7 +282,7 @@ export function tokenStoreContract(
       expect(await opened.store.find(data.token.key)).toBe(undefined)
     })
 
-    it('takes a damaged record along', async () => {
+    it('deletes a damaged record too', async () => {
       const { key } = aSession().token
       await opened.write(key, 'damaged')
       await opened.store.delete([key])
@@ -290,25 +290,25 @@ export function tokenStoreContract(
     })
   })
 
-  describe('looking through all entries', () => {
+  describe('scanning all records', () => {
     const scan = async () => {
       const keys: TokenKey[] = []
       for await (const batch of opened.store.scan()) keys.push(...batch)
       return keys.sort()
     }
 
-    it('names each once, damaged ones too, however many there are', async () => {
+    it('yields each key once, those of damaged records too, for any number of records', async () => {
       const all = Array.from({ length: 1_100 }, (_, index) => aToken(`token-${index}-`).key).sort()
       await Promise.all(all.map((key) => opened.write(key, 'damaged')))
 
       expect(await scan()).toEqual(all)
     })
 
-    it('names none where there is none', async () => {
+    it('yields nothing from an empty store', async () => {
       expect(await scan()).toEqual([])
     })
 
-    it('tells what is there of some, live, ended or damaged, and logs nothing', async () => {
+    it('inspects valid, expired and damaged records, and logs nothing', async () => {
       const live = aSession({ token: aToken('live'), expiresAt: null })
       const ended = aSession({ token: aToken('ended'), expiresAt: at(100) })
       await opened.store.put(live)
@@ -331,7 +331,7 @@ export function tokenStoreContract(
     })
   })
 
-  it('sweeping removes no token that lives', async () => {
+  it('sweeping deletes no valid token', async () => {
     const endless = aSession({ token: aToken('endless'), expiresAt: null })
     const live = aSession({ token: aToken('live'), expiresAt: at(101) })
     await opened.store.put(endless)
@@ -343,7 +343,7 @@ export function tokenStoreContract(
     expect(await opened.store.find(live.token.key)).toEqual(live)
   })
 
-  it('answers a ping', async () => {
+  it('responds to a ping', async () => {
     await expect(opened.store.ping()).resolves.toBe(undefined)
   })
 

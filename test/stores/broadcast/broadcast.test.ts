@@ -97,7 +97,7 @@ describe.each([
       await vi.waitFor(() => expect(onMessage).toHaveBeenCalledTimes(2), PATIENT)
   })
 
-  it('is not heard on another channel', async () => {
+  it('is not received on another channel', async () => {
     const medium = await openMedium()
     const [ours, others] = [medium.join(), medium.join('another_channel')]
     await untilListening(medium, 2)
@@ -109,7 +109,7 @@ describe.each([
     expect([ours, others].map(({ onMessage }) => onMessage.mock.calls.length)).toEqual([1, 1])
   })
 
-  it('is heard again, and once, after the connection was lost, but not by one that is closed', async () => {
+  it('is received again, and once, after the connection was lost, but not after it was closed', async () => {
     const medium = await openMedium()
     const [closed, { broadcast, onMessage }] = [medium.join(), medium.join()]
     await untilListening(medium, 2)
@@ -132,7 +132,7 @@ describe.each([
     expect(closed.onMessage).not.toHaveBeenCalled()
   })
 
-  it('leaves nobody listening when it is closed while it was opening', async () => {
+  it('leaves no listener when it is closed while it is opening', async () => {
     const medium = await openMedium()
     const { broadcast } = medium.join()
     await broadcast.close()
@@ -176,7 +176,7 @@ it('a listener in PostgreSQL whose connection is lost without a close listens ag
   await isHeard()
 })
 
-it('a listener in PostgreSQL is closed also where the network is silent and never closes a connection', async () => {
+it('a listener in PostgreSQL is closed even if the network drops all packets', async () => {
   const database = await freshDatabase()
   onTestFinished(() => database.drop())
   const { hostname, port } = new URL(database.url)
@@ -209,7 +209,7 @@ it('a listener in PostgreSQL is closed also where the network is silent and neve
   await broadcast.close()
 })
 
-describe('a broadcast whose store is away', () => {
+describe('a broadcast whose store is unavailable', () => {
   /** A store that throws everybody out, and counts them. */
   async function openDoor() {
     let visits = 0
@@ -240,7 +240,7 @@ describe('a broadcast whose store is away', () => {
         return openPostgresBroadcast(pool, url, { channel: CHANNEL, onMessage: vi.fn(), log })
       },
     ],
-  ])('says so once, however often it tries to reach %s', async (_name, open) => {
+  ])('logs that once, however often it tries to connect to %s', async (_name, open) => {
     const { port, visits } = await openDoor()
     const { log, lines } = recordingLog()
     const broadcast = open(port, log)

@@ -50,7 +50,7 @@ describe.each(connections)('%s', (_name, open) => {
   })
   afterEach(() => connection.close())
 
-  it('never lets PostgreSQL keep a request, or a lock, for ever', async () => {
+  it('has a time limit for every request and lock in PostgreSQL', async () => {
     const settings = [
       'lock_timeout',
       'statement_timeout',
@@ -64,7 +64,7 @@ describe.each(connections)('%s', (_name, open) => {
     expect(shown.flat().map(({ value }) => value)).toEqual(['4s', '5s', '10s', 'porthor'])
   })
 
-  it('sees after each wait what was committed meanwhile, whatever is the default of the role', async () => {
+  it('sees after each wait what was committed meanwhile, whatever the default of the role', async () => {
     const { pathname } = new URL(database.url)
     const isolate = (level: string) =>
       observer.query(
@@ -77,7 +77,7 @@ describe.each(connections)('%s', (_name, open) => {
     ])
   })
 
-  it('survives the loss of an idle connection, says so, and opens another', async () => {
+  it('survives the loss of an idle connection, logs it, and opens another', async () => {
     await connection.query('SELECT 1')
     await observer.query(
       `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -89,7 +89,7 @@ describe.each(connections)('%s', (_name, open) => {
     expect(await connection.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
-  it('connects when first asked and leaves no connection when closed', async () => {
+  it('connects at the first query and leaves no connection when closed', async () => {
     const count = async () => {
       const { rows } = await observer.query(
         `SELECT count(*)::int AS open FROM pg_stat_activity

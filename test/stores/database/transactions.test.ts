@@ -42,21 +42,21 @@ const write = (url: string, name: string) => {
 }
 
 describe('a transaction whose connection is lost at its COMMIT', () => {
-  it('has succeeded where the server carried the COMMIT out and only its response was lost', async () => {
+  it('succeeds if the server has executed the COMMIT and only its response was lost', async () => {
     const lost = cable.stopAt('COMMIT', 'after')
     expect(await write(cable.through(database.url), 'committed')).toBe('committed')
     await lost
     expect(await namesWritten()).toContainEqual({ name: 'committed' })
   })
 
-  it('has failed, and nothing is written, where the server never got the COMMIT', async () => {
+  it('fails, and nothing is written, if the server has not received the COMMIT', async () => {
     const lost = cable.stopAt('COMMIT', 'before')
     await expect(write(cable.through(database.url), 'aborted')).rejects.toThrow()
     await lost
     expect(await namesWritten()).not.toContainEqual({ name: 'aborted' })
   })
 
-  it('is ended on the server where the COMMIT stays on its way, so that it decides nothing later', async () => {
+  it('is ended on the server while the COMMIT is in transit, so that this has no effect later', async () => {
     const held = cable.stopAt('COMMIT', 'hold')
     await expect(write(`${cable.through(database.url)}?query_timeout=1000`, 'held')).rejects.toThrow()
     await held
@@ -65,7 +65,7 @@ describe('a transaction whose connection is lost at its COMMIT', () => {
 })
 
 describe('a session', () => {
-  it('sets all that our SQL relies on, whatever are the defaults of the database', async () => {
+  it("sets all settings that Porthor's SQL needs, whatever the defaults of the database", async () => {
     const name = new URL(database.url).pathname.slice(1)
     for (const setting of [
       "DateStyle = 'German'",
@@ -86,7 +86,7 @@ describe('a session', () => {
     expect(shown.rows).toEqual([{ date: 'ISO, YMD', zone: 'UTC', path: '"public"', strings: 'on' }])
   })
 
-  it('is closed when a query is not answered in time, and never used again', async () => {
+  it('is closed when a query has no response in time, and never used again', async () => {
     const pool = openPool(`${cable.through(database.url)}?query_timeout=500`, recordingLog().log, 1)
     onTestFinished(() => pool.end())
     const pidOf = async () => (await pool.query('SELECT pg_backend_pid() AS pid')).rows[0].pid

@@ -99,7 +99,7 @@ afterEach(async () => {
 })
 
 describe('a store with a client-side cache', () => {
-  it('asks Redis once for a token, and not again while it does not change', async () => {
+  it('reads a token from Redis once, and not again while it does not change', async () => {
     const data = aToken()
     await tracked.put(data)
     expect(await tracked.find(data.token.key)).toEqual(data)
@@ -108,7 +108,7 @@ describe('a store with a client-side cache', () => {
     expect(asked).toHaveLength(1)
   })
 
-  it('forgets at once what this process deletes or changes', async () => {
+  it('removes at once what this process deletes or changes', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -118,7 +118,7 @@ describe('a store with a client-side cache', () => {
     expect(await tracked.find(data.token.key)).toBe(undefined)
   })
 
-  it('forgets what another process changes', async () => {
+  it('removes what another process changes', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -126,7 +126,7 @@ describe('a store with a client-side cache', () => {
     await vi.waitFor(async () => expect(await tracked.find(data.token.key)).toBe(undefined))
   })
 
-  it('forgets everything when Redis is flushed', async () => {
+  it('removes everything when Redis is flushed', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -143,7 +143,7 @@ describe('a store with a client-side cache', () => {
     clock.advance(-3_600)
   })
 
-  it('keeps nothing of the header that a key was cut from', async () => {
+  it('keeps nothing of the header of which a key is a slice', async () => {
     const grown = await heapGrowth(async () => {
       for (let index = 0; index < 100; index += 1) {
         const data = aToken()
@@ -160,7 +160,7 @@ describe('a store with a client-side cache', () => {
     expect(grown).toBeLessThan(2 * 2 ** 20)
   })
 
-  it('gives a copy without waiting, and nothing where it has none or one that has ended', async () => {
+  it('returns a cached token without waiting, and nothing if it is not cached or has expired', async () => {
     const data = aToken()
     await tracked.put(data)
     expect(tracked.findCopy(data.token.key)).toBe(undefined)
@@ -172,7 +172,7 @@ describe('a store with a client-side cache', () => {
     expect(asked).toHaveLength(before)
   })
 
-  it('gives no copy while the link does not count as live, be it still there', async () => {
+  it('returns no cached token while invalidations are not confirmed, even if the connections are open', async () => {
     const data = aToken()
     await tracked.put(data)
     await untilCopied(data)
@@ -180,7 +180,7 @@ describe('a store with a client-side cache', () => {
     expect(tracked.findCopy(data.token.key)).toBe(undefined)
   })
 
-  it('asks Redis itself where a copy is not good enough', async () => {
+  it('reads from Redis itself if a fresh record is required', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -188,7 +188,7 @@ describe('a store with a client-side cache', () => {
     expect(asked).toHaveLength(2)
   })
 
-  it('keeps no reply that word of a change has overtaken', async () => {
+  it('does not cache a reply that arrives after the invalidation of its key', async () => {
     const data = aToken()
     const heard = vi.spyOn(tracked, 'onChange')
     await tracked.put(data)
@@ -206,7 +206,7 @@ describe('a store with a client-side cache', () => {
     expect(await tracked.find(data.token.key)).toBe(undefined)
   })
 
-  it('asks Redis each time while the link is down, and copies again once it is back', async () => {
+  it('reads from Redis each time while the connections are down, and caches again when they are back', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -221,7 +221,7 @@ describe('a store with a client-side cache', () => {
     expect(asked).toHaveLength(4)
   })
 
-  it('uses no copy once Redis has been silent', async () => {
+  it('uses no cached token when Redis has been silent', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -234,7 +234,7 @@ describe('a store with a client-side cache', () => {
     await untilLive()
   })
 
-  it('trusts nothing from before a restart of Redis', async () => {
+  it('uses no cached token from before a restart of Redis', async () => {
     const data = aToken()
     await tracked.put(data)
     await tracked.find(data.token.key)
@@ -247,7 +247,7 @@ describe('a store with a client-side cache', () => {
   })
 })
 
-describe('the link to the changes', () => {
+describe('the connections for invalidations', () => {
   it('is opened again with the connection for records', async () => {
     await tracked.put(aToken())
     const id = await redis.client('ID')

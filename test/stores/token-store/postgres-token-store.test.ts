@@ -52,14 +52,14 @@ describe('the PostgreSQL token store', () => {
     ])
   })
 
-  it('takes a token in the last part of its last second', async () => {
+  it('accepts a token in the last part of its last second', async () => {
     const data = aSession({ expiresAt: at(86_400) })
     opened().clock.advance(86_399.7)
     await opened().store.put(data)
     expect(await opened().store.find(data.token.key)).toEqual(data)
   })
 
-  it('sweeps away what has ended, to the second, and says how many', async () => {
+  it('deletes expired records, to the second, and returns their number', async () => {
     for (const [name, end] of [
       ['a', at(99)],
       ['b', at(100)],
@@ -75,7 +75,7 @@ describe('the PostgreSQL token store', () => {
     expect(rows).toEqual([{ token: aToken('c').key }, { token: aToken('d').key }])
   })
 
-  it('sweeps on until nothing is left to sweep', async () => {
+  it('deletes all expired records, in several batches', async () => {
     await sql.query(
       `INSERT INTO porthor_token_store SELECT n, 'x', '2025-12-31' FROM generate_series(1, 2500) AS n`,
     )

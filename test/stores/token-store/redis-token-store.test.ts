@@ -48,7 +48,7 @@ describe('the Redis token store', () => {
     return commands.filter(([name]) => name !== 'ping' && name !== 'echo')
   }
 
-  it('files a token under token:<key>, to be dropped after the whole seconds to its end', async () => {
+  it('writes a token under token:<key>, with its remaining whole seconds as TTL', async () => {
     const data = aSession({ expiresAt: at(86_400) })
     opened().clock.advance(400)
     const commands = await commandsOf(() => opened().store.put(data))
@@ -57,7 +57,7 @@ describe('the Redis token store', () => {
     expect(await redis.ttl(`token:${data.token.key}`)).toBeGreaterThan(0)
   })
 
-  it('drops a token in the last part of a second no sooner than at its end', async () => {
+  it('lets Redis delete a token that was written within a second not before it expires', async () => {
     const data = aSession({ expiresAt: at(86_400) })
     opened().clock.advance(86_399.7)
     const commands = await commandsOf(() => opened().store.put(data))
@@ -66,7 +66,7 @@ describe('the Redis token store', () => {
     expect(await opened().store.find(data.token.key)).toEqual(data)
   })
 
-  it('never drops a token that never ends, even one that once had an end', async () => {
+  it('gives no TTL to a token that never expires, even if it had an expiry before', async () => {
     const redisKey = `token:${aSession().token.key}`
     await opened().store.put(aSession({ expiresAt: at(300) }))
     expect(await redis.ttl(redisKey)).toBeGreaterThan(0)
@@ -76,7 +76,7 @@ describe('the Redis token store', () => {
     expect(await redis.ttl(redisKey)).toBe(-1)
   })
 
-  it('refuses a token that was made endless behind its back when its time has come', async () => {
+  it('refuses a token that has expired after another program removed its TTL', async () => {
     const data = aSession({ expiresAt: at(300) })
     await opened().store.put(data)
     await redis.persist(`token:${data.token.key}`)
@@ -85,7 +85,7 @@ describe('the Redis token store', () => {
     expect(await opened().store.find(data.token.key)).toBe(undefined)
   })
 
-  it('asks for one key at a time, so that a cluster can serve it', async () => {
+  it('sends one key per command, so that a cluster can serve it', async () => {
     const keys = ['a', 'b', 'c'].map((name) => aToken(name).key)
     const commands = await commandsOf(async () => {
       await opened().store.find(aToken('a').key)
@@ -95,7 +95,7 @@ describe('the Redis token store', () => {
     expect(commands).toEqual([['get', `token:${keys[0]}`], ...keys.map((key) => ['del', `token:${key}`])])
   })
 
-  it('has no token where there is something else than a string, and says so', async () => {
+  it('finds no token under a value that is no string, and logs that', async () => {
     const { key } = aSession().token
     await redis.rpush(`token:${key}`, 'a list')
 
@@ -108,7 +108,7 @@ describe('the Redis token store', () => {
     expect(await opened().store.find(key)).toEqual(aSession())
   })
 
-  it('leaves the keys of others alone', async () => {
+  it('ignores keys of other programs', async () => {
     await redis.set('quota-overrides', '{}')
     await redis.set(aToken('a').key, 'not ours')
     await opened().store.delete([aToken('a').key])
@@ -117,7 +117,7 @@ describe('the Redis token store', () => {
   })
 })
 
-it('what could not be put in time is not put later, when it may have been revoked', async () => {
+it('a record that could not be written in time is not written later, when the token may have been revoked', async () => {
   const { url } = await freshRedis()
   const cable = await openTcpProxy(url)
   const [near, far] = [openRedis(url, recordingLog().log), openRedis(cable.through(url), recordingLog().log)]
@@ -143,7 +143,7 @@ it('what could not be put in time is not put later, when it may have been revoke
   expect(await store.find(aSession().token.key)).toBe(undefined)
 })
 
-it('a record whose connection was lost before the reply is not put again: by then it may have been revoked', async () => {
+it('a record whose connection was lost before the reply is not written again: by then the token may have been revoked', async () => {
   const { url } = await freshRedis()
   const cable = await openTcpProxy(url)
   const redis = openRedis(cable.through(url), recordingLog().log)

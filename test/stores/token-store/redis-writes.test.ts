@@ -4,7 +4,7 @@ import { createCommand, RedisWrites } from '../../../src/stores/token-store/redi
 import { recordingLog } from '../../support/log.ts'
 import { onServer, startRedis, untilReplicated } from '../../support/redis.ts'
 
-it('a change is acknowledged only once as many replicas have it as are asked for, and is UNAVAILABLE otherwise', async () => {
+it('a change succeeds only when the required number of replicas have acknowledged it, and else is UNAVAILABLE', async () => {
   const master = await startRedis()
   onTestFinished(() => master.stop())
   const replicaof = ['--replicaof', '127.0.0.1', String(master.port), '--repl-diskless-sync-delay', '0']

@@ -88,7 +88,7 @@ describe('a record is written', () => {
     })
   })
 
-  it('without fields that its data should not have', () => {
+  it('without fields that are not part of a token', () => {
     const group = { name: 'g_x', id: 1, secret: 'no' }
     const data = {
       ...aSession(),
@@ -115,7 +115,7 @@ describe('a record is written', () => {
 })
 
 describe('a record is read', () => {
-  it('with nothing in it but what must be', () => {
+  it('with only its required fields', () => {
     expect(decode({ created: undefined, expires: undefined })).toEqual({
       token: { key: 'q1w2e3r4t5y6u7i8o9p0aQ', secret: 'Zx-9_Yw8Vu7Ts6Rq5Po4Ng' },
       type: 'session',
@@ -170,7 +170,7 @@ describe('a record is read', () => {
     expect(decode({ groups: null }).userInfo.groups).toBe(null)
   })
 
-  it('with its time in UTC, wherever the process thinks it is', () => {
+  it('with its time in UTC, whatever the time zone of the process', () => {
     const zone = process.env.TZ
     process.env.TZ = 'Pacific/Auckland'
     try {
@@ -183,7 +183,7 @@ describe('a record is read', () => {
   })
 })
 
-describe('a damaged record is refused by the path of its fault', () => {
+describe('a damaged record is refused with the path of the invalid field', () => {
   it.each<[string, object, string]>([
     ['no username', { username: undefined }, 'username'],
     ['an empty username', { username: '' }, 'username'],
@@ -232,11 +232,11 @@ describe('a damaged record is refused by the path of its fault', () => {
     expect(() => decodeRecord(json, NOW)).toThrow(DamagedRecordError)
   })
 
-  it('and all its faults are named at once', () => {
+  it('and all its invalid fields are named at once', () => {
     expect(() => decode({ username: '', uid: 0, scopes: 5 })).toThrow(/username: .*uid: .*scopes: /)
   })
 
-  it('and never with what it holds', () => {
+  it('and never with its content', () => {
     const SECRET = 'hunter2hunter2'
     const fields = Object.keys(JSON.parse(encodeRecord(aSession())))
     const wrong = fc.constantFrom<unknown>(SECRET, [SECRET], { [SECRET]: SECRET }, { key: SECRET }, [
