@@ -45,7 +45,7 @@ const FIRST_BYTE_MS = 500
 
 /**
  * Time at shutdown in which an idle connection is still served, in milliseconds: a request may be in transit. A busy
- * client sends its next request in that time, and the response tells it to close the connection.
+ * client sends its next request in that time, and the response asks it to close the connection.
  */
 const IDLE_GRACE_MS = 1_000
 

@@ -199,10 +199,10 @@ export function tokenStoreContract(
     const { key } = data.token
     const narrowed = { ...data, scopes: [], expiresAt: at(600) }
 
-    const entryOf = async () => {
-      const entry = await opened.store.findRecord(key)
-      if (!entry) throw new Error('there is an entry')
-      return entry
+    const recordOf = async () => {
+      const record = await opened.store.findRecord(key)
+      if (!record) throw new Error('there is no record')
+      return record
     }
 
     it.each([
@@ -210,32 +210,32 @@ export function tokenStoreContract(
       ['no expiry', { ...data, expiresAt: null }],
     ])('writes a token with %s in place of the record that was read', async (_what, next) => {
       await opened.store.put(data)
-      const entry = await entryOf()
-      expect(entry).toEqual({ data, encrypted: await opened.read(key) })
-      await opened.store.replace(entry, next)
+      const record = await recordOf()
+      expect(record).toEqual({ data, encrypted: await opened.read(key) })
+      await opened.store.replace(record, next)
       expect(await opened.store.find(key)).toEqual(next)
     })
 
     it('changes nothing if the token was deleted since', async () => {
       await opened.store.put(data)
-      const entry = await entryOf()
+      const record = await recordOf()
       await opened.store.delete([key])
-      await expect(opened.store.replace(entry, narrowed)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      await expect(opened.store.replace(record, narrowed)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
       expect(await opened.read(key)).toBe(null)
     })
 
     it('changes nothing if the token was written since, even with the same attributes', async () => {
       await opened.store.put(data)
-      const entry = await entryOf()
-      await opened.store.replace(entry, data)
+      const record = await recordOf()
+      await opened.store.replace(record, data)
       const written = await opened.read(key)
-      await expect(opened.store.replace(entry, narrowed)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      await expect(opened.store.replace(record, narrowed)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
       expect(await opened.read(key)).toBe(written)
     })
 
     it('refuses a token that has expired, and keeps the record', async () => {
       await opened.store.put(data)
-      await expect(opened.store.replace(await entryOf(), { ...data, expiresAt: NOW })).rejects.toThrow(
+      await expect(opened.store.replace(await recordOf(), { ...data, expiresAt: NOW })).rejects.toThrow(
         RangeError,
       )
       expect(await opened.store.find(key)).toEqual(data)

@@ -73,7 +73,7 @@ export function createGraphQLHandler(
     useGraphiQLHeaders(),
   ])
   const prepare = (query: string) => documents.prepare(query)
-  const plainPost = new FastPath({ schema, prepare, execute, resultHandlers })
+  const fastPath = new FastPath({ schema, prepare, execute, resultHandlers })
 
   const respond = async (
     request: IncomingMessage,
@@ -93,9 +93,9 @@ export function createGraphQLHandler(
     }
     try {
       const type = fastPathMediaType(request)
-      const plain = type ? await plainPost.respond(body, context, type) : {}
-      if ('status' in plain) return plain
-      return await respondByYoga(yoga, { ...plain, req: request, res: response }, body)
+      const result = type ? await fastPath.respond(body, context, type) : {}
+      if ('status' in result) return result
+      return await respondByYoga(yoga, { ...result, req: request, res: response }, body)
     } finally {
       bodies.release(body)
     }

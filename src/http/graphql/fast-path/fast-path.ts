@@ -93,7 +93,7 @@ export class FastPath {
     sizeCalculation: (_document, query) => query.length,
   })
   /** By request body: a client sends the same request again and again. */
-  readonly #flatOperations = new LRUCache<string, Ready>({
+  readonly #preparedOperations = new LRUCache<string, Ready>({
     maxSize: MAX_CACHED_BODY_CHARS,
     maxEntrySize: MAX_CACHED_BODY_LENGTH,
     sizeCalculation: (_ready, body) => body.length,
@@ -106,7 +106,7 @@ export class FastPath {
   /** Returns the response to `body`, or what Yoga needs to respond where the request is not valid. */
   async respond(body: Buffer, context: RequestContext, type: string): Promise<PreparedResponse | LeftToYoga> {
     const text = body.toString('utf8')
-    const known = this.#flatOperations.get(text)
+    const known = this.#preparedOperations.get(text)
     const ready = known ?? this.#prepare(text)
     if (!ready.execute) return ready
     const startedAt = systemClock.monotonicMs()
@@ -114,7 +114,7 @@ export class FastPath {
     // Without data nothing was executed: the variables or the operation name are not valid.
     if (result.data === undefined) return ready.prepared ? { prepared: ready.prepared } : UNREAD
     // Cached only after a success: clients without a valid token must not evict the requests of others.
-    if (!known && ready.isPrepared && !result.errors) this.#flatOperations.set(text, ready)
+    if (!known && ready.isPrepared && !result.errors) this.#preparedOperations.set(text, ready)
     return toResponse(
       handleResult(this.#deps.resultHandlers, { name: ready.name, context, startedAt }, result),
       type,
