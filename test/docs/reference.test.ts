@@ -3,6 +3,12 @@ import { readdir, readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { ERROR_STATUS } from '../../src/domain/errors.ts'
 import { Metrics } from '../../src/http/graphql/results/metrics.ts'
+import {
+  ENGINE_LOCK,
+  MAINTENANCE_LOCK,
+  MIGRATE_LOCK,
+  REPLAY_LOCK,
+} from '../../src/stores/database/advisory-locks.ts'
 import { runHere } from '../support/command.ts'
 import { PROJECT } from './pages.ts'
 import { findErrorCodes, findLogMessages, findMembers, findSettings, readSources } from './source.ts'
@@ -71,6 +77,12 @@ describe('docs/reference', () => {
     const ids = rows.map(({ id }) => id)
     const cited = await citedRules()
     expect(cited.filter((id) => !ids.includes(id))).toEqual([])
+  })
+
+  it('storage.md has the fixed key of every advisory lock that has one', async () => {
+    const rows = await readRows('storage.md', 'lock')
+    const keys = rows.flatMap(({ key }) => quotedIn(key).map(Number))
+    expect(keys).toEqual([...MIGRATE_LOCK, ENGINE_LOCK, MAINTENANCE_LOCK, REPLAY_LOCK])
   })
 
   it('commands.md has every command with its options, and no other', async () => {
