@@ -79,6 +79,7 @@ export class TokenModificationService {
     key: TokenKey,
     requested: CheckedModification,
   ): Promise<void> {
+    await tx.lockForEdit(key, actor.kind === 'token' ? actor.data.token.key : undefined)
     const current = await holdCurrentToken(this.#deps, tx, actor)
     this.#requireMayModify(current)
     const locked = await tx.lock(key)

@@ -51,10 +51,11 @@ const IS_DECIDED = Prisma.sql`EXISTS (
  * PostgreSQL grants a shared row lock even while another transaction waits to change the row, so that many requests with a
  * token could delay its revocation for ever. Therefore no transaction holds a token after its revocation is recorded, and
  * the completion waits only for those that already do. Advisory locks are granted in the order of the requests, so that
- * an edit is not delayed either.
+ * an edit is not delayed either. Every transaction takes them in the order of their numbers: no two wait for each other.
  */
 export const MAY_BE_HELD = Prisma.sql`NOT ${IS_DECIDED} AND (
-  SELECT count(pg_advisory_xact_lock_shared(hashtextextended(line.key, ${CURRENT_TOKEN_LOCK_SEED}))::text) FROM line) > 0`
+  SELECT count(pg_advisory_xact_lock_shared(number)::text)
+  FROM (SELECT hashtextextended(line.key, ${CURRENT_TOKEN_LOCK_SEED}) AS number FROM line ORDER BY 1) AS numbers) > 0`
 
 export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurrentToken | undefined> {
   const [row] = await db.$queryRaw<{ scopes: string; expires: Date | null; hasParent: boolean }[]>`
@@ -64,9 +65,25 @@ export async function holdToken(db: Queryable, key: TokenKey): Promise<HeldCurre
   return row && { scopes: parseScopes(row.scopes), expiresAt: row.expires, hasParent: row.hasParent }
 }
 
-/** Waits for transactions that hold this token or a descendant. Later ones wait until this transaction ends. */
-export async function lockCurrentToken(db: Queryable, key: TokenKey): Promise<void> {
-  await db.$queryRaw`SELECT pg_advisory_xact_lock(hashtextextended(${key}, ${CURRENT_TOKEN_LOCK_SEED}))::text`
+/**
+ * Waits for transactions that hold the edited token or a descendant. Later ones wait until this transaction ends. Takes
+ * the locks for holding the current token in the same statement, so that two tokens that edit each other do not deadlock.
+ */
+export async function lockForEdit(
+  db: Queryable,
+  edited: TokenKey,
+  current: TokenKey | undefined,
+): Promise<void> {
+  await db.$queryRaw`
+    WITH RECURSIVE ${lineageOf(current ?? edited)}, numbers AS MATERIALIZED (
+      SELECT hashtextextended(key, ${CURRENT_TOKEN_LOCK_SEED}) AS number, bool_or(key = ${edited}) AS is_edited
+      FROM (
+        SELECT key FROM line WHERE ${current !== undefined} UNION SELECT ${edited}::text COLLATE "C"
+      ) AS keys (key)
+      GROUP BY 1 ORDER BY 1
+    )
+    SELECT count(CASE WHEN is_edited THEN pg_advisory_xact_lock(number)::text
+                      ELSE pg_advisory_xact_lock_shared(number)::text END) FROM numbers`
 }
 
 /** See `TokenHolder.isBeingRevoked`. */

@@ -8,7 +8,7 @@ import {
   type HeldCurrentToken,
   holdToken,
   isTokenBeingRevoked,
-  lockCurrentToken,
+  lockForEdit,
   type TokenHolder,
 } from './current-token.ts'
 import { expireNamed } from './expiry.ts'
@@ -50,9 +50,13 @@ export class TreeTransaction implements TokenHolder {
     return row?.username
   }
 
-  /** Locks one token, before later transactions that hold it or a descendant. `undefined` if there is no such row. */
+  /** See `lockForEdit`. To be called before any token is held or locked. */
+  lockForEdit(edited: TokenKey, current: TokenKey | undefined): Promise<void> {
+    return lockForEdit(this.#tx, edited, current)
+  }
+
+  /** Locks the row of one token. `undefined` if there is no such row. */
   async lock(key: TokenKey): Promise<LockedToken | undefined> {
-    await lockCurrentToken(this.#tx, key)
     const [token] = await this.#lock(Prisma.sql`WHERE token.token = ${key}`)
     return token
   }
