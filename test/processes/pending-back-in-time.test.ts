@@ -34,7 +34,12 @@ async function openStage() {
   const cable = await openTcpProxy(database.url)
   onTestFinished(() => cable.close())
   const secrets = serverSecrets()
-  const env = { ...secrets, DATABASE_URL: cable.through(database.url), REDIS_URL: redis.url }
+  const env = {
+    ...secrets,
+    DATABASE_URL: cable.through(database.url),
+    REDIS_URL: redis.url,
+    AUTH_FAILURES_PER_MINUTE: '0',
+  }
   const start = async (): Promise<ServerProcess> => {
     const server = await startServer(env)
     onTestFinished(() => server.kill())
