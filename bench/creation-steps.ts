@@ -122,7 +122,7 @@ await withDatabase(async (url) => {
       tokens,
       database,
       issuer: new TokenIssuer({ tokens, database, log }),
-      orphanDetector: { note: () => undefined, onChange: () => undefined },
+      orphanDetector: { watch: () => undefined, onChange: () => undefined },
       broadcast: { send: async () => undefined },
       clock: systemClock,
       log,

@@ -12,7 +12,7 @@ import type { TokenModificationService } from './tokens/token-modification-servi
 import type { TokenRevocationService } from './tokens/token-revocation-service.ts'
 import type { TokenService } from './tokens/token-service.ts'
 
-/** What the API can call upon. */
+/** The use cases, as the composition root makes them for the API, the commands and the background jobs. */
 export interface Services {
   readonly authenticator: Authenticator
   readonly limitedAuthenticator: RateLimitedAuthenticator

@@ -150,7 +150,7 @@ describe('porthor token', () => {
     expect([code, stdout, stderr]).toEqual([
       1,
       '',
-      'porthor: No record of the token store can be read with a key of SESSION_SECRET, so nothing was made: set the keys of the server; or, where these are lost, empty the token store first.\n',
+      'porthor: No record of the token store can be read with a key of SESSION_SECRET, so nothing was created: set the keys of the server. If these are lost, empty the token store first.\n',
     ])
     expect(await t.h.sql('SELECT token FROM token')).toEqual(before)
   })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { POSTGRES_LIMITS } from '../../src/lib/postgres-url.ts'
 import { MAX_WAIT_MS } from '../../src/services/tokens/current-token.ts'
-import { MAX_CREATION_MS, TAKE_BACK_MS } from '../../src/services/tokens/token-issuer.ts'
+import { MAX_CREATION_MS, MAX_UNDO_MS } from '../../src/services/tokens/token-issuer.ts'
 import { MAX_RESPONSE_MS as REVOCATION_MS } from '../../src/services/tokens/token-revocation-service.ts'
 import * as listener from '../../src/stores/broadcast/broadcast.ts'
 import * as subscriber from '../../src/stores/broadcast/redis-broadcast.ts'
@@ -59,7 +59,7 @@ describe('the time limits of PostgreSQL', () => {
 
 describe('the time limits of a write', () => {
   test('creation + lookup of COMMIT + taking back records <= response: a failed creation is answered in time', () => {
-    expect(MAX_CREATION_MS + LOOKUP_TIMEOUT_MS + TAKE_BACK_MS).toBeLessThanOrEqual(MAX_RESPONSE_MS)
+    expect(MAX_CREATION_MS + LOOKUP_TIMEOUT_MS + MAX_UNDO_MS).toBeLessThanOrEqual(MAX_RESPONSE_MS)
   })
 
   test('all tries of the transaction < creation: the search before it has time too', () => {

@@ -88,7 +88,7 @@ describe.concurrent('Redis', { timeout: 60_000 }, () => {
       // What was on its way when the silent connection was left may arrive behind its deletion on the next one.
       expect(await f.storeKeys()).toEqual(expect.arrayContaining([parseToken(f.session).key, key]))
       // It could not be told to forget the entry before the bound had passed.
-      expect(f.errors()).toEqual(['could not take back token store entries'])
+      expect(f.errors()).toEqual(['could not delete token store records of a failed creation'])
     },
   )
 

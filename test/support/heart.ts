@@ -147,7 +147,7 @@ export function useHeart(store: StoreKind, env: Environment = {}): Heart {
         tokens: wrapped,
         database,
         issuer: new TokenIssuer({ tokens: wrapped, database, log }),
-        orphanDetector: { note: () => undefined, onChange: () => undefined },
+        orphanDetector: { watch: () => undefined, onChange: () => undefined },
         broadcast: { send: async () => undefined },
         clock,
         log,

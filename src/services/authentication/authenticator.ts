@@ -11,29 +11,31 @@ import type { UsageRecorder } from '../maintenance/usage-recorder.ts'
 export interface AuthenticatorDeps {
   readonly tokens: TokenStore
   readonly usage: UsageRecorder
-  /** `undefined` where none is configured. */
+  /** `undefined` if none is configured. */
   readonly bootstrapToken: Secret<Token> | undefined
   readonly log: Logger
 }
 
-/** Whoever knows a token's key can cause one. */
-const WARNINGS_PER_MINUTE = 60
+/** Maximum number of warnings per minute: every client that knows a token key can cause them. */
+const MAX_WARNINGS_PER_MINUTE = 60
 
-/** Tells who holds a bearer string. The token store alone decides whether it is valid. */
+/** Finds the actor of a bearer string. Only the token store decides whether a token is valid. */
 export class Authenticator {
   readonly #deps: AuthenticatorDeps
   readonly #wrongSecrets: RateLimitedLog
 
   constructor(deps: AuthenticatorDeps) {
     this.#deps = deps
-    this.#wrongSecrets = new RateLimitedLog(deps.log, WARNINGS_PER_MINUTE)
+    this.#wrongSecrets = new RateLimitedLog(deps.log, MAX_WARNINGS_PER_MINUTE)
   }
 
   /**
-   * @param bearer The text after `Bearer `; `undefined` when the request has none.
-   * @throws {UnauthenticatedError} missing, malformed, unknown, expired or revoked.
-   * @throws {PorthorError} `PERMISSION_DENIED` for an OpenID Connect token, which only Gafaelfawr takes.
-   * @throws {UnavailableError} The store did not answer, so that nothing is known of the token.
+   * Returns the actor of a bearer string.
+   *
+   * @param bearer The text after `Bearer `; `undefined` if the request has none.
+   * @throws {UnauthenticatedError} The token is missing, malformed, unknown, expired or revoked.
+   * @throws {PorthorError} `PERMISSION_DENIED` for an OpenID Connect token, which only Gafaelfawr accepts.
+   * @throws {UnavailableError} The token store did not respond: it is not known whether the token is valid.
    */
   async authenticate(bearer: string | undefined): Promise<Actor> {
     if (bearer === undefined) throw new UnauthenticatedError('missing')
@@ -48,7 +50,7 @@ export class Authenticator {
     if (data.type === 'oidc') {
       throw new PorthorError(
         'PERMISSION_DENIED',
-        "A token of type OIDC cannot act here: use another of the user's tokens.",
+        'A token of type OIDC is not accepted: use a token of another type.',
       )
     }
     this.#deps.usage.note(data.token.key)
@@ -56,20 +58,20 @@ export class Authenticator {
   }
 
   /**
-   * The key that the token store has to be asked for to authenticate this text after `Bearer `; `undefined` where it
-   * is malformed, or known here.
+   * Returns the token key that must be looked up in the token store to authenticate a bearer string; `undefined` if the
+   * string is malformed, or this process has a cache entry for it.
    */
   findKeyToLookUp(bearer: string): TokenKey | undefined {
     try {
       const token = parseToken(bearer)
-      const isKnown = this.#isBootstrap(token) || this.#deps.tokens.findCopy?.(token.key) !== undefined
-      return isKnown ? undefined : token.key
+      const isCached = this.#isBootstrap(token) || this.#deps.tokens.findCopy?.(token.key) !== undefined
+      return isCached ? undefined : token.key
     } catch {
       return undefined
     }
   }
 
-  /** The key is semi-public, as any token's: only the secret is compared in constant time. */
+  /** Only the secret is compared in constant time: a token key is public. */
   #isBootstrap({ key, secret }: Token): boolean {
     const bootstrapToken = this.#deps.bootstrapToken?.reveal()
     return bootstrapToken?.key === key && equalInConstantTime(secret, bootstrapToken.secret)

@@ -10,25 +10,25 @@ import type { Authenticator } from './authenticator.ts'
 
 export interface RateLimitedAuthenticatorDeps {
   readonly authenticator: Authenticator
-  /** How often one address may fail in a minute; 0 for as often as it likes. */
+  /** Maximum number of failures of one address in a minute; 0 for no limit. */
   readonly failuresPerMinute: number
   readonly clock: Clock
   readonly log: Logger
 }
 
-/** Addresses whose failures are remembered. */
-const MAX_SOURCES = 50_000
+/** Addresses whose failures are counted. */
+const MAX_ADDRESSES = 50_000
 
-/** Keys of tokens that were valid though others from their address were not, and that are looked up at once therefore. */
+/** Cached keys of tokens that were valid while their address was over the limit: they are looked up without waiting. */
 const MAX_ACCEPTED = 50_000
 
-/** Look-ups for one address that is over its limit, so that those for others are not held up. */
+/** Limits on the look-ups for one address that is over the limit, so that other addresses do not wait for it. */
 const LOOKUPS_PER_ADDRESS = { maxRunning: 8, maxWaiting: 1_000 }
 
 /**
- * Authenticates, and limits how often an address may fail. A valid token is accepted from any address, since behind
- * a gateway all users share one; but one that is over its limit gets a cheap refusal for whatever is not valid, and
- * has tokens that this process does not know looked up a few at a time.
+ * Authenticates requests, and limits the failures of each address. A valid token is accepted from any address, since all
+ * users behind a gateway share one. For an address over the limit, an invalid token gets a cheap response, and only a few
+ * tokens that this process does not have are looked up at a time.
  */
 export class RateLimitedAuthenticator {
   readonly #deps: RateLimitedAuthenticatorDeps
@@ -40,30 +40,30 @@ export class RateLimitedAuthenticator {
     this.#deps = deps
     this.#failures = new FailureLimit({
       perMinute: deps.failuresPerMinute,
-      maxSources: MAX_SOURCES,
+      maxSources: MAX_ADDRESSES,
       now: () => deps.clock.now().getTime(),
     })
   }
 
-  /** Whether so many authentications from `address` have failed that it is worth authenticating before all else. */
+  /** Whether `address` is over the limit, so that its requests are authenticated before their bodies are read. */
   isOverLimit(address: string | null): boolean {
     return address !== null && this.#failures.isOver(address)
   }
 
   /**
-   * Finds out who holds a bearer string that came from `address`. What it throws is to be given to `countFailure`.
+   * Returns the actor of a bearer string from `address`. The caller must pass what this throws to `countFailure`.
    *
-   * @throws {RateLimitedError} It is not valid, or too many wait to be looked up, and the address is over its limit.
+   * @throws {RateLimitedError} The address is over the limit, and the token is not valid, or too many look-ups wait.
    * @throws As `Authenticator.authenticate` does.
    */
   authenticate(bearer: string | undefined, address: string | null): Promise<Actor> {
-    // Who sends no token does not fail: there is nothing to look up, and nothing to guess.
+    // A request without a token does not count as a failure: it guesses nothing, and costs no look-up.
     return address !== null && bearer !== undefined && this.#failures.isOver(address)
-      ? this.#authenticateSuspect(bearer, address)
+      ? this.#authenticateOverLimit(bearer, address)
       : this.#deps.authenticator.authenticate(bearer)
   }
 
-  /** Counts `error` if it says that a token from `address` is not valid. */
+  /** Counts `error` if it means that a token from `address` is not valid. */
   countFailure(error: unknown, address: string | null): void {
     if (!(error instanceof UnauthenticatedError) || error.reason === 'missing' || address === null) return
     if (!this.#failures.note(address)) return
@@ -71,16 +71,16 @@ export class RateLimitedAuthenticator {
     log.warn({ ipAddress: address, failuresPerMinute }, 'too many failed authentications from one address')
   }
 
-  async #authenticateSuspect(bearer: string, address: string): Promise<Actor> {
+  async #authenticateOverLimit(bearer: string, address: string): Promise<Actor> {
     const { authenticator } = this.#deps
     const lookUp = () => authenticator.authenticate(bearer)
     const key = authenticator.findKeyToLookUp(bearer)
-    const isTrusted = key === undefined || this.#accepted.has(key)
-    const result = isTrusted ? lookUp() : this.#lookups.run(address, lookUp)
+    const isLookedUpAtOnce = key === undefined || this.#accepted.has(key)
+    const result = isLookedUpAtOnce ? lookUp() : this.#lookups.run(address, lookUp)
     if (!result) throw new RateLimitedError(this.#failures.retryAfterSeconds(address))
     try {
       const actor = await result
-      if (!isTrusted) this.#accepted.set(key, true)
+      if (!isLookedUpAtOnce) this.#accepted.set(key, true)
       return actor
     } catch (error) {
       if (!(error instanceof UnauthenticatedError)) throw error

@@ -3,17 +3,17 @@ import { type CacheKey, isSameCacheKey } from '../../domain/delegation.ts'
 import type { Token, TokenKey } from '../../domain/token.ts'
 
 /**
- * Tokens that were lent lately, the least recently used dropped first.
+ * Cache of delegated tokens. It drops the least recently used one first.
  *
- * Found by parent and service, and then by a look at those that are left, mostly one: to join a text of all
- * that makes up a key, and to hash it, would take as long as half of all the rest of a reuse.
+ * A look-up is by parent and service, and then compares the few keys that are left: joining and hashing a text of the
+ * whole key would take half as long as the rest of a reuse.
  */
 export class ChildCache {
-  /** The keys that are in use. */
+  /** Keys of the cache entries, by parent and service. */
   readonly #keys = new Map<TokenKey, Map<string, readonly CacheKey[]>>()
   readonly #tokens: LRUCache<CacheKey, Token>
 
-  /** @param max How many tokens to keep. */
+  /** @param max Maximum number of tokens. */
   constructor(max: number) {
     this.#tokens = new LRUCache({
       max,
@@ -49,8 +49,8 @@ export class ChildCache {
   }
 
   #add(key: CacheKey): CacheKey {
-    // The list of scopes may be the caller's own, and a key must not change. And texts were cut from a query,
-    // all of which would be kept with them.
+    // The caller may change its list of scopes, and a key must not change. A text that was cut from a query would keep the
+    // whole query in memory.
     const kept = structuredClone(key)
     const services = this.#keys.get(kept.parentKey) ?? new Map<string, readonly CacheKey[]>()
     services.set(kept.service, [...(services.get(kept.service) ?? []), kept])

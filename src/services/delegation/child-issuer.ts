@@ -24,7 +24,7 @@ import type { OrphanDetector } from '../maintenance/orphan-detector.ts'
 import { grantedByBoth, readHeld } from '../tokens/current-token.ts'
 import type { TokenIssuer } from '../tokens/token-issuer.ts'
 
-/** Where an answer came from. */
+/** Where a delegated token was found, or that it is new. */
 export type DelegationSource = 'cache' | 'database' | 'new'
 
 export interface DelegatedToken {
@@ -32,7 +32,7 @@ export interface DelegatedToken {
   readonly source: DelegationSource
 }
 
-/** A request that memory could not answer, checked. */
+/** A checked request that the in-memory cache has no token for. */
 export interface ChildRequest {
   readonly parent: TokenData
   readonly request: DelegationRequest
@@ -44,21 +44,21 @@ export interface ChildIssuerDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly issuer: TokenIssuer
-  readonly orphanDetector: Pick<OrphanDetector, 'note' | 'onChange'>
+  readonly orphanDetector: Pick<OrphanDetector, 'watch' | 'onChange'>
   readonly clock: Clock
   readonly log: Logger
   readonly limits: DelegationLimits
-  /** How long a delegated token lives when its parent does not end sooner, in seconds. */
+  /** Lifetime of a delegated token whose parent does not expire earlier, in seconds. */
   readonly delegatedLifetime: number
 }
 
-/** What the transaction that issues a child holds: the parent as it is now, and what its row says of the limits. */
+/** The parent as it is while the transaction holds its row, and the row's values for the limits. */
 interface Held {
   readonly parent: TokenData
   readonly row: LockedParent
 }
 
-/** Finds the live child of a request in the database, and issues one where there is none. */
+/** Finds the live child of a request in the database, or issues a new child. */
 export class ChildIssuer {
   readonly #deps: ChildIssuerDeps
 
@@ -66,11 +66,12 @@ export class ChildIssuer {
     this.#deps = deps
   }
 
+  /** Returns the live child of a request; `undefined` if there is none. */
   async find(child: ChildRequest): Promise<DelegatedToken | undefined> {
     return this.#firstLive(await this.#deps.database.findChildren(this.#matchesOf(child)), child.parent)
   }
 
-  /** The first of the children that ends with its parent or before, and that the token store has with the same facts. */
+  /** Returns the first child that expires no later than its parent, and whose record agrees with its row. */
   async #firstLive(children: readonly ChildRecord[], parent: TokenData): Promise<DelegatedToken | undefined> {
     for (const child of children) {
       if (outlives(child, parent)) continue
@@ -80,10 +81,10 @@ export class ChildIssuer {
     return undefined
   }
 
-  /** Issues a child, unless another process has done so meanwhile. */
+  /** Issues a child, unless another process has issued one meanwhile: then returns that one. */
   create(child: ChildRequest): Promise<DelegatedToken> {
-    // Before anything is issued: word that the parent is gone may come before the answer.
-    this.#deps.orphanDetector.note(child.parent.token.key)
+    // Before a child is issued: the parent may be revoked before this resolves.
+    this.#deps.orphanDetector.watch(child.parent.token.key)
     return this.#deps.issuer.transaction(child.parent.token.key, async (tx, issue) => {
       const { parent, row } = await this.#hold(tx, child)
       const current: ChildRequest = { ...child, parent }
@@ -94,7 +95,7 @@ export class ChildIssuer {
       const data = this.#newChild(current)
       const issued = { data, tokenName: null, parentKey: matches.shape.parentKey }
       const origin = { actor: data.username, ipAddress: child.ipAddress }
-      // Another process may have made it while this one waited for the lock.
+      // Another process may have issued the child while this one waited for the lock.
       if (await issue(issued, origin, matches)) return { data, source: 'new' }
       const other = await this.#firstLive(await tx.findChildren(matches), parent)
       if (other) return other
@@ -104,9 +105,9 @@ export class ChildIssuer {
   }
 
   /**
-   * Near a limit, and only there, it takes a closer look. What lives already may be reused even beyond a limit.
+   * Counts only near a limit. A live child may be reused even beyond a limit.
    *
-   * @returns The live child where there is one by now.
+   * @returns The live child, if there is one now.
    * @throws {PorthorError} `DELEGATION_TOO_DEEP`, `TOO_MANY_TOKENS`
    */
   async #requireWithinLimits(
@@ -125,15 +126,14 @@ export class ChildIssuer {
   }
 
   /**
-   * Holds the parent, and returns it as it is now: while this transaction waited, it may have been
-   * revoked, or have lost some of its life or scopes. It has what both stores say: an edit may have
-   * reached one of them alone.
+   * Holds the parent, and returns it as it is now: it may have been revoked or narrowed while this transaction waited. The
+   * result grants what both stores grant: an edit may have reached only one of them.
    */
   async #hold(tx: TokenTransaction, { parent, request }: ChildRequest): Promise<Held> {
     const row = await tx.lockForDelegation(requestKey(parent, request), this.#deps.limits)
     const { data } = await readHeld(this.#deps, tx, row, parent)
     if (!data) {
-      // What was delegated from it earlier may have to end with it.
+      // Its earlier children may have to be revoked with it.
       this.#deps.orphanDetector.onChange([parent.token.key])
       throw new UnauthenticatedError('unknown')
     }
@@ -164,7 +164,7 @@ export class ChildIssuer {
       : { ...common, type: 'notebook' }
   }
 
-  /** What the database may have that would do. */
+  /** Returns the query for children that match the request. */
   #matchesOf({ parent, request, minimumLifetime }: ChildRequest): ChildQuery {
     const { delegatedLifetime } = this.#deps
     return {

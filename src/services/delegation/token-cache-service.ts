@@ -34,7 +34,7 @@ import { ChildIssuer, type ChildRequest, type DelegatedToken } from './child-iss
 export type { DelegatedToken, DelegationSource } from './child-issuer.ts'
 
 export interface DelegationOptions {
-  /** Least remaining life that the caller accepts, in seconds; without it, half of the token's whole life. */
+  /** Shortest remaining lifetime that the caller accepts, in seconds. Default: half of the token's whole lifetime. */
   readonly minimumLifetime?: number | undefined
 }
 
@@ -42,29 +42,29 @@ export interface TokenCacheServiceDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly issuer: TokenIssuer
-  readonly orphanDetector: Pick<OrphanDetector, 'note' | 'onChange'>
-  /** Tells every process to clear its caches. */
+  readonly orphanDetector: Pick<OrphanDetector, 'watch' | 'onChange'>
+  /** Makes every process clear its caches. */
   readonly broadcast: Pick<Broadcast, 'send'>
   readonly clock: Clock
   readonly log: Logger
   readonly knownScopes: KnownScopes
   readonly limits: DelegationLimits
-  /** How long a delegated token lives when its parent does not end sooner, in seconds. */
+  /** Lifetime of a delegated token whose parent does not expire earlier, in seconds. */
   readonly delegatedLifetime: number
-  /** How many tokens each of the two caches keeps. */
+  /** Maximum number of tokens in each of the two caches. */
   readonly cacheSize: number
 }
 
-/** One request as the steps below pass it on. */
+/** A request on its way through cache, database and creation. */
 interface InFlightRequest extends ChildRequest {
   readonly cacheKey: CacheKey
 }
 
 /**
- * Delegates tokens: hands out the live child where it may and makes a new one where it must. Looks in
- * this process's memory, then in the database, then creates.
+ * Delegates tokens: reuses the live child of a request if the rules permit it, else issues a new child. It looks in the
+ * in-memory cache, then in the database.
  *
- * Concurrent equal requests wait for one answer; requests that differ never wait for each other.
+ * Concurrent equal requests share one execution; different requests never wait for each other.
  */
 export class TokenCacheService {
   readonly #deps: TokenCacheServiceDeps
@@ -84,15 +84,15 @@ export class TokenCacheService {
   }
 
   /**
-   * A token of the parent's user for one service, with some of the parent's scopes.
+   * Returns a token of the parent's user for one service, with some of the parent's scopes.
    *
-   * @param ipAddress Client address, for the history of a token that has to be made.
-   * @returns A token valid now, ending no later than its parent.
+   * @param ipAddress Client address, for the history of a new token.
+   * @returns A valid token that expires no later than its parent.
    * @throws {PorthorError} `INVALID_SERVICE`, `INVALID_SCOPES`, `INVALID_MINIMUM_LIFETIME`, `INSUFFICIENT_LIFETIME`.
-   * @throws {PorthorError} `PERMISSION_DENIED`, when the parent's username is not one that tokens are made for.
-   * @throws {PorthorError} `DELEGATION_TOO_DEEP`, `TOO_MANY_TOKENS`, when a token would have to be issued.
+   * @throws {PorthorError} `PERMISSION_DENIED`, if the parent's username is not valid for a token.
+   * @throws {PorthorError} `DELEGATION_TOO_DEEP`, `TOO_MANY_TOKENS`, if a new token is required.
    * @throws {UnauthenticatedError} The parent has been revoked, or is not in the database.
-   * @throws {UnavailableError} A store did not answer; nothing was made.
+   * @throws {UnavailableError} A store did not respond; no token was issued.
    */
   getInternalToken(
     parent: TokenData,
@@ -105,7 +105,7 @@ export class TokenCacheService {
     return this.#delegate(parent, request, ipAddress, options)
   }
 
-  /** A token for the notebook of the parent's user, with all scopes that the parent can delegate. Otherwise as `getInternalToken`. */
+  /** As `getInternalToken`, for the notebook of the parent's user, with all delegable scopes of the parent. */
   getNotebookToken(
     parent: TokenData,
     ipAddress: string | null,
@@ -114,7 +114,7 @@ export class TokenCacheService {
     return this.#delegate(parent, () => this.#notebook, ipAddress, options)
   }
 
-  /** Empties both caches of this process, and says how many tokens each held. No token is revoked. */
+  /** Clears both caches of this process, and returns the number of tokens that each held. Revokes no token. */
   clear(): { internal: number; notebook: number } {
     const { internal, notebook } = this.#caches
     const dropped = { internal: internal.size, notebook: notebook.size }
@@ -124,9 +124,9 @@ export class TokenCacheService {
   }
 
   /**
-   * Empties the caches of every process. Says what this one held.
+   * Clears the caches of every process. Returns the number of tokens that those of this process held.
    *
-   * @throws {UnavailableError} The others could not be told; this process's caches are empty all the same.
+   * @throws {UnavailableError} The other processes could not be notified. The caches of this process are cleared.
    */
   async clearEverywhere(): Promise<{ internal: number; notebook: number }> {
     const dropped = this.clear()
@@ -142,7 +142,7 @@ export class TokenCacheService {
     return { type: 'internal', service, scopes }
   }
 
-  /** @param toRequest What is asked for; throws where that is not valid. */
+  /** @param toRequest Returns the request; throws if it is not valid. */
   async #delegate(
     parent: TokenData,
     toRequest: () => DelegationRequest,
@@ -152,40 +152,40 @@ export class TokenCacheService {
     const { tokens } = this.#deps
     const request = toRequest()
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
-    const wish: InFlightRequest = {
+    const asked: InFlightRequest = {
       parent,
       request,
       minimumLifetime,
       ipAddress,
       cacheKey: cacheKey(parent, request),
     }
-    const cached = this.#caches[request.type].get(wish.cacheKey)
+    const cached = this.#caches[request.type].get(asked.cacheKey)
     const data = cached && (tokens.findCopy?.(cached.key) ?? (await tokens.find(cached.key)))
     const now = this.#deps.clock.now()
     requireParentLifetime(parent, minimumLifetime, now)
-    // Neither secret is a stranger's guess: there is nothing to learn from how long they take to compare.
+    // Neither secret comes from a client: the duration of the comparison reveals nothing.
     const isSame = data !== undefined && data.token.secret === cached?.secret
     return isSame && isReusable(data, parent, request, minimumLifetime, now)
       ? { data, source: 'cache' }
-      : await this.#shared(wish)
+      : await this.#findOrCreate(asked)
   }
 
-  /** One trip to the database per wish, however many callers make it at once. */
-  #shared(wish: InFlightRequest): Promise<DelegatedToken> {
-    requireParentUsername(wish.parent)
-    // What changes the answer beside the cache key: the minimum, and the scopes that a notebook mirrors.
+  /** Finds the child in the database or issues it, once for all concurrent equal requests. */
+  #findOrCreate(asked: InFlightRequest): Promise<DelegatedToken> {
+    requireParentUsername(asked.parent)
+    // Beside the cache key, the result depends on the minimum lifetime, and on the parent's scopes for a notebook.
     const flight = JSON.stringify([
-      wish.request.type,
-      wish.cacheKey,
-      wish.minimumLifetime,
-      childScopes(wish.parent, wish.request),
+      asked.request.type,
+      asked.cacheKey,
+      asked.minimumLifetime,
+      childScopes(asked.parent, asked.request),
     ])
     return this.#flights.run(flight, async () => {
       const found = await withinMs(
         MAX_CREATION_MS,
-        async () => (await this.#children.find(wish)) ?? (await this.#children.create(wish)),
+        async () => (await this.#children.find(asked)) ?? (await this.#children.create(asked)),
       )
-      this.#caches[wish.request.type].set(wish.cacheKey, found.data.token)
+      this.#caches[asked.request.type].set(asked.cacheKey, found.data.token)
       return found
     })
   }

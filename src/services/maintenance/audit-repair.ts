@@ -4,20 +4,21 @@ import {
   type Finding,
   type FindingKind,
   repairedGrant,
+  type StoredRecord,
 } from '../../domain/audit.ts'
 import { type Grant, isSameGrant } from '../../domain/grant.ts'
 import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import { findGrantEdit, type TokenEdit } from '../../domain/modification.ts'
 import { isExpired, type TokenKey } from '../../domain/token.ts'
 import type { LockedToken, TreeTransaction } from '../../stores/database/tree-transaction.ts'
-import type { StoredRecord, TokenStore } from '../../stores/token-store/token-store.ts'
+import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import { lockTrees } from '../tokens/token-tree.ts'
 
 /** A row with its record, and the findings about them, while the row is held. */
 export interface Suspect {
   readonly token: LockedToken
   readonly row: AuditedRow
-  readonly entry: StoredRecord | undefined
+  readonly record: StoredRecord | undefined
   readonly findings: readonly Finding[]
 }
 
@@ -66,17 +67,17 @@ export class AuditRepair {
   }
 
   /** Whether `fix` fixes a finding whose token it does not revoke. */
-  isFixed({ kind, detail }: Finding, entry: StoredRecord | undefined): boolean {
+  isFixed({ kind, detail }: Finding, record: StoredRecord | undefined): boolean {
     if (kind === 'mismatch')
       return detail.split(', ').every((fact) => fact === 'scopes' || fact === 'expires')
     if (kind === 'malformed') return this.#deleteUnreadable
-    if (kind === 'outlives-parent') return entry === undefined || 'data' in entry || this.#deleteUnreadable
-    return kind === 'db-only' && (entry === undefined || this.#deleteUnreadable)
+    if (kind === 'outlives-parent') return record === undefined || 'data' in record || this.#deleteUnreadable
+    return kind === 'db-only' && (record === undefined || this.#deleteUnreadable)
   }
 
   /** A record that only this process cannot decrypt may be that of a live token: other processes may have its encryption key. */
-  #isLost({ findings, entry }: Suspect): boolean {
-    return has(findings, 'db-only') && (entry === undefined || this.#deleteUnreadable)
+  #isLost({ findings, record }: Suspect): boolean {
+    return has(findings, 'db-only') && (record === undefined || this.#deleteUnreadable)
   }
 
   /**
@@ -144,5 +145,5 @@ const has = (findings: readonly Finding[], wanted: FindingKind): boolean =>
 const isOrphan = ({ findings }: Suspect): boolean => has(findings, 'orphan')
 
 /** Whether one of row and record grants more than the other one, or more than the parent. */
-const isTooWide = ({ findings, entry }: Suspect): boolean =>
-  entry !== undefined && 'data' in entry && (has(findings, 'mismatch') || has(findings, 'outlives-parent'))
+const isTooWide = ({ findings, record }: Suspect): boolean =>
+  record !== undefined && 'data' in record && (has(findings, 'mismatch') || has(findings, 'outlives-parent'))

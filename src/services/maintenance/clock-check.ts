@@ -1,22 +1,22 @@
 import type { Logger } from 'pino'
 
 export interface ClockCheckDeps {
-  /** How far this machine's clock is ahead of the database's, in milliseconds. */
+  /** Returns the milliseconds by which this machine's clock is ahead of the database's; negative if it is behind. */
   readonly readSkew: () => Promise<number>
   readonly log: Logger
 }
 
-/** The clocks of this machine and of the database differ by more than they may where something is to be deleted. */
+/** The clocks of this machine and of the database differ too much to delete what has expired. */
 export class ClockSkewError extends Error {
   override readonly name = 'ClockSkewError'
 }
 
-/** How far the two clocks may be apart, in milliseconds. */
+/** Maximum difference between the two clocks, in milliseconds. */
 const MAX_SKEW_MS = 60_000
 
 /**
- * Compares this machine's clock with the database's. Which of the two is wrong cannot be known: where they differ by
- * much, nothing is deleted that one of them says has expired.
+ * Compares this machine's clock with the database's. It cannot be known which of them is wrong: if they differ too much,
+ * nothing is deleted.
  */
 export class ClockCheck {
   readonly #deps: ClockCheckDeps
@@ -26,7 +26,7 @@ export class ClockCheck {
   }
 
   /**
-   * @returns By how much this machine's clock is ahead, in milliseconds; 0 where it is behind.
+   * @returns The milliseconds by which this machine's clock is ahead; 0 if it is behind.
    * @throws {ClockSkewError} It is also logged.
    * @throws {UnavailableError}
    */

@@ -9,14 +9,18 @@ export interface EncryptionKeyCheckDeps {
   readonly log: Logger
 }
 
-/** Records that others have sealed since the last one that we can open: one may be anybody's. */
-const MANY = 2
+/**
+ * Number of records with another encryption key, newer than all readable ones, from which this process counts as having old
+ * keys. A single one may come from another program.
+ */
+const MIN_FOREIGN_RECORDS = 2
 
-const DECRYPTED_AT_A_TIME = 100
+/** Records that are decrypted without a pause: a server responds to requests in between. */
+const RECORD_BATCH_SIZE = 100
 
 /**
- * Whether this process has the keys of those who write the token store. A record without its key counts as
- * damaged, and its token as unknown: with wrong keys every token does.
+ * Checks that this process has the encryption keys of the programs that write the token store. A record without its key
+ * counts as damaged, and its token as unknown: with wrong keys every token is unknown.
  */
 export class EncryptionKeyCheck {
   readonly #deps: EncryptionKeyCheckDeps
@@ -26,16 +30,16 @@ export class EncryptionKeyCheck {
   }
 
   /**
-   * Logs an error with the number of records that no encryption key opens, where there are any. Looks at every record.
+   * Logs an error with the number of records that no encryption key decrypts, if there are any. Reads every record.
    *
    * @throws {UnavailableError}
    */
   async warn(): Promise<void> {
     let records = 0
     let unreadable = 0
-    for await (const entry of this.#entries()) {
+    for await (const record of this.#records()) {
       records += 1
-      if ('fault' in entry && entry.encryptedAt) unreadable += 1
+      if ('fault' in record && record.encryptedAt) unreadable += 1
     }
     if (unreadable === 0) return
     this.#deps.log.error(
@@ -45,75 +49,76 @@ export class EncryptionKeyCheck {
   }
 
   /**
-   * For a server that is about to start.
+   * Checks the keys before a server starts.
    *
-   * @throws {Error} No record can be read, so that no token would be accepted that was issued before.
+   * @throws {Error} No record can be decrypted, so that no existing token would be accepted.
    * @throws {UnavailableError}
    */
   async requireForStart(): Promise<void> {
     if (await this.#decryptsNone()) {
       throw new Error(
-        `${OPENS_NONE}, so no token of before would be accepted: set the keys that its records were written with. Where these are lost, empty the token store: see "Encryption keys" in docs/guides/operations.md.`,
+        `${NONE_DECRYPTED}, so no existing token would be accepted: set the keys that its records were written with. If these are lost, empty the token store: see "Encryption keys" in docs/guides/operations.md.`,
       )
     }
   }
 
   /**
-   * For whoever is about to write a record.
+   * Checks the keys before a command writes a record.
    *
-   * @throws {Error} No record can be opened.
+   * @throws {Error} No record can be decrypted.
    * @throws {UnavailableError}
    */
   async requireForWrite(): Promise<void> {
     if (await this.#decryptsNone()) {
       throw new Error(
-        `${OPENS_NONE}, so nothing was made: ${ADVICE}; or, where these are lost, empty the token store first.`,
+        `${NONE_DECRYPTED}, so nothing was created: ${ADVICE}. If these are lost, empty the token store first.`,
       )
     }
   }
 
   /**
-   * For whoever is about to delete what cannot be opened: looks at every record.
+   * Checks the keys before an audit deletes records. Reads every record.
    *
-   * @throws {Error} No record can be opened, or several were sealed with another key since the last that can.
+   * @throws {Error} No record can be decrypted, or several newer ones are encrypted with another key.
    * @throws {UnavailableError}
    */
   async requireForRepair(): Promise<void> {
-    if (await this.#decryptsNone()) throw new Error(`${OPENS_NONE}, so nothing was fixed: ${ADVICE}.`)
+    if (await this.#decryptsNone()) throw new Error(`${NONE_DECRYPTED}, so nothing was fixed: ${ADVICE}.`)
     const now = this.#deps.clock.now().getTime()
     let lastOwn = 0
     let newestForeign: number[] = []
-    for await (const entry of this.#entries()) {
-      if ('data' in entry) lastOwn = Math.max(lastOwn, entry.data.createdAt.getTime())
-      // Nobody vouches for this time: what comes from the future would seem newer for ever.
-      else if (entry.encryptedAt && entry.encryptedAt.getTime() <= now) {
-        newestForeign = [...newestForeign, entry.encryptedAt.getTime()].sort((a, b) => b - a).slice(0, MANY)
+    for await (const record of this.#records()) {
+      if ('data' in record) lastOwn = Math.max(lastOwn, record.data.createdAt.getTime())
+      // This time is not authenticated: a time in the future would always be the newest.
+      else if (record.encryptedAt && record.encryptedAt.getTime() <= now) {
+        newestForeign = [...newestForeign, record.encryptedAt.getTime()]
+          .sort((a, b) => b - a)
+          .slice(0, MIN_FOREIGN_RECORDS)
       }
     }
-    if (newestForeign.filter((sealedAt) => sealedAt > lastOwn).length < MANY) return
+    if (newestForeign.filter((encryptedAt) => encryptedAt > lastOwn).length < MIN_FOREIGN_RECORDS) return
     throw new Error(
       `The newest records of the token store were encrypted with a key that SESSION_SECRET does not have, so nothing was fixed: ${ADVICE}.`,
     )
   }
 
-  /** Looks until one is found that can be opened: mostly that is the first. */
+  /** Reads records until one can be decrypted: usually the first one. */
   async #decryptsNone(): Promise<boolean> {
     let areForeign = false
-    for await (const entry of this.#entries()) {
-      if ('data' in entry) return false
-      areForeign ||= entry.encryptedAt !== undefined
+    for await (const record of this.#records()) {
+      if ('data' in record) return false
+      areForeign ||= record.encryptedAt !== undefined
     }
     return areForeign
   }
 
-  async *#entries() {
+  async *#records() {
     const { tokens } = this.#deps
     for await (const keys of tokens.scan()) {
-      // A few at a time: to decrypt many holds up the requests of a server.
-      for (const slice of slicesOf(keys, DECRYPTED_AT_A_TIME)) yield* (await tokens.inspect(slice)).values()
+      for (const slice of slicesOf(keys, RECORD_BATCH_SIZE)) yield* (await tokens.inspect(slice)).values()
     }
   }
 }
 
-const OPENS_NONE = 'No record of the token store can be read with a key of SESSION_SECRET'
+const NONE_DECRYPTED = 'No record of the token store can be read with a key of SESSION_SECRET'
 const ADVICE = 'set the keys of the server'

@@ -18,20 +18,20 @@ export interface MaintenanceServiceDeps {
 }
 
 export interface MaintenanceReport {
-  /** Tokens removed because their time was over. */
+  /** Number of deleted rows of expired tokens. */
   readonly expired: number
-  /** History entries removed because of their age. */
+  /** Number of history events deleted because of their age. */
   readonly truncated: number
-  /** Tokens revoked because their parent, or that of a token above them, was gone. */
+  /** Number of revoked tokens whose parent, or the parent of an ancestor, was missing. */
   readonly orphaned: number
-  /** Expired entries removed from the token store; Redis does that by itself. */
+  /** Number of expired records deleted from the token store; Redis deletes them by itself. */
   readonly swept: number
 }
 
-/** Rows that one transaction takes on: it holds no lock for long, and loses little when it is killed. */
-const BATCH = 1_000
+/** Rows that one transaction deletes: it holds no lock for long, and loses little when it is killed. */
+const ROW_BATCH_SIZE = 1_000
 
-/** Removes what has had its time. Safe to run anywhere at any time, and to kill. */
+/** Deletes what has expired, and revokes orphans. Safe to run in any process at any time, and to kill. */
 export class MaintenanceService {
   readonly #deps: MaintenanceServiceDeps
 
@@ -40,10 +40,10 @@ export class MaintenanceService {
   }
 
   /**
-   * @param onProgress Is told the number of records done so far.
-   * @returns `undefined` where another process is at it already.
-   * @throws {ClockSkewError} Nothing was removed.
-   * @throws {UnavailableError} What was done until then stays done.
+   * @param onProgress Called with the number of rows and records that are deleted so far.
+   * @returns `undefined` if another process is running maintenance.
+   * @throws {ClockSkewError} Nothing was deleted.
+   * @throws {UnavailableError} What was deleted before stays deleted.
    */
   async run(onProgress: (done: number) => void = () => undefined): Promise<MaintenanceReport | undefined> {
     const { database, tokens, orphans, clocks, log } = this.#deps
@@ -57,12 +57,14 @@ export class MaintenanceService {
         onProgress(done)
         return count
       }
-      const expired = await inBatches(async () => step(await database.expire(now, BATCH)))
-      const truncated = await inBatches(async () => step(await database.truncateHistory(cutoff, BATCH)))
+      const expired = await inBatches(async () => step(await database.expire(now, ROW_BATCH_SIZE)))
+      const truncated = await inBatches(async () =>
+        step(await database.truncateHistory(cutoff, ROW_BATCH_SIZE)),
+      )
       const swept = step(await tokens.sweep())
       const orphaned = step(await orphans.revokeAll())
       const report = { expired, truncated, orphaned, swept }
-      log.info(report, 'upkeep done')
+      log.info(report, 'ran maintenance')
       return report
     })
   }
@@ -74,6 +76,6 @@ async function inBatches(batch: () => Promise<number>): Promise<number> {
   for (;;) {
     const count = await batch()
     total += count
-    if (count < BATCH) return total
+    if (count < ROW_BATCH_SIZE) return total
   }
 }

@@ -10,33 +10,33 @@ export interface OrphanDetectorDeps {
   readonly database: Pick<OrphanDatabase, 'findRows'>
   readonly tokens: Pick<TokenStore, 'inspect'>
   readonly log: Logger
-  /** How many parents to remember. */
+  /** Maximum number of watched parents. */
   readonly size: number
 }
 
-/** Between a change of a parent and the first look at it, in milliseconds; each further look waits twice as long. */
+/** Time from a change of a parent's record to the first check, in milliseconds; each further check waits twice as long. */
 const TICK_MS = 1_000
 
-/** Looks at a parent whose record is gone and whose row is not: whoever deletes it may take a while. */
-const MAX_LOOKS = 6
+/** Maximum number of checks of a parent without a record, but with a row: another program may be deleting it. */
+const MAX_CHECKS = 6
 
-/** A parent that is to be looked at. */
+/** A parent that is to be checked. */
 interface Due {
-  /** Looks so far, since its record was last seen to change. */
-  readonly looks: number
+  /** Number of checks since its record last changed. */
+  readonly checks: number
   ticksLeft: number
 }
 
 /**
- * Remembers from which tokens this process has delegated, and looks at them when their records change: where record and
- * row are gone, what was delegated from the token has to end. What it misses, maintenance finds.
+ * Watches the tokens from which this process has delegated, and checks them when their records change: if record and row
+ * are deleted, the children of the token must be revoked. Maintenance finds the orphans that this misses.
  */
 export class OrphanDetector {
   readonly #deps: OrphanDetectorDeps
   readonly #parents: LRUCache<TokenKey, true>
   readonly #due = new Map<TokenKey, Due>()
   #timer: NodeJS.Timeout | undefined
-  #underWay = Promise.resolve()
+  #running = Promise.resolve()
   #isClosed = false
 
   constructor(deps: OrphanDetectorDeps) {
@@ -44,26 +44,26 @@ export class OrphanDetector {
     this.#parents = new LRUCache({ max: deps.size })
   }
 
-  /** A token is about to be delegated from. */
-  note(parent: TokenKey): void {
+  /** Watches a token from which a child is about to be issued. */
+  watch(parent: TokenKey): void {
     if (!this.#parents.get(parent)) this.#parents.set(structuredClone(parent), true)
   }
 
-  /** The records of these tokens have changed; with `null`, those of any. */
+  /** Must be called when the records of `keys` have changed; with `null`, when any may have changed. */
   onChange(keys: readonly TokenKey[] | null): void {
     for (const key of keys ?? [...this.#parents.keys()]) if (this.#parents.has(key)) this.#schedule(key, 0)
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Stops, and resolves when the running checks are complete. */
   async close(): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#timer)
-    await this.#underWay
+    await this.#running
   }
 
-  #schedule(key: TokenKey, looks: number): void {
-    if (this.#isClosed || looks >= MAX_LOOKS) return
-    this.#due.set(key, { looks, ticksLeft: 2 ** looks })
+  #schedule(key: TokenKey, checks: number): void {
+    if (this.#isClosed || checks >= MAX_CHECKS) return
+    this.#due.set(key, { checks, ticksLeft: 2 ** checks })
     this.#timer ??= setTimeout(() => this.#tick(), TICK_MS).unref()
   }
 
@@ -74,29 +74,29 @@ export class OrphanDetector {
       each.ticksLeft -= 1
       if (each.ticksLeft > 0) continue
       this.#due.delete(key)
-      due.push([key, each.looks])
+      due.push([key, each.checks])
     }
     if (this.#due.size > 0) this.#timer = setTimeout(() => this.#tick(), TICK_MS).unref()
     if (due.length === 0) return
-    this.#underWay = Promise.all([this.#underWay, this.#lookOrRetry(due)]).then(() => undefined)
+    this.#running = Promise.all([this.#running, this.#checkOrRetry(due)]).then(() => undefined)
   }
 
-  async #lookOrRetry(due: readonly (readonly [TokenKey, number])[]): Promise<void> {
-    await this.#look(due).catch((error: unknown) => {
-      this.#deps.log.warn({ err: error }, 'could not look for tokens whose parent is gone')
-      for (const [key, looks] of due) this.#schedule(key, looks + 1)
+  async #checkOrRetry(due: readonly (readonly [TokenKey, number])[]): Promise<void> {
+    await this.#check(due).catch((error: unknown) => {
+      this.#deps.log.warn({ err: error }, 'could not check for tokens whose parent is missing')
+      for (const [key, checks] of due) this.#schedule(key, checks + 1)
     })
   }
 
-  async #look(due: readonly (readonly [TokenKey, number])[]): Promise<void> {
+  async #check(due: readonly (readonly [TokenKey, number])[]): Promise<void> {
     const records = await this.#deps.tokens.inspect(due.map(([key]) => key))
     const without = due.filter(([key]) => !records.has(key))
     if (without.length === 0) return
     const rows = await this.#deps.database.findRows(without.map(([key]) => key))
-    for (const [key, looks] of without) if (rows.has(key)) this.#schedule(key, looks + 1)
-    const gone = without.map(([key]) => key).filter((key) => !rows.has(key))
-    if (gone.length === 0) return
-    await this.#deps.orphans.revokeChildrenOf(gone)
-    for (const key of gone) this.#parents.delete(key)
+    for (const [key, checks] of without) if (rows.has(key)) this.#schedule(key, checks + 1)
+    const deleted = without.map(([key]) => key).filter((key) => !rows.has(key))
+    if (deleted.length === 0) return
+    await this.#deps.orphans.revokeChildrenOf(deleted)
+    for (const key of deleted) this.#parents.delete(key)
   }
 }

@@ -16,14 +16,14 @@ export interface OrphanServiceDeps {
   readonly log: Logger
 }
 
-/** Trees that one transaction ends. */
+/** Trees that one transaction revokes. */
 const TREE_BATCH_SIZE = 100
 
 const ORIGIN = { actor: INTERNAL_ACTOR, ipAddress: null }
 
 /**
- * Ends delegated tokens whose parent is gone, with all that was delegated from them. Porthor leaves none behind; a
- * Gafaelfawr that deletes a parent does, of those that are delegated meanwhile.
+ * Revokes delegated tokens whose parent is missing, with their descendants. Porthor creates no orphans; Gafaelfawr does when
+ * a token is delegated while it deletes the parent.
  */
 export class OrphanService {
   readonly #deps: OrphanServiceDeps
@@ -33,43 +33,44 @@ export class OrphanService {
   }
 
   /**
-   * Ends all orphans that there are.
+   * Revokes all orphans.
    *
-   * @returns How many tokens ended, those below the orphans included.
-   * @throws {UnavailableError} What has ended until then stays so.
+   * @returns The number of revoked tokens, with the descendants of orphans.
+   * @throws {UnavailableError} What was revoked before stays revoked.
    */
   async revokeAll(): Promise<number> {
     const { orphans } = this.#deps
-    let ended = 0
+    let revoked = 0
     for (;;) {
-      const count = await this.#end(await orphans.findOrphans(this.#now()))
+      const count = await this.#revoke(await orphans.findOrphans(this.#now()))
       if (count === 0) break
-      ended += count
+      revoked += count
     }
-    for await (const keys of orphans.findWithoutLineage(this.#now())) ended += await this.#end(keys)
-    return ended
+    for await (const keys of orphans.findWithoutLineage(this.#now())) revoked += await this.#revoke(keys)
+    return revoked
   }
 
-  /** The same for what was delegated from tokens that are gone, in this process or any other. */
+  /** As `revokeAll`, for the children of tokens that have been deleted, whichever process issued them. */
   async revokeChildrenOf(parents: readonly TokenKey[]): Promise<number> {
-    return this.#end(await this.#deps.orphans.findOrphansOf(parents, this.#now()))
+    return this.#revoke(await this.#deps.orphans.findOrphansOf(parents, this.#now()))
   }
 
-  /** None of `keys` can get a parent again: it is enough that their rows are still there. */
-  async #end(keys: readonly TokenKey[]): Promise<number> {
-    let ended = 0
+  /** An orphan never gets a parent again, so that its row needs no other check. */
+  async #revoke(keys: readonly TokenKey[]): Promise<number> {
+    let count = 0
     for (const slice of slicesOf(keys, TREE_BATCH_SIZE)) {
-      const gone = await this.#deps.database.changeTrees(async (tx) => {
+      const revoked = await this.#deps.database.changeTrees(async (tx) => {
         const levels = await lockTrees(tx, await tx.lockAll(slice))
         const deepestFirst = levels.flatMap((level) => level.map(({ key }) => key)).reverse()
         await this.#deps.tokens.delete(deepestFirst)
         await tx.revoke(deepestFirst, ORIGIN, this.#now())
         return deepestFirst
       })
-      for (const tokenKey of gone) this.#deps.log.warn({ tokenKey }, 'revoked a token whose parent is gone')
-      ended += gone.length
+      for (const tokenKey of revoked)
+        this.#deps.log.warn({ tokenKey }, 'revoked a token whose parent is missing')
+      count += revoked.length
     }
-    return ended
+    return count
   }
 
   #now(): Date {

@@ -5,14 +5,14 @@ import { type Clock, floorToSecond } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { MaintenanceDatabase } from '../../stores/database/maintenance-database.ts'
 
-/** A token's last use is noted at most this often, in milliseconds: people look at it by the day. */
+/** Shortest time between two recorded uses of a token, in milliseconds: users look at the day. */
 const RESOLUTION_MS = 60_000
 
-/** Tokens whose last note is remembered. One that falls out is noted again, which the database ignores. */
-const MAX_REMEMBERED = 100_000
+/** Tokens whose last recorded use is cached. A token that is dropped is recorded again, which the database ignores. */
+const MAX_CACHED = 100_000
 
-/** Rows that one statement takes on. */
-const BATCH = 1_000
+/** Rows that one statement changes. */
+const ROW_BATCH_SIZE = 1_000
 
 export interface UsageRecorderDeps {
   readonly database: MaintenanceDatabase
@@ -20,10 +20,10 @@ export interface UsageRecorderDeps {
   readonly log: Logger
 }
 
-/** Notes when tokens act. `note` costs a request next to nothing; `flush` writes what was noted. */
+/** Records when tokens are used. `note` costs a request almost nothing; `flush` writes to the database. */
 export class UsageRecorder {
   readonly #deps: UsageRecorderDeps
-  readonly #notedAt = new LRUCache<TokenKey, number>({ max: MAX_REMEMBERED })
+  readonly #lastNotedMs = new LRUCache<TokenKey, number>({ max: MAX_CACHED })
   readonly #pending = new Map<TokenKey, Date>()
 
   constructor(deps: UsageRecorderDeps) {
@@ -32,21 +32,21 @@ export class UsageRecorder {
 
   note(key: TokenKey): void {
     const now = this.#deps.clock.now()
-    const last = this.#notedAt.get(key)
+    const last = this.#lastNotedMs.get(key)
     if (last !== undefined && now.getTime() - last < RESOLUTION_MS) return
-    this.#notedAt.set(key, now.getTime())
+    this.#lastNotedMs.set(key, now.getTime())
     this.#pending.set(key, floorToSecond(now))
   }
 
-  /** Writes what was noted. What could not be written is dropped: the next use notes it again. */
+  /** Writes the noted uses. If that fails they are dropped: the next use is noted again. */
   async flush(): Promise<void> {
     const uses = [...this.#pending]
     this.#pending.clear()
     try {
-      for (const slice of slicesOf(uses, BATCH)) await this.#deps.database.recordUse(slice)
+      for (const slice of slicesOf(uses, ROW_BATCH_SIZE)) await this.#deps.database.recordUse(slice)
     } catch (error) {
-      for (const [key] of uses) this.#notedAt.delete(key)
-      this.#deps.log.warn({ err: error, tokens: uses.length }, 'could not note when tokens were last used')
+      for (const [key] of uses) this.#lastNotedMs.delete(key)
+      this.#deps.log.warn({ err: error, tokens: uses.length }, 'could not record when tokens were last used')
     }
   }
 }

@@ -7,14 +7,14 @@ import { withinMs, withMoreMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import { createWriteLimit } from './current-token.ts'
 
-/** A token to be made: what the token store holds, and what only the database knows. */
+/** A token to issue: its record, and what only the database has. */
 export interface NewToken {
   readonly data: TokenData
   readonly tokenName: string | null
   readonly parentKey: TokenKey | null
 }
 
-/** Makes a token, but where there is a child as in `unless`. Answers whether it did. */
+/** Issues a token, unless there is a child that matches `unless`. Returns whether it issued the token. */
 export type Issue = (token: NewToken, origin: Origin, unless?: ChildQuery) => Promise<boolean>
 
 export interface TokenIssuerDeps {
@@ -24,15 +24,15 @@ export interface TokenIssuerDeps {
 }
 
 /**
- * How long a creation may take, in milliseconds, with all that it waits for. What became of a lost COMMIT is looked up
- * after it, and records are taken back, so that every response comes within ten seconds.
+ * Maximum time of a creation with all that it waits for, in milliseconds. The outcome of a lost COMMIT is looked up after
+ * it, and records are deleted again: so every response is sent within ten seconds.
  */
 export const MAX_CREATION_MS = 7_000
 
-/** How long records may take to be taken back, in milliseconds. */
-export const TAKE_BACK_MS = 1_000
+/** Maximum time for deleting the records of a failed creation, in milliseconds. */
+export const MAX_UNDO_MS = 1_000
 
-/** Makes tokens: the one place that knows in which order the two stores are written, and undone. */
+/** Issues tokens: the only code that has the order in which the two stores are written, and undone. */
 export class TokenIssuer {
   readonly #deps: TokenIssuerDeps
   readonly #writeLimit = createWriteLimit()
@@ -42,14 +42,14 @@ export class TokenIssuer {
   }
 
   /**
-   * Runs `work` in one transaction. What it issues is in both stores when this resolves, and in
-   * neither when it throws. `work` may be run again, where PostgreSQL could not carry out the first try.
+   * Runs `work` in one transaction. What it issues is in both stores when this resolves, and in neither when it throws.
+   * `work` may be run again, if PostgreSQL could not carry out the first attempt.
    *
-   * The token store is written before the commit: should the process die in between, what is left is
-   * a record that no one was given and that ends by itself, while a row without a record would be
-   * listed and never work. If the transaction fails, the record is taken back.
+   * The token store is written before the commit. If the process is killed in between, only a record is left: no client
+   * has its token, and it expires. A row without a record would be listed, and its token would never be valid. If the
+   * transaction fails, the record is deleted again.
    *
-   * @param currentToken Whose creations wait their turn together, before they take a connection.
+   * @param currentToken Name of the queue in which creations wait before they take a connection.
    */
   transaction<T>(currentToken: string, work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
     return withinMs(MAX_CREATION_MS, () => this.#writeLimit.run(currentToken, () => this.#transaction(work)))
@@ -57,37 +57,36 @@ export class TokenIssuer {
 
   async #transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
     let issued: NewToken[] = []
-    // Put by a run that was not committed: nobody is given them.
+    // Written by an attempt that was not committed: no client gets them.
     const abandoned: NewToken[] = []
-    const answer = await this.#deps.database
+    const result = await this.#deps.database
       .transaction(async (tx) => {
         abandoned.push(...issued)
         issued = []
-        const answer = await work(tx, async (token, origin, unless) => {
-          if (!(await tx.insert(toRecord(token), origin, unless))) return false
+        return await work(tx, async (token, origin, unless) => {
+          if (!(await tx.insert(toRow(token), origin, unless))) return false
           issued.push(token)
           await this.#deps.tokens.put(token.data)
           return true
         })
-        return answer
       })
       .catch(async (error: unknown) => {
-        await this.#takeBack(keysOf([...abandoned, ...issued]))
+        await this.#deleteRecords(keysOf([...abandoned, ...issued]))
         throw error
       })
-    if (abandoned.length > 0) await this.#takeBack(keysOf(abandoned))
+    if (abandoned.length > 0) await this.#deleteRecords(keysOf(abandoned))
     for (const token of issued) this.#deps.log.info(describe(token), 'created token')
-    return answer
+    return result
   }
 
-  async #takeBack(keys: readonly TokenKey[]): Promise<void> {
+  async #deleteRecords(keys: readonly TokenKey[]): Promise<void> {
     try {
-      await withMoreMs(TAKE_BACK_MS, () => this.#deps.tokens.delete(keys))
+      await withMoreMs(MAX_UNDO_MS, () => this.#deps.tokens.delete(keys))
     } catch (error) {
-      // The first fault is the one to report; what stays behind is in nobody's hands, and the audit finds it.
+      // The first error is the one to report. No client has these tokens, and the audit finds their records.
       this.#deps.log.error(
         { tokenKeys: keys, reason: String(error) },
-        'could not take back token store entries',
+        'could not delete token store records of a failed creation',
       )
     }
   }
@@ -95,7 +94,7 @@ export class TokenIssuer {
 
 const keysOf = (tokens: readonly NewToken[]): TokenKey[] => tokens.map(({ data }) => data.token.key)
 
-const toRecord = ({ data, tokenName, parentKey }: NewToken) => ({
+const toRow = ({ data, tokenName, parentKey }: NewToken) => ({
   key: data.token.key,
   username: data.username,
   type: data.type,

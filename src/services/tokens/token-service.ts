@@ -26,7 +26,7 @@ import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './cur
 import type { TokenIssuer } from './token-issuer.ts'
 import type { TokenNames } from './token-names.ts'
 
-/** Who asks, and from which address. */
+/** Actor and client address of a request. */
 export interface Caller {
   readonly actor: Actor
   readonly ipAddress: string | null
@@ -39,12 +39,12 @@ export interface SessionTokenInput {
 }
 
 export interface ServiceTokenInput extends SessionTokenInput {
-  /** `null` for a token that never ends. */
+  /** `null` for a token that never expires. */
   readonly expiresAt: Date | null
 }
 
 export interface UserTokenInput {
-  /** The actor's own where it is left out. */
+  /** Default: the actor's username. */
   readonly username?: string | undefined
   readonly tokenName: string
   readonly scopes: readonly string[]
@@ -58,7 +58,7 @@ export interface TokenServiceDeps extends CurrentTokenDeps {
   readonly issuer: TokenIssuer
   readonly names: TokenNames
   readonly knownScopes: KnownScopes
-  /** Life of a session, in seconds. */
+  /** Lifetime of a session token, in seconds. */
   readonly tokenLifetime: number
   readonly limits: DelegationLimits
   /** Whether internal and notebook tokens may create tokens, which are then revoked with them. */
@@ -66,12 +66,12 @@ export interface TokenServiceDeps extends CurrentTokenDeps {
 }
 
 /**
- * Makes the tokens that nobody delegated. Checks go: may the actor do this, then username, name,
- * expiry, scopes, user information.
+ * Issues session, service and user tokens. The order of the checks is: permission, username, token name, expiry, scopes,
+ * user information.
  *
- * All methods throw `PorthorError` with the code of the first check that fails, and `UnavailableError`
- * when a store did not answer; nothing was made then. An
- * `UnauthenticatedError` means that the current token has been revoked, or has expired, since it was authenticated.
+ * All methods throw `PorthorError` with the code of the first check that fails, and `UnavailableError` if a store does not
+ * respond; no token is issued then. `UnauthenticatedError` means that the current token has been revoked, or has expired,
+ * since it was authenticated.
  */
 export class TokenService {
   readonly #deps: TokenServiceDeps
@@ -80,7 +80,7 @@ export class TokenService {
     this.#deps = deps
   }
 
-  /** A session, as after a log-in. It lives for the token lifetime. */
+  /** Issues a session token, as after a log-in. It expires after the configured lifetime. */
   createSession(caller: Caller, input: SessionTokenInput): Promise<RootTokenData> {
     return this.#issue(caller, 'session', null, (actor) => {
       requireAdmin(actor)
@@ -94,7 +94,7 @@ export class TokenService {
     })
   }
 
-  /** A token for a bot, whose username begins with `bot-`. */
+  /** Issues a service token for a bot, whose username begins with `bot-`. */
   createService(caller: Caller, input: ServiceTokenInput): Promise<RootTokenData> {
     return this.#issue(caller, 'service', null, (actor) => {
       requireAdmin(actor)
@@ -108,7 +108,7 @@ export class TokenService {
     })
   }
 
-  /** A user token: for oneself, or by an admin for anybody. */
+  /** Issues a user token for the actor's own user; an admin may name any user. */
   createUser(caller: Caller, input: UserTokenInput): Promise<RootTokenData> {
     return this.#issue(caller, 'user', input.tokenName, (actor) => {
       const username = input.username ?? ownUsername(actor)
@@ -125,8 +125,8 @@ export class TokenService {
   }
 
   /**
-   * @param toFacts What is asked for; throws where the actor may not have it. Judged before anything is asked of a
-   *   store, and again by what the current token is once it is held.
+   * @param toFacts Returns the requested values; throws if the actor may not have them. Called before the first command to
+   *   a store, and again with the current token as it is once its row is held.
    */
   async #issue(
     { actor, ipAddress }: Caller,
@@ -137,8 +137,8 @@ export class TokenService {
     this.#requireMayCreate(actor)
     toFacts(actor)
     const token = generateToken()
-    const nameOf = () => (tokenName === null ? undefined : { username: toFacts(actor).username, tokenName })
-    const make = () =>
+    const findName = () => (tokenName === null ? undefined : { username: toFacts(actor).username, tokenName })
+    const issueToken = () =>
       this.#deps.issuer.transaction(currentTokenName(actor), async (tx, issue) => {
         const current = await holdCurrentToken(this.#deps, tx, actor)
         this.#requireMayCreate(current)
@@ -158,10 +158,10 @@ export class TokenService {
         )
         return data
       })
-    return this.#deps.names.withFreeName(nameOf, make)
+    return this.#deps.names.withFreeName(findName, issueToken)
   }
 
-  /** What a delegated token creates is a child as those are that are delegated from it. */
+  /** A token that a delegated token creates is a child of it, and counts as one. */
   async #requireWithinLimits(tx: TokenTransaction, parentKey: TokenKey): Promise<void> {
     const { limits } = this.#deps
     const parent = await tx.lockForChild(parentKey, limits)
@@ -179,7 +179,7 @@ export class TokenService {
     return expiresAt && requireExpiry(expiresAt, this.#now())
   }
 
-  /** Admins give any known scope, others only what they hold. */
+  /** Admins may grant any known scope, others only scopes that they hold. */
   #requireScopes(actor: Actor, names: readonly string[]): Scopes {
     const scopes = toScopes(names)
     requireKnown(scopes, this.#deps.knownScopes)
@@ -194,7 +194,7 @@ export class TokenService {
 
 function ownUsername(actor: Actor): string {
   if (actor.kind === 'token') return actor.data.username
-  throw new PorthorError('INVALID_USERNAME', "username is needed: the acting token is nobody's.")
+  throw new PorthorError('INVALID_USERNAME', 'username is required: the current token has no user.')
 }
 
 function requireOptionalUserInfo(userInfo: UserInfo = NO_USER_INFO): UserInfo {
@@ -202,12 +202,12 @@ function requireOptionalUserInfo(userInfo: UserInfo = NO_USER_INFO): UserInfo {
   return userInfo
 }
 
-/** A user's own token inherits the user information of the acting one. */
+/** A token for the actor's own user inherits the user information of the current token. */
 function userInfoFor(actor: Actor, username: string, given: UserInfo | undefined): UserInfo {
   if (actor.kind !== 'token' || actor.data.username !== username) return requireOptionalUserInfo(given)
   if (given === undefined) return actor.data.userInfo
   throw new PorthorError(
     'INVALID_USER_INFO',
-    'userInfo is for admins who create a token for someone else: your own token inherits yours.',
+    'userInfo is only for tokens of other users: leave it out, and your token has the user information of the current one.',
   )
 }

@@ -5,19 +5,19 @@ import type { LockedToken, TreeTransaction } from '../../stores/database/tree-tr
 /** Rows that one statement locks, or whose children it counts. */
 const ROW_BATCH_SIZE = 5_000
 
-/** What was found of some trees. A token has one parent, and so is found by one link. */
+/** The known part of some trees. A token has one parent, so one link leads to it. */
 interface Trees {
   readonly tokens: Map<TokenKey, LockedToken>
   readonly parents: Map<TokenKey, TokenKey>
 }
 
 /**
- * Takes whole trees, of whatever depth and width, and also where a lineage leads in a circle. They are listed and locked
- * until nothing that is held has a child that is not: whoever makes a child holds its parent until it is there, so that
- * no child can appear below a token once that is held.
+ * Locks whole trees, of any depth and width, also if a lineage is circular. They are listed and locked until every child of
+ * a held token is held: a transaction that creates a child holds the parent until its commit, so that a held token gets no
+ * new child.
  *
  * @param roots Tokens that are held already.
- * @returns The levels, the roots first. A root that stands below another one is in the deeper level.
+ * @returns The levels, the roots first. A root that is a descendant of another root is in the deeper level.
  */
 export async function lockTrees(
   tx: TreeTransaction,
@@ -37,12 +37,12 @@ async function lockBelow(tx: TreeTransaction, trees: Trees, roots: readonly Lock
     for (const slice of slicesOf(found, ROW_BATCH_SIZE)) {
       for (const token of await tx.lockAll(slice)) tokens.set(token.key, token)
     }
-    // What has been revoked meanwhile could not be locked, and is not part of the tree any more.
+    // Tokens that have been revoked meanwhile cannot be locked, and are no longer part of the tree.
     for (const { child, parent } of links) if (tokens.has(child)) parents.set(child, parent)
   }
 }
 
-/** Whether the tokens that are held have no children but those that were found. */
+/** Whether all children of the held tokens are found. */
 async function isWhole(tx: TreeTransaction, { tokens, parents }: Trees): Promise<boolean> {
   let count = 0
   for (const slice of slicesOf([...tokens.keys()], ROW_BATCH_SIZE)) count += await tx.countChildren(slice)
@@ -76,7 +76,7 @@ function levelsOf({ tokens, parents }: Trees, roots: readonly LockedToken[]): Lo
   }
   const isTop = ({ key }: LockedToken) => !tokens.has(parents.get(key) ?? key) || !parents.has(key)
   for (const root of roots.filter(isTop)) place(root.key)
-  // What is left leads in a circle, which has no top but the one that was named.
+  // What is left is circular: its only top is the named root.
   for (const root of roots) place(root.key)
   return levels
 }

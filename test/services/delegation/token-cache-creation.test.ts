@@ -298,7 +298,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       await refuseCommits(parent.username)
       const cache = t.processOver(() => ({ delete: () => Promise.reject(new Error('the second fault')) }))
       await expect(cache.getInternalToken(parent, 'tap', [], IP)).rejects.toThrow('refused')
-      expect(t.errors()).toEqual(['could not take back token store entries'])
+      expect(t.errors()).toEqual(['could not delete token store records of a failed creation'])
     })
 
     it('never hands out an entry without a row, as a crash before the commit leaves it', async () => {

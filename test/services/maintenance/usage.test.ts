@@ -132,7 +132,7 @@ describe('lastUsedAt', () => {
     await proxy.refuse()
     await cut.services.authenticator.authenticate(bearerOf(root))
     await cut.services.usage.flush()
-    expect(t.h.logLines.map(({ msg }) => msg)).toContain('could not note when tokens were last used')
+    expect(t.h.logLines.map(({ msg }) => msg)).toContain('could not record when tokens were last used')
 
     await proxy.pass()
     t.h.clock.advance(5)
