@@ -32,7 +32,7 @@ export async function generate(): Promise<Readonly<Record<string, string>>> {
 
 async function generateClient(printedSchema: string): Promise<string> {
   // Read back, because the schema that is run holds our own enum values and not those that a client sees.
-  const schema = buildSchema(printedSchema)
+  const clientSchema = buildSchema(printedSchema)
   const documents = await readDocuments()
   const types = await codegen({
     filename: 'operations.ts',
@@ -49,7 +49,7 @@ async function generateClient(printedSchema: string): Promise<string> {
     pluginMap: { types: typescriptOperations },
   })
   const separated = separateOperations(concatAST(documents.map(({ document }) => document)))
-  const methods = Object.values(separated).map((document) => methodOf(document, schema))
+  const methods = Object.values(separated).map((document) => methodOf(document, clientSchema))
   return `// Made by \`npm run codegen\` from the schema and ../operations. Not to be edited.
 
 ${types.trim()}
@@ -85,7 +85,7 @@ interface Method {
 }
 
 /** @param document One operation, and the fragments that it needs. */
-function methodOf(document: DocumentNode, schema: GraphQLSchema): Method {
+function methodOf(document: DocumentNode, clientSchema: GraphQLSchema): Method {
   const node = getOperationAST(document)
   if (!node?.name) throw new Error('Every operation needs a name')
   const operationName = node.name.value
@@ -100,7 +100,7 @@ function methodOf(document: DocumentNode, schema: GraphQLSchema): Method {
   const parameters = variables.length > 0 ? `variables${isRequired ? '' : '?'}: ${type}Variables` : ''
   return {
     name,
-    description: schema.getRootType(node.operation)?.getFields()[field.name.value]?.description ?? '',
+    description: clientSchema.getRootType(node.operation)?.getFields()[field.name.value]?.description ?? '',
     signature: `${name}(${parameters}): Promise<${type}['${name}']>`,
     text: stripIgnoredCharacters(print(document)),
   }

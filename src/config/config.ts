@@ -159,22 +159,10 @@ const HOST_NAME = /^\w[\w.-]*$/
 /** Splits a list at commas and white space. */
 export const splitList = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)
 
-/** Creates parsers, each of one variable. For an invalid one they add to `problems` and return the fallback. */
-function reader(env: Environment, problems: string[]) {
-  const reject = <T>(text: string, fallback: T): T => {
-    problems.push(text)
-    return fallback
-  }
-  const attempt = <T>(name: string, parse: () => T): T | undefined => {
-    try {
-      return parse()
-    } catch (error) {
-      return reject(`${name} ${(error as Error).message}`, undefined)
-    }
-  }
-  // A variable that is set but empty counts as not set, as in most shells' ${NAME:-default}.
-  const list = (name: string): string[] => splitList(env[name] ?? '')
+type Reject = <T>(problem: string, fallback: T) => T
 
+/** Creates the parsers of addresses and URLs. */
+function urlReader(env: Environment, reject: Reject) {
   return {
     postgresUrl(name: string): string | undefined {
       const value = env[name]
@@ -215,6 +203,27 @@ function reader(env: Environment, problems: string[]) {
         return reject(`REDIS_URL ${(error as Error).message}`, undefined)
       }
     },
+  }
+}
+
+/** Creates parsers, each of one variable. For an invalid one they add to `problems` and return the fallback. */
+function reader(env: Environment, problems: string[]) {
+  const reject: Reject = (problem, fallback) => {
+    problems.push(problem)
+    return fallback
+  }
+  const attempt = <T>(name: string, parse: () => T): T | undefined => {
+    try {
+      return parse()
+    } catch (error) {
+      return reject(`${name} ${(error as Error).message}`, undefined)
+    }
+  }
+  // A variable that is set but empty counts as not set, as in most shells' ${NAME:-default}.
+  const list = (name: string): string[] => splitList(env[name] ?? '')
+
+  return {
+    ...urlReader(env, reject),
 
     oneOf<const T extends string>(name: string, values: readonly T[], fallback: T): T {
       const value = env[name] || fallback
