@@ -64,6 +64,27 @@ describe('a server answers others while strangers', () => {
     for (const { socket } of connections) socket.destroy()
   })
 
+  it('open GraphiQL on a hundred connections and read nothing: the page is in memory once', async () => {
+    const memory = async () => {
+      const { body } = await send(`${t.origin}/metrics`)
+      return Number(/^process_resident_memory_bytes (\S+)/m.exec(body)?.[1]) / 2 ** 20
+    }
+    const page = 'GET /graphql HTTP/1.1\r\nHost: porthor\r\nAccept: text/html\r\n\r\n'
+    const connections = await Promise.all(times(100, () => openRaw(t.origin)))
+    const before = await memory()
+    expectServed(
+      await t.served(async () => {
+        for (const { socket } of connections) {
+          socket.pause()
+          socket.write(page)
+        }
+        await send(`${t.origin}/graphql`, { headers: { Accept: 'text/html' } })
+      }),
+    )
+    expect((await memory()) - before).toBeLessThan(300)
+    for (const { socket } of connections) socket.destroy()
+  })
+
   it('try thousands of tokens that are not valid, of which only the first hundreds are looked at', async () => {
     const statuses: number[] = []
     const attempt = async () => {

@@ -25,7 +25,7 @@ import type { Metrics } from './results/metrics.ts'
 import { createExecutor, useResultHandlers } from './results/operation.ts'
 import { RefusalLog, useRefusalLog } from './results/refusal-log.ts'
 import { countResponses, MAX_RESPONSE_BYTES } from './results/response-size.ts'
-import { graphiqlOptions, renderGraphiQLPage } from './yoga/graphiql.ts'
+import { getGraphiQLPage, graphiqlOptions } from './yoga/graphiql.ts'
 import { useExplainedRefusals } from './yoga/use-explained-refusals.ts'
 import { useGraphiQLHeaders } from './yoga/use-graphiql-headers.ts'
 import { useNoStore } from './yoga/use-no-store.ts'
@@ -124,7 +124,8 @@ function openYoga({ config, log }: App, openContext: OpenContext, plugins: YogaP
     parserAndValidationCache: false,
     maxRequestBodySize: false,
     graphiql: config.graphiql && graphiqlOptions,
-    renderGraphiQL: renderGraphiQLPage,
+    // The page is 9 MB: it is rendered once, and added to Yoga's response.
+    renderGraphiQL: () => '',
     context: ({ req }) => openContext(req),
     // Outside of an execution there is no request context with an id.
     maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
@@ -172,8 +173,10 @@ async function respondByYoga(yoga: Yoga, given: NodeRequest, body: Buffer): Prom
     },
     given,
   )
-  const text = await response.text()
   const type = response.headers.get('content-type') ?? ''
+  const status = { status: response.status, headers: Object.fromEntries(response.headers) }
+  if (type.startsWith('text/html')) return { ...status, body: getGraphiQLPage() }
+  const text = await response.text()
   if (Buffer.byteLength(text) > MAX_RESPONSE_BYTES && type.includes('json')) return tooLargeResponse(type)
-  return { status: response.status, headers: Object.fromEntries(response.headers), body: text }
+  return { ...status, body: text }
 }

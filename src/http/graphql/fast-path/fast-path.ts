@@ -10,6 +10,7 @@ import { LRUCache } from 'lru-cache'
 import { systemClock } from '../../../lib/clock.ts'
 import type { RequestContext } from '../../../schema/request-context.ts'
 import type { PreparedDocument, WithPrepared } from '../documents/documents.ts'
+import { areVariablesTooLarge } from '../documents/variable-limits.ts'
 import { type Execute, handleResult, operationNameOf, type ResultHandler } from '../results/operation.ts'
 import { MAX_RESPONSE_BYTES, responseTooLarge } from '../results/response-size.ts'
 import { type PreparedOperation, prepareOperation } from './prepared-operation.ts'
@@ -33,7 +34,7 @@ export interface FastPathDeps {
 export interface PreparedResponse {
   readonly status: number
   readonly headers: Record<string, string>
-  readonly body: string
+  readonly body: string | Buffer
 }
 
 /**
@@ -177,7 +178,7 @@ function isFastPathParams(params: unknown): params is FastPathParams {
   const { query, variables, operationName, extensions } = params
   return (
     typeof query === 'string' &&
-    (variables == null || isRecord(variables)) &&
+    (variables == null || (isRecord(variables) && !areVariablesTooLarge(variables))) &&
     (operationName == null || typeof operationName === 'string') &&
     (extensions == null || isRecord(extensions))
   )

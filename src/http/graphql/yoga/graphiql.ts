@@ -1,5 +1,6 @@
 import { renderGraphiQL } from '@graphql-yoga/render-graphiql'
 import type { GraphiQLOptions } from 'graphql-yoga'
+import { lazy } from '../../../lib/lazy.ts'
 
 const BEARER = JSON.stringify({ Authorization: 'Bearer gt-PUT.YOUR-TOKEN-HERE' }, null, 2)
 
@@ -165,6 +166,10 @@ export const graphiqlOptions: GraphiQLOptions = {
 // moves away from the pointer, and the first click is lost.
 const STILL_TABS = '.graphiql-tab { transform: none !important; }'
 
-/** Returns the HTML page. It loads nothing from other servers. */
-export const renderGraphiQLPage = (options?: GraphiQLOptions): string =>
-  renderGraphiQL(options).replace('</style>', `${STILL_TABS}</style>`)
+/**
+ * Returns the HTML page, in UTF-8. It loads nothing from other servers. It is the same buffer each time: a client that does
+ * not read it holds no copy of its own.
+ */
+export const getGraphiQLPage = lazy(() =>
+  Buffer.from(renderGraphiQL(graphiqlOptions).replace('</style>', `${STILL_TABS}</style>`)),
+)

@@ -1,5 +1,6 @@
 import { GraphQLError } from 'graphql'
 import type { GraphQLParams, Plugin } from 'graphql-yoga'
+import { areVariablesTooLarge, MAX_MEMBERS } from '../documents/variable-limits.ts'
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -25,6 +26,9 @@ export const useTolerantParams = (): Plugin => ({
     if (typeof query !== 'string') throw badRequest('query must be a string: the GraphQL operation.')
     if (operationName != null && typeof operationName !== 'string') {
       throw badRequest('operationName must be a string, or be left out.')
+    }
+    if (areVariablesTooLarge(variables)) {
+      throw badRequest(`An object in variables may have at most ${MAX_MEMBERS} members.`)
     }
     // Yoga refuses other members of a wrong type.
     setParams({ query, variables, operationName: operationName || undefined, extensions } as GraphQLParams)
