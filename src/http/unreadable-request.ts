@@ -1,4 +1,4 @@
-import { type Server, STATUS_CODES } from 'node:http'
+import { type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type PreparedResponse, writeResponse } from './graphql/fast-path/fast-path.ts'
 import { refuse } from './refusals.ts'
@@ -56,13 +56,30 @@ const NO_TUNNEL = refuse('BAD_REQUEST', 'CONNECT is not supported: send a POST t
 
 /** Makes `server` respond to requests that are not valid HTTP, have another `Expect`, or use CONNECT. */
 export function respondToUnreadable(server: Server): void {
+  const unanswered = new WeakMap<Duplex, Set<ServerResponse>>()
+  server.on('request', ({ socket }, response) => {
+    const responses = unanswered.get(socket) ?? new Set()
+    unanswered.set(socket, responses.add(response))
+    response.once('close', () => responses.delete(response))
+  })
+  // The client may have sent valid requests before on the same connection: their responses come first.
+  const respondLast = async (socket: Duplex, response: PreparedResponse): Promise<void> => {
+    // Without the request whose body is not valid: its response is this one.
+    const earlier = [...(unanswered.get(socket) ?? [])].filter(({ req }) => req.complete)
+    await Promise.all(earlier.map((each) => new Promise((resolve) => each.once('close', resolve))))
+    writeLast(socket, response)
+  }
+  const isRefused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET') socket.destroy()
-    // Responses are written in one piece, so this one comes after an earlier one, never inside it.
-    else writeLast(socket, UNREADABLE.get(error.code) ?? BAD_HTTP)
+    // Node reports an error again for what the client still sends.
+    else if (!isRefused.has(socket)) {
+      isRefused.add(socket)
+      void respondLast(socket, UNREADABLE.get(error.code) ?? BAD_HTTP)
+    }
   })
   server.on('checkExpectation', (_request, response) => writeResponse(response, UNKNOWN_EXPECTATION))
-  server.on('connect', (_request, socket) => writeLast(socket, NO_TUNNEL))
+  server.on('connect', (_request, socket) => void respondLast(socket, NO_TUNNEL))
 }
 
 /** Writes a response and closes the connection. Further data are discarded: a reset could overtake the response. */

@@ -55,6 +55,28 @@ describe('what Node would refuse by a bare status gets a response that states wh
     ])
   })
 
+  it.each([
+    ['no HTTP', 'GARBAGE\r\n\r\n', 400],
+    [
+      'header fields of 20 KiB',
+      `GET /livez HTTP/1.1\r\nHost: porthor\r\nX: ${'y'.repeat(20 * 1024)}\r\n\r\n`,
+      431,
+    ],
+    ['CONNECT', 'CONNECT porthor:443 HTTP/1.1\r\nHost: porthor\r\n\r\n', 405],
+    ['a chunk of no size', `${POST}Transfer-Encoding: chunked\r\n\r\nzz\r\n`, 400],
+  ])(
+    'a token that is issued is returned, whatever the client sends behind the request: %s',
+    async (_what, behind, status) => {
+      const query = JSON.stringify({
+        query: 'mutation { createSessionToken(input: { username: "wren", scopes: [] }) { token } }',
+      })
+      const head = `${POST}Authorization: Bearer ${api.h.bootstrapToken}\r\nContent-Length: ${query.length}\r\n\r\n`
+      const text = await sendRaw(api.h.url, `${head}${query}${behind}`)
+      expect(statusesIn(text)).toEqual([200, status])
+      expect(text).toMatch(/"token":"gt-/)
+    },
+  )
+
   it('a request that is valid is answered before what cannot be read behind it is refused', async () => {
     const text = await sendRaw(api.h.url, 'GET /livez HTTP/1.1\r\nHost: porthor\r\n\r\n\0')
     expect(statusesIn(text)).toEqual([200, 400])
