@@ -134,7 +134,7 @@ await withDatabase(async (url) => {
     const issuer = new TokenIssuer({ tokens: stores.tokens, database: new TokenDatabase(prisma), log })
     const parents = Array.from({ length: PARENTS }, newParent)
     for (const data of parents) {
-      await issuer.transaction('<bench>', (_tx, issue) =>
+      await issuer.transaction({ token: '<bench>', user: '<bench>' }, (_tx, issue) =>
         issue({ data, tokenName: null, parentKey: null }, { actor: 'wren', ipAddress: null }),
       )
     }

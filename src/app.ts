@@ -16,7 +16,6 @@ import { OrphanService } from './services/maintenance/orphan-service.ts'
 import { UsageRecorder } from './services/maintenance/usage-recorder.ts'
 import { TokenQueries } from './services/queries/token-queries.ts'
 import type { Services } from './services/services.ts'
-import { createWriteLimit } from './services/tokens/current-token.ts'
 import { PendingChangeCompleter } from './services/tokens/pending-change-completer.ts'
 import { RecordUpdater } from './services/tokens/record-updater.ts'
 import { TokenIssuer } from './services/tokens/token-issuer.ts'
@@ -24,6 +23,7 @@ import { TokenModificationService } from './services/tokens/token-modification-s
 import { TokenNames } from './services/tokens/token-names.ts'
 import { TokenRevocationService } from './services/tokens/token-revocation-service.ts'
 import { TokenService } from './services/tokens/token-service.ts'
+import { WriteLimit } from './services/tokens/write-limit.ts'
 import type { Broadcast } from './stores/broadcast/broadcast.ts'
 import { AuditDatabase } from './stores/database/audit-database.ts'
 import { HistoryListing } from './stores/database/history-listing.ts'
@@ -156,7 +156,7 @@ function createTokenServices(
     log,
   })
   // Not that of creations: a login service creates sessions with the token with which it revokes large trees.
-  const writeLimit = createWriteLimit()
+  const writeLimit = new WriteLimit()
   return {
     tokenCache: new TokenCacheService({
       tokens,

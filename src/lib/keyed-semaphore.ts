@@ -1,8 +1,6 @@
 export interface KeyedSemaphoreOptions {
   /** Maximum number of running tasks per key. */
   readonly maxRunning: number
-  /** Maximum time that a task waits, in milliseconds. */
-  readonly maxWaitMs: number
   /** Returns the error for a task that has waited for that time. */
   readonly createTimeoutError: () => Error
 }
@@ -25,12 +23,16 @@ export class KeyedSemaphore {
     this.#options = options
   }
 
-  /** Runs `work` when the limit allows it. Rejects, and does not run it, after the maximum wait. */
-  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` when the limit allows it. Rejects, and does not run it, after the maximum wait.
+   *
+   * @param maxWaitMs Maximum wait, in milliseconds.
+   */
+  async run<T>(key: string, maxWaitMs: number, work: () => Promise<T>): Promise<T> {
     const queue = this.#queues.get(key) ?? { running: 0, waiting: new Set() }
     this.#queues.set(key, queue)
     if (queue.running < this.#options.maxRunning) queue.running += 1
-    else await this.#wait(queue)
+    else await this.#wait(queue, maxWaitMs)
     try {
       return await work()
     } finally {
@@ -42,17 +44,20 @@ export class KeyedSemaphore {
     }
   }
 
-  #wait({ waiting }: Queue): Promise<void> {
+  #wait({ waiting }: Queue, maxWaitMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const start = () => {
         clearTimeout(timer)
         waiting.delete(start)
         resolve()
       }
-      const timer = setTimeout(() => {
-        waiting.delete(start)
-        reject(this.#options.createTimeoutError())
-      }, this.#options.maxWaitMs)
+      const timer = setTimeout(
+        () => {
+          waiting.delete(start)
+          reject(this.#options.createTimeoutError())
+        },
+        Math.max(0, maxWaitMs),
+      )
       waiting.add(start)
     })
   }

@@ -23,6 +23,7 @@ import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { OrphanDetector } from '../maintenance/orphan-detector.ts'
 import { grantedByBoth, readHeld } from '../tokens/current-token.ts'
 import type { TokenIssuer } from '../tokens/token-issuer.ts'
+import { writerOfToken } from '../tokens/write-limit.ts'
 
 /** Where a delegated token was found, or that it is new. */
 export type DelegationSource = 'cache' | 'database' | 'new'
@@ -85,7 +86,7 @@ export class ChildIssuer {
   create(child: ChildRequest): Promise<DelegatedToken> {
     // Before a child is issued: the parent may be revoked before this resolves.
     this.#deps.orphanDetector.watch(child.parent.token.key)
-    return this.#deps.issuer.transaction(child.parent.token.key, async (tx, issue) => {
+    return this.#deps.issuer.transaction(writerOfToken(child.parent), async (tx, issue) => {
       const { parent, row } = await this.#hold(tx, child)
       const current: ChildRequest = { ...child, parent }
       requireParentLifetime(parent, child.minimumLifetime, this.#now())

@@ -1,10 +1,9 @@
-import { type Actor, actorName } from '../../domain/actor.ts'
-import { UnauthenticatedError, UnavailableError } from '../../domain/errors.ts'
+import type { Actor } from '../../domain/actor.ts'
+import { UnauthenticatedError } from '../../domain/errors.ts'
 import { commonGrant } from '../../domain/grant.ts'
 import { isExpired, type TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { equalInConstantTime } from '../../lib/equal.ts'
-import { KeyedSemaphore } from '../../lib/keyed-semaphore.ts'
 import type { HeldToken, TokenHolder } from '../../stores/database/current-token.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 
@@ -62,22 +61,3 @@ export async function holdCurrentToken(
   if (isExpired(current, deps.clock.now())) throw new UnauthenticatedError('unknown')
   return { kind: 'token', data: current, hasParent: row.hasParent }
 }
-
-/** Maximum time that a write waits for other writes with its current token, in milliseconds. */
-export const MAX_WAIT_MS = 5_000
-
-/** Concurrent writes with one current token: a flood of requests with one token leaves connections to the others. */
-const MAX_WRITES_PER_TOKEN = 4
-
-/** Returns the queues of the current tokens: a write waits in its queue before it takes a connection. */
-export const createWriteLimit = (): KeyedSemaphore =>
-  new KeyedSemaphore({
-    maxRunning: MAX_WRITES_PER_TOKEN,
-    maxWaitMs: MAX_WAIT_MS,
-    createTimeoutError: () =>
-      new UnavailableError('postgres', new Error('waited too long for other writes with the current token')),
-  })
-
-/** Returns the name of the actor's queue. Writes with different current tokens do not wait for each other. */
-export const currentTokenName = (actor: Actor): string =>
-  actor.kind === 'token' ? actor.data.token.key : actorName(actor)

@@ -5,7 +5,7 @@ import type { ChildQuery } from '../../stores/database/child-query.ts'
 import type { TokenDatabase, TokenTransaction } from '../../stores/database/token-database.ts'
 import { withinMs, withMoreMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import { createWriteLimit } from './current-token.ts'
+import { WriteLimit, type Writer } from './write-limit.ts'
 
 /** A token to issue: its record, and what only the database has. */
 export interface NewToken {
@@ -35,7 +35,7 @@ export const MAX_UNDO_MS = 1_000
 /** Issues tokens: the only code that has the order in which the two stores are written, and undone. */
 export class TokenIssuer {
   readonly #deps: TokenIssuerDeps
-  readonly #writeLimit = createWriteLimit()
+  readonly #writeLimit = new WriteLimit()
 
   constructor(deps: TokenIssuerDeps) {
     this.#deps = deps
@@ -49,10 +49,10 @@ export class TokenIssuer {
    * has its token, and it expires. A row without a record would be listed, and its token would never be valid. If the
    * transaction fails, the record is deleted again.
    *
-   * @param currentToken Name of the queue in which creations wait before they take a connection.
+   * @param writer Whose creation it is: those of one writer wait for each other.
    */
-  transaction<T>(currentToken: string, work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
-    return withinMs(MAX_CREATION_MS, () => this.#writeLimit.run(currentToken, () => this.#transaction(work)))
+  transaction<T>(writer: Writer, work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
+    return withinMs(MAX_CREATION_MS, () => this.#writeLimit.run(writer, () => this.#transaction(work)))
   }
 
   async #transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {

@@ -18,21 +18,21 @@ import {
 } from '../../domain/modification.ts'
 import type { KnownScopes } from '../../domain/scope.ts'
 import type { TokenData, TokenKey } from '../../domain/token.ts'
-import type { KeyedSemaphore } from '../../lib/keyed-semaphore.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
+import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
 import type { PendingChangeCompleter } from './pending-change-completer.ts'
 import type { OwnedName, TokenNames } from './token-names.ts'
 import type { Caller } from './token-service.ts'
 import { lockTrees } from './token-tree.ts'
+import { type WriteLimit, writerOf } from './write-limit.ts'
 
 export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: TokenDatabase
   readonly pendingChanges: Pick<PendingChangeCompleter, 'completeEdit'>
-  readonly writeLimit: KeyedSemaphore
+  readonly writeLimit: WriteLimit
   readonly names: Pick<TokenNames, 'withFreeName'>
   readonly log: Logger
   readonly knownScopes: KnownScopes
@@ -64,7 +64,7 @@ export class TokenModificationService {
     requireFindable(key)
     const modification = requireModification(requested, knownScopes, clock.nowToSecond())
     const decide = () => database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, modification))
-    await writeLimit.run(currentTokenName(actor), async () => {
+    await writeLimit.run(writerOf(actor), async () => {
       await names.withFreeName(() => this.#findName(key, modification), decide)
       if (isAboutGrant(modification)) await pendingChanges.completeEdit(key)
     })

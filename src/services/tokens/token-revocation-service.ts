@@ -9,21 +9,21 @@ import {
 } from '../../domain/filter.ts'
 import type { Origin } from '../../domain/history.ts'
 import { serviceOf, type TokenData, type TokenKey } from '../../domain/token.ts'
-import type { KeyedSemaphore } from '../../lib/keyed-semaphore.ts'
 import { withTimeout } from '../../lib/with-timeout.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import { withinMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
-import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
+import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
 import type { PendingChangeCompleter } from './pending-change-completer.ts'
 import type { Caller } from './token-service.ts'
+import { type WriteLimit, writerOf } from './write-limit.ts'
 
 export interface TokenRevocationServiceDeps extends CurrentTokenDeps {
   readonly tokens: TokenStore
   readonly database: Pick<TokenDatabase, 'changeTrees'>
   readonly pendingChanges: Pick<PendingChangeCompleter, 'completeRevocations'>
-  readonly writeLimit: KeyedSemaphore
+  readonly writeLimit: WriteLimit
   readonly log: Logger
 }
 
@@ -63,7 +63,7 @@ export class TokenRevocationService {
     requireMayRevoke(actor, key)
     requireFindable(key)
     const left = this.#startTimer(actor)
-    return this.#deps.writeLimit.run(currentTokenName(actor), async () => {
+    return this.#deps.writeLimit.run(writerOf(actor), async () => {
       await withinMs(left(), () => this.#decideOne(actor, ipAddress, key))
       return this.#complete([key], left())
     })
@@ -85,7 +85,7 @@ export class TokenRevocationService {
     const left = this.#startTimer(actor)
     const origin: Origin = { actor: actorName(actor), ipAddress }
     const revoked = new Set<TokenKey>()
-    return this.#deps.writeLimit.run(currentTokenName(actor), async () => {
+    return this.#deps.writeLimit.run(writerOf(actor), async () => {
       for (;;) {
         const isCurrentRevoked = actor.kind === 'token' && revoked.has(actor.data.token.key)
         const roots = await withinMs(left(), () =>

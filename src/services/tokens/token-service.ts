@@ -22,9 +22,10 @@ import {
 } from '../../domain/token.ts'
 import { requireBotUsername, requireTokenName, requireUserInfo, requireUsername } from '../../domain/user.ts'
 import type { TokenTransaction } from '../../stores/database/token-database.ts'
-import { type CurrentTokenDeps, currentTokenName, holdCurrentToken } from './current-token.ts'
+import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
 import type { TokenIssuer } from './token-issuer.ts'
 import type { TokenNames } from './token-names.ts'
+import { writerOf } from './write-limit.ts'
 
 /** Actor and client address of a request. */
 export interface Caller {
@@ -139,7 +140,7 @@ export class TokenService {
     const token = generateToken()
     const findName = () => (tokenName === null ? undefined : { username: toFacts(actor).username, tokenName })
     const issueToken = () =>
-      this.#deps.issuer.transaction(currentTokenName(actor), async (tx, issue) => {
+      this.#deps.issuer.transaction(writerOf(actor), async (tx, issue) => {
         const current = await holdCurrentToken(this.#deps, tx, actor)
         this.#requireMayCreate(current)
         const { expiresAt, ...facts } = toFacts(current)

@@ -2,11 +2,11 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import type { TokenData, TokenKey } from '../../../src/domain/token.ts'
 import type { AuditedFinding } from '../../../src/services/maintenance/audit-service.ts'
-import { createWriteLimit } from '../../../src/services/tokens/current-token.ts'
 import { PendingChangeCompleter } from '../../../src/services/tokens/pending-change-completer.ts'
 import { RecordUpdater } from '../../../src/services/tokens/record-updater.ts'
 import { TokenModificationService } from '../../../src/services/tokens/token-modification-service.ts'
 import { TokenNames } from '../../../src/services/tokens/token-names.ts'
+import { WriteLimit } from '../../../src/services/tokens/write-limit.ts'
 import { PendingChangeDatabase } from '../../../src/stores/database/pending-change-database.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
 import type { TokenStore } from '../../../src/stores/token-store/token-store.ts'
@@ -227,7 +227,7 @@ describe('modifying while others are at it', () => {
       tokens,
       database,
       pendingChanges,
-      writeLimit: createWriteLimit(),
+      writeLimit: new WriteLimit(),
       names: new TokenNames({ tokens, database, clock, log }),
       clock,
       log,

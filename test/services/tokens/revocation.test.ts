@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { generateToken, type TokenData, type TokenKey } from '../../../src/domain/token.ts'
-import { createWriteLimit } from '../../../src/services/tokens/current-token.ts'
 import { TokenRevocationService } from '../../../src/services/tokens/token-revocation-service.ts'
+import { WriteLimit } from '../../../src/services/tokens/write-limit.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
 import { useApi } from '../../support/api.ts'
 import { failure } from '../../support/failures.ts'
@@ -229,7 +229,7 @@ describe('revoking, when the time of an answer is over,', () => {
       pendingChanges: {
         completeRevocations: (keys) => around(() => services.pendingChanges.completeRevocations(keys), pass),
       },
-      writeLimit: createWriteLimit(),
+      writeLimit: new WriteLimit(),
       clock: { now: () => clock.now(), nowToSecond: () => clock.nowToSecond(), monotonicMs: () => elapsedMs },
       log,
     })
