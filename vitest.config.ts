@@ -5,7 +5,11 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const RAILS = 'test/{docs,rails}/**/*.test.ts'
 
 /** Need no store: a few seconds, also on a machine without Redis. */
-const UNIT_TESTS = ['test/{config,domain,lib}/**/*.test.ts', 'test/schema/schema-graphql.test.ts']
+const UNIT_TESTS = [
+  'test/{config,domain,lib}/**/*.test.ts',
+  'test/schema/schema-graphql.test.ts',
+  'test/http/graphql/fast-path/prepared-operation*.test.ts',
+]
 
 /** Take longest, though some are small: their processes start and wait. */
 const LONGEST = /\/(processes|hostile|cli)\/|\/(deep-trees|embedded-postgres|redis-(sentinel|cluster))\.test/

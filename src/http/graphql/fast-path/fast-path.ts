@@ -135,8 +135,13 @@ export class FastPath {
     const operation = getOperationAST(document, operationName)
     if (operation?.operation === OperationTypeNode.SUBSCRIPTION) return { prepared }
     const name = operationNameOf(document, operationName)
-    const flat = prepareOperation<RequestContext>(schema, document, operationName, variables ?? {})
-    if (flat) return { name, execute: flat, isPrepared: true }
+    const preparedOperation = prepareOperation<RequestContext>(
+      schema,
+      document,
+      operationName,
+      variables ?? {},
+    )
+    if (preparedOperation) return { name, execute: preparedOperation, isPrepared: true }
     const variableValues = variables ?? null
     return {
       prepared,

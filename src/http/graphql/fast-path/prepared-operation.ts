@@ -4,8 +4,9 @@ import {
   type ExecutionResult,
   type FieldNode,
   type FragmentDefinitionNode,
-  type GraphQLError,
+  GraphQLError,
   type GraphQLField,
+  type GraphQLLeafType,
   type GraphQLObjectType,
   type GraphQLOutputType,
   type GraphQLResolveInfo,
@@ -42,8 +43,19 @@ interface Selected {
 interface Leaf extends Selected {
   readonly info: GraphQLResolveInfo
   readonly resolve: Field['resolve'] & {}
-  /** Serializes the resolved value. Throws for values that the type does not allow. */
-  readonly complete: (value: unknown) => unknown
+  readonly complete: Complete
+  /** Where the leaf is in the response. */
+  readonly location: Location
+}
+
+/** Serializes a resolved value. Throws for values that the type does not allow; returns a promise for lists of promises. */
+type Complete = (value: unknown) => unknown
+
+interface Location {
+  readonly node: FieldNode
+  readonly path: readonly [root: string, leaf: string]
+  /** Type and field, as error messages have them. */
+  readonly field: string
 }
 
 /** Executes a prepared operation. */
@@ -54,7 +66,7 @@ export type PreparedOperation<Context> = (context: Context) => Promise<Execution
  * for such a request has the same result each time: the selected fields and the variables. It is done here once; only
  * resolving and serializing remain for each request.
  *
- * The result equals that of `execute` in graphql-js, except that the path of an error in a list has no index.
+ * The result equals that of `execute` in graphql-js.
  *
  * @param document Validated against the schema.
  * @returns `undefined` for other operations and for variables that are not valid: both need `execute`.
@@ -97,10 +109,13 @@ export function prepareOperation<Context>(
   const info = infoOf(root, parentType)
   const leaves: Leaf[] = []
   for (const leaf of selected) {
-    const complete = completer(leaf.field.type, `${objectType.name}.${leaf.field.name}`)
+    const field = `${objectType.name}.${leaf.field.name}`
+    const location: Location = { node: leaf.node, path: [root.name, leaf.name], field }
+    const complete = completer(leaf.field.type, location)
     // Arguments of a leaf would need coercion; no leaf of the delegations has any.
     if (!complete || leaf.field.args.length > 0) return undefined
-    leaves.push({ ...leaf, complete, resolve: resolverOf(leaf), info: infoOf(leaf, objectType, info.path) })
+    const leafInfo = infoOf(leaf, objectType, info.path)
+    leaves.push({ ...leaf, complete, resolve: resolverOf(leaf), info: leafInfo, location })
   }
   // The size of the response is not counted here, so no list may be selected more than once.
   const lists = leaves.flatMap(({ field }) => (isListType(getNullableType(field.type)) ? [field] : []))
@@ -148,25 +163,71 @@ function expand(
   return fragment && condition === type.name ? select(fragment.selectionSet, type, fragments) : undefined
 }
 
+const isPromise = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+
 /** Returns a serializer for a leaf type, or for a list of non-null leaves; `undefined` for other types. */
-function completer(type: GraphQLOutputType, field: string): ((value: unknown) => unknown) | undefined {
+function completer(type: GraphQLOutputType, location: Location): Complete | undefined {
   if (isNonNullType(type)) {
-    const complete = completer(type.ofType, field)
+    const complete = completer(type.ofType, location)
     return (
       complete &&
       ((value) => {
         const completed = complete(value)
-        if (completed === null) throw new Error(`Cannot return null for non-nullable field ${field}.`)
+        if (completed === null) throw nullError(location.field)
         return completed
       })
     )
   }
   if (isListType(type)) {
-    const complete = isNonNullType(type.ofType) ? completer(type.ofType, field) : undefined
-    return complete && ((value) => (value == null ? null : Array.from(value as Iterable<unknown>, complete)))
+    const isOfLeaves = isNonNullType(type.ofType) && isLeafType(type.ofType.ofType)
+    const complete = isOfLeaves ? completer(type.ofType, location) : undefined
+    return complete && listCompleter(complete, location)
   }
-  return isLeafType(type) ? (value) => (value == null ? null : type.serialize(value)) : undefined
+  return isLeafType(type) ? leafCompleter(type) : undefined
 }
+
+const leafCompleter =
+  (type: GraphQLLeafType): Complete =>
+  (value) => {
+    if (value instanceof Error) throw value
+    if (value == null) return null
+    const serialized = type.serialize(value)
+    if (serialized == null) throw new Error(`Expected \`${type}.serialize(…)\` to return a value.`)
+    return serialized
+  }
+
+function listCompleter(complete: Complete, { node, path, field }: Location): Complete {
+  const locate = (error: unknown, index: number): never => {
+    throw locatedError(error, [node], [...path, index])
+  }
+  return (value) => {
+    if (value instanceof Error) throw value
+    if (value == null) return null
+    if (!isIterable(value)) {
+      throw new GraphQLError(`Expected Iterable, but did not find one for field "${field}".`)
+    }
+    let hasPromise = false
+    const items = Array.from(value, (item, index) => {
+      if (isPromise(item)) {
+        hasPromise = true
+        return item.then(complete).then(undefined, (error) => locate(error, index))
+      }
+      try {
+        return complete(item)
+      } catch (error) {
+        return locate(error, index)
+      }
+    })
+    return hasPromise ? Promise.all(items) : items
+  }
+}
+
+/** Strings are no lists, though JavaScript iterates over them. */
+const isIterable = (value: unknown): value is Iterable<unknown> =>
+  typeof value === 'object' && value !== null && Symbol.iterator in value
+
+const nullError = (field: string): Error => new Error(`Cannot return null for non-nullable field ${field}.`)
 
 function executor<Context>(
   root: Selected,
@@ -176,39 +237,74 @@ function executor<Context>(
 ): PreparedOperation<Context> {
   const resolve = resolverOf(root)
   const isNullable = !isNonNullType(root.field.type)
-  const failed = (error: GraphQLError): ExecutionResult => ({
-    errors: [error],
-    data: isNullable ? { [root.name]: null } : null,
-  })
   return async (context) => {
-    let source: unknown
-    try {
-      source = await resolve(undefined, args, context, info)
-      if (source instanceof Error) throw source
-      if (source == null && !isNullable) {
-        throw new Error(
-          `Cannot return null for non-nullable field ${info.parentType.name}.${info.fieldName}.`,
-        )
-      }
-    } catch (error) {
-      return failed(locatedError(error, [root.node], [root.name]))
-    }
-    if (source == null) return { data: { [root.name]: null } }
-    // Any name may be an alias, including `__proto__`.
-    const object: Record<string, unknown> = Object.create(null)
     const errors: GraphQLError[] = []
-    for (const leaf of leaves) {
-      try {
-        const value = leaf.resolve(source, {}, context, leaf.info)
-        object[leaf.name] = leaf.complete(value instanceof Promise ? await value : value)
-      } catch (error) {
-        const located = locatedError(error, [leaf.node], [root.name, leaf.name])
-        if (isNonNullType(leaf.field.type)) return failed(located)
-        errors.push(located)
-        object[leaf.name] = null
+    try {
+      const source = await resolve(undefined, args, context, info)
+      if (source instanceof Error) throw source
+      if (source == null) {
+        if (isNullable) return { data: { [root.name]: null } }
+        throw nullError(`${info.parentType.name}.${info.fieldName}`)
       }
+      const object = completeObject(leaves, source, context, errors)
+      const data = { [root.name]: object instanceof Promise ? await object : object }
+      return errors.length > 0 ? { errors, data } : { data }
+    } catch (error) {
+      const located = locatedError(error, [root.node], [root.name])
+      // A copy: leaves that are still pending may add errors, of values that are not in the response.
+      return { errors: [...errors, located], data: isNullable ? { [root.name]: null } : null }
     }
-    const data = { [root.name]: object }
-    return errors.length > 0 ? { errors, data } : { data }
   }
+}
+
+/** Resolves all leaves at once, as graphql-js does; waits only where one of them is a promise. Throws, or rejects, for a null. */
+function completeObject(
+  leaves: readonly Leaf[],
+  source: unknown,
+  context: unknown,
+  errors: GraphQLError[],
+): object | Promise<object> {
+  // Any name may be an alias, including `__proto__`.
+  const object: Record<string, unknown> = Object.create(null)
+  let hasPromise = false
+  try {
+    for (const leaf of leaves) {
+      const value = completeLeaf(leaf, source, context, errors)
+      object[leaf.name] = value
+      hasPromise ||= isPromise(value)
+    }
+  } catch (error) {
+    if (!hasPromise) throw error
+    return settle(object).finally(() => {
+      throw error
+    })
+  }
+  return hasPromise ? settle(object) : object
+}
+
+/** Replaces the promises in an object by their values. */
+async function settle(object: Record<string, unknown>): Promise<object> {
+  const values = await Promise.all(Object.values(object))
+  for (const [index, name] of Object.keys(object).entries()) object[name] = values[index]
+  return object
+}
+
+function completeLeaf(leaf: Leaf, source: unknown, context: unknown, errors: GraphQLError[]): unknown {
+  try {
+    const value = leaf.resolve(source, {}, context, leaf.info)
+    const completed = isPromise(value) ? value.then(leaf.complete) : leaf.complete(value)
+    return isPromise(completed)
+      ? completed.then(undefined, (error) => handleError(error, leaf, errors))
+      : completed
+  } catch (error) {
+    return handleError(error, leaf, errors)
+  }
+}
+
+/** Adds an error to `errors` and returns null for the value. Throws it where the leaf is non-null. */
+function handleError(error: unknown, { location, field }: Leaf, errors: GraphQLError[]): null {
+  const located = locatedError(error, [location.node], location.path)
+  if (isNonNullType(field.type)) throw located
+  errors.push(located)
+  return null
 }
