@@ -7,8 +7,8 @@ import type {
   TokenCacheService,
 } from '../../../src/services/delegation/token-cache-service.ts'
 import { requestLockKey } from '../../../src/stores/database/advisory-locks.ts'
+import { heldUp, makeGate } from '../../support/gate.ts'
 import { IP, LIFE, notingPuts, useHeart } from '../../support/heart.ts'
-import { Revocation } from '../../support/revocation.ts'
 
 const TAP: DelegationRequest = { type: 'internal', service: 'tap', scopes: ['read:all'] }
 
@@ -26,21 +26,6 @@ const bearers = (answers: readonly DelegatedToken[]) => [
 ]
 
 const sources = (answers: readonly DelegatedToken[]) => answers.map(({ source }) => source).sort()
-
-/** Something to wait for, and the way to end the wait. */
-function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
-  let open: () => void = () => undefined
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return { opened, open: () => open() }
-}
-
-/** Not a rejection until somebody asks: for work that another piece of work holds up. */
-const heldUp = <T>(work: Promise<T>): Promise<T> => {
-  work.catch(() => undefined)
-  return work
-}
 
 describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the same time', (store) => {
   const t = useHeart(store, { TOKEN_LIFETIME: '30d' })
@@ -191,7 +176,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
 
     it('nobody else waits for a creation whose store entry takes its time', async () => {
       const parent = await t.parent()
-      const [reached, released] = [gate(), gate()]
+      const [reached, released] = [makeGate(), makeGate()]
       const cache = t.processOver((tokens) => ({
         put: async (data) => {
           if (data.username === parent.username) {
@@ -222,186 +207,6 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the s
       for (const answer of answers) expect(answer).toEqual({ status: 'rejected', reason: fault })
       expect(attempts).toBe(1)
       expect((await tap(cache, parent)).source).toBe('new')
-    })
-  })
-
-  describe('rule 8: no child of a dead parent', () => {
-    const revocation = async ({ token }: TokenData): Promise<Revocation> => {
-      const revoke = new Revocation(await t.connect(), t.tokens, token.key)
-      await revoke.begin()
-      return revoke
-    }
-
-    /** Nothing is left of any token of this user, in either store. */
-    const expectNothingOf = async (parent: TokenData, keys: readonly TokenKey[]) => {
-      expect(await t.h.sql('SELECT token FROM token WHERE username = $1', [parent.username])).toEqual([])
-      expect(await Promise.all(keys.map((key) => t.tokens.find(key)))).toEqual(keys.map(() => undefined))
-    }
-
-    it.each([
-      ['internal', tap],
-      ['notebook', notebook],
-    ])(
-      'a creation that comes after a revoke has begun waits for it, and makes nothing: %s',
-      async (_, ask) => {
-        const parent = await t.parent()
-        const puts: TokenKey[] = []
-        const cache = t.processOver(notingPuts(puts))
-        const revoke = await revocation(parent)
-        await revoke.lockLevel()
-        const asked = heldUp(ask(cache, parent))
-        await t.waiting(1)
-        await revoke.finish()
-        await expect(asked).rejects.toMatchObject({ code: 'UNAUTHENTICATED', reason: 'unknown' })
-        expect(puts).toEqual([])
-        await expectNothingOf(parent, [parent.token.key])
-      },
-    )
-
-    it.each([
-      ['internal', tap],
-      ['notebook', notebook],
-    ])(
-      'a revoke that comes after a creation has begun waits for it, and ends the new child, too: %s',
-      async (_, ask) => {
-        const parent = await t.parent()
-        const letGo = await stopInserts()
-        const asked = heldUp(ask(t.cache, parent))
-        await t.waiting(1)
-        const revoke = await revocation(parent)
-        const locked = heldUp(revoke.lockLevel())
-        await t.waiting(2)
-        await letGo()
-        const { data } = await asked
-        await locked
-        expect(await revoke.finish()).toEqual([parent.token.key, data.token.key])
-        await expectNothingOf(parent, [parent.token.key, data.token.key])
-      },
-    )
-
-    it('a creation that comes after the store entries have gone makes no replacement under a dying parent', async () => {
-      const parent = await t.parent()
-      const child = (await tap(t.cache, parent)).data
-      const puts: TokenKey[] = []
-      const cache = t.processOver(notingPuts(puts))
-      const revoke = await revocation(parent)
-      await revoke.lockAll()
-      await revoke.deleteEntries()
-      const asked = heldUp(tap(cache, parent))
-      await t.waiting(1)
-      await revoke.deleteRowsAndCommit()
-      await expect(asked).rejects.toMatchObject({ code: 'UNAUTHENTICATED', reason: 'unknown' })
-      expect(puts).toEqual([])
-      await expectNothingOf(parent, [parent.token.key, child.token.key])
-    })
-
-    it('a creation makes nothing for a parent whose store entry alone has gone so far', async () => {
-      const parent = await t.parent()
-      const puts: TokenKey[] = []
-      await t.tokens.delete([parent.token.key])
-      const asked = tap(t.processOver(notingPuts(puts)), parent)
-      await expect(asked).rejects.toMatchObject({ code: 'UNAUTHENTICATED', reason: 'unknown' })
-      expect(puts).toEqual([])
-    })
-
-    it('a creation two levels below waits for the revoke of the whole tree', async () => {
-      const session = await t.parent()
-      const parent = (await t.cache.getInternalToken(session, 'portal', ['read:all'], IP)).data
-      const revoke = await revocation(session)
-      await revoke.lockAll()
-      const asked = heldUp(tap(t.cache, parent))
-      await t.waiting(1)
-      await revoke.finish()
-      await expect(asked).rejects.toMatchObject({ code: 'UNAUTHENTICATED', reason: 'unknown' })
-      await expectNothingOf(session, [session.token.key, parent.token.key])
-    })
-
-    it('a revoke that has only locked the top finds what was made below meanwhile', async () => {
-      const session = await t.parent()
-      const parent = (await t.cache.getInternalToken(session, 'portal', ['read:all'], IP)).data
-      const letGo = await stopInserts()
-      const asked = heldUp(tap(t.cache, parent))
-      await t.waiting(1)
-      const revoke = await revocation(session)
-      await revoke.lockLevel()
-      const finished = heldUp(revoke.finish())
-      await t.waiting(2)
-      await letGo()
-      const child = (await asked).data
-      expect(await finished).toContain(child.token.key)
-      await expectNothingOf(session, [session.token.key, parent.token.key, child.token.key])
-    })
-
-    it('a cached child ends with its parent', async () => {
-      const parent = await t.parent()
-      await tap(t.cache, parent)
-      await (await revocation(parent)).finish()
-      await expect(tap(t.cache, parent)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
-    })
-
-    describe('nor one that has more than its parent: an edit that a creation had to wait for counts', () => {
-      /** What `ask` answers when the parent is edited after the request was authenticated. */
-      const duringEdit = async <T>(
-        parent: TokenData,
-        edit: Partial<TokenData>,
-        ask: () => Promise<T>,
-        where = { row: true, entry: true },
-      ): Promise<T> => {
-        const client = await t.connect()
-        await client.query('BEGIN')
-        await client.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [parent.token.key])
-        const asked = heldUp(ask())
-        await t.waiting(1)
-        const edited = { ...parent, ...edit } as TokenData
-        if (where.entry) await t.tokens.put(edited)
-        if (where.row) {
-          await client.query(
-            'UPDATE token SET scopes = $2, expires = $3::timestamptz AT TIME ZONE $4 WHERE token = $1',
-            [parent.token.key, edited.scopes.join(','), edited.expiresAt?.toISOString(), 'UTC'],
-          )
-        }
-        await client.query('COMMIT')
-        return asked
-      }
-      const inSeconds = (seconds: number) => new Date(t.clock.now().getTime() + seconds * 1000)
-
-      const WHERE = [
-        ['both stores', { row: true, entry: true }],
-        ['the database only', { row: true, entry: false }],
-        ['the token store only', { row: false, entry: true }],
-      ] as const
-
-      it.each(WHERE)('the child of a parent that was shortened ends with it: in %s', async (_what, where) => {
-        const parent = await t.parent()
-        const edit = { expiresAt: inSeconds(1_000) }
-        const { data } = await duringEdit(parent, edit, () => tap(t.cache, parent), where)
-        expect(data.expiresAt).toEqual(edit.expiresAt)
-      })
-
-      it.each([
-        ['under 300 s', 299, undefined],
-        ['under the minimum lifetime', 900, 901],
-      ])('a parent that was shortened to %s has no child', async (_what, seconds, minimumLifetime) => {
-        const parent = await t.parent()
-        const edit = { expiresAt: inSeconds(seconds) }
-        const asked = duringEdit(parent, edit, () => tap(t.cache, parent, minimumLifetime))
-        await expect(asked).rejects.toMatchObject({ code: 'INSUFFICIENT_LIFETIME' })
-        expect(await t.children(parent)).toEqual([])
-      })
-
-      it.each(WHERE)('a scope that the parent has lost is not lent: in %s', async (_what, where) => {
-        const parent = await t.parent()
-        const asked = duringEdit(parent, { scopes: ['read:tap'] }, () => tap(t.cache, parent), where)
-        await expect(asked).rejects.toMatchObject({ code: 'INVALID_SCOPES' })
-        expect(await t.children(parent)).toEqual([])
-      })
-
-      it.each(WHERE)('a notebook token has the scopes that are left: in %s', async (_what, where) => {
-        const parent = await t.parent()
-        const ask = () => notebook(t.cache, parent)
-        const { data } = await duringEdit(parent, { scopes: ['read:tap'] }, ask, where)
-        expect(data.scopes).toEqual(['read:tap'])
-      })
     })
   })
 

@@ -11,8 +11,8 @@ import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
 import type { TokenStore } from '../../../src/stores/token-store/token-store.ts'
 import { useApi } from '../../support/api.ts'
 import { useHeart } from '../../support/heart.ts'
+import { pauseRevocation } from '../../support/paused-revocation.ts'
 import {
-  connect,
   documentOf,
   dropEntry,
   emptyStores,
@@ -626,14 +626,10 @@ describe('an audit while tokens come and go', () => {
 
   it('waits for a revocation that has reached one store only, and then has nothing to report', async () => {
     const root = await makeRoot(t.h)
-    const revoking = await connect(t.h)
-    await revoking.query('BEGIN')
-    await revoking.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [keyOf(root)])
-    await dropEntry(t.h, 'redis', root)
-    await revoking.query('DELETE FROM token WHERE token = $1', [keyOf(root)])
+    const goOn = await pauseRevocation(t, keyOf(root), 'records deleted')
     const auditing = found(auditWith(async () => undefined))
     await t.waiting(1)
-    await revoking.query('COMMIT')
+    await goOn()
     expect(await auditing).toEqual([])
   })
 

@@ -3,10 +3,10 @@ import type { Actor } from '../../../src/domain/actor.ts'
 import type { TokenData } from '../../../src/domain/token.ts'
 import type { Caller } from '../../../src/services/tokens/token-service.ts'
 import { failure } from '../../support/failures.ts'
+import { GafaelfawrRevocation } from '../../support/gafaelfawr-revocation.ts'
 import { IP, useHeart } from '../../support/heart.ts'
+import { OPERATOR, pauseRevocation, REVOCATION_STEPS } from '../../support/paused-revocation.ts'
 import { aUsername, keyOf, makeAdmin, makeRoot, rowsOf } from '../../support/trees.ts'
-
-const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
 
 /** As a request is that was authenticated before `data` was changed. */
 const by = (data: TokenData): Caller => ({ actor: { kind: 'token', data } satisfies Actor, ipAddress: IP })
@@ -87,18 +87,26 @@ describe.each(['redis', 'postgres'] as const)('the current token, with the token
     expect((await create(['read:tap'])).scopes).toEqual(['read:tap'])
   })
 
-  it('that is being revoked while it creates waits, and creates nothing', async () => {
+  it.each(REVOCATION_STEPS)('creates nothing while its revocation is at the step "%s"', async (step) => {
     const admin = await makeAdmin(t.h)
-    const revoking = await t.connect()
-    await revoking.query('BEGIN')
-    await revoking.query('SELECT FROM token WHERE token = $1 FOR UPDATE', [keyOf(admin)])
+    const goOn = await pauseRevocation(t, keyOf(admin), step)
+    const username = aUsername()
+    const created = services().tokens.createSession(by(admin), { username, scopes: [] })
+    await expect(created).rejects.toThrow(failure('UNAUTHENTICATED'))
+    expect(await goOn()).toEqual([keyOf(admin)])
+    expect(await t.h.sql('SELECT FROM token WHERE username = $1', [username])).toEqual([])
+  })
+
+  it('waits while a Gafaelfawr on the same stores revokes it, and creates nothing', async () => {
+    const admin = await makeAdmin(t.h)
+    const revocation = new GafaelfawrRevocation(await t.connect(), t.tokens, keyOf(admin))
+    await revocation.begin()
+    await revocation.deleteTokens()
     const username = aUsername()
     const created = services().tokens.createSession(by(admin), { username, scopes: [] })
     const refused = expect(created).rejects.toThrow(failure('UNAUTHENTICATED'))
     await t.waiting(1)
-    await revoking.query('DELETE FROM token WHERE token = $1', [keyOf(admin)])
-    await t.tokens.delete([keyOf(admin)])
-    await revoking.query('COMMIT')
+    await revocation.commit()
     await refused
     expect(await t.h.sql('SELECT FROM token WHERE username = $1', [username])).toEqual([])
   })
