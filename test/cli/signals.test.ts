@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type CliProcess, isAlive, startPorthor, temporaryDirectory } from '../support/cli.ts'
 import { PORTHOR } from '../support/program.ts'
@@ -53,14 +52,15 @@ describe('the embedded PostgreSQL ends with the server', () => {
     const slow = await openRaw(url)
     onTestFinished(() => void slow.socket.destroy())
     slow.socket.write('POST /graphql HTTP/1.1\r\nHost: porthor\r\nContent-Length: 10\r\n\r\n{')
-    let isOver = false
-    void server.ended.then(() => {
-      isOver = true
-    })
-    for (let times = 0; !isOver && times < 1_000; times += 1) {
-      interrupt(server)
-      await delay(50)
-    }
+    const ended = vi.fn()
+    void server.ended.then(ended)
+    await vi.waitFor(
+      () => {
+        interrupt(server)
+        expect(ended).toHaveBeenCalled()
+      },
+      { timeout: 50_000, interval: 50 },
+    )
     // One that comes while the process exits already ends it as by default.
     const { code, signal } = await server.ended
     expect([1, 'SIGINT']).toContain(code ?? signal)

@@ -4,11 +4,11 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type EmbeddedPostgres, openEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
 import { findClosedDirectory } from '../../src/embedded-postgres/os-user.ts'
 import { loadPostgresPassword } from '../../src/embedded-postgres/password.ts'
@@ -273,9 +273,14 @@ describe('one Porthor at a time', () => {
     const first = await open()
     // While it is stopped, it accepts connections and does not respond; it handles signals when it continues.
     process.kill(first.pid, 'SIGSTOP')
+    const [kill, connect] = [vi.spyOn(process, 'kill'), vi.spyOn(pg.Client.prototype, 'connect')]
+    onTestFinished(() => {
+      for (const spy of [kill, connect]) spy.mockRestore()
+    })
     const closing = first.close()
     const opening = open()
-    await delay(500)
+    await vi.waitFor(() => expect(kill).toHaveBeenCalledWith(first.pid, 'SIGINT'))
+    await vi.waitFor(() => expect(connect).toHaveBeenCalled())
     process.kill(first.pid, 'SIGCONT')
     await closing
     const second = await opening

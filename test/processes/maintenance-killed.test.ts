@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { expect, it, onTestFinished, vi } from 'vitest'
@@ -63,7 +62,10 @@ async function killAt(
   const ended = command.ended.finally(() => {
     hasEnded = true
   })
-  while (!hasEnded && Number((await sql(`SELECT ${leftSql} AS left`))[0]?.left) > left) await delay(5)
+  await vi.waitUntil(
+    async () => hasEnded || Number((await sql(`SELECT ${leftSql} AS left`))[0]?.left) <= left,
+    { timeout: 60_000, interval: 5 },
+  )
   return Promise.race([ended, command.stop('SIGKILL')])
 }
 

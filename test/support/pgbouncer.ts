@@ -4,9 +4,9 @@ import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { choosePostgresUser } from '../../src/embedded-postgres/os-user.ts'
 import { findFreePort } from './redis.ts'
+import { until } from './until.ts'
 
 export interface PgBouncer {
   /** `url` by way of this pooler. */
@@ -84,13 +84,15 @@ ${Object.entries(lines)
     await ended
     await rm(directory, { recursive: true, force: true })
   }
-  const deadline = Date.now() + READY_TIMEOUT_MS
-  while (!(await accepts(port))) {
-    await delay(10)
-    if (running.has(child) && Date.now() < deadline) continue
-    await stop()
-    throw new Error(`pgbouncer does not accept connections: ${said}`)
+  const isReady = async () => {
+    if (!running.has(child)) throw new Error(`pgbouncer ended while starting: ${said}`)
+    return accepts(port)
   }
+  const describe = () => `pgbouncer does not accept connections: ${said}`
+  await until(isReady, { timeoutMs: READY_TIMEOUT_MS, describe }).catch(async (error: unknown) => {
+    await stop()
+    throw error
+  })
   return {
     through: (original) => {
       const own = new URL(original)

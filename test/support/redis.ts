@@ -3,8 +3,8 @@ import { randomInt, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { until } from './until.ts'
 
 export interface RedisProcess {
   readonly url: string
@@ -91,12 +91,12 @@ const hasEnded = (child: ChildProcess): boolean =>
   child.pid === undefined || child.exitCode !== null || child.signalCode !== null
 
 async function waitUntilReady(port: number, child: ChildProcess, said: () => string): Promise<void> {
-  const deadline = Date.now() + READY_TIMEOUT_MS
-  while (!(await answers(port))) {
-    await delay(5)
+  const isReady = async () => {
     if (hasEnded(child)) throw new Error(`redis-server ended while starting: ${said()}`)
-    if (Date.now() > deadline) throw new Error(`redis-server does not answer on port ${port}: ${said()}`)
+    return answers(port)
   }
+  const describe = () => `redis-server does not answer on port ${port}: ${said()}`
+  await until(isReady, { timeoutMs: READY_TIMEOUT_MS, describe })
 }
 
 /** How long a Redis that has started may take for one answer, in milliseconds. */
@@ -139,11 +139,10 @@ export async function untilReplicated(master: RedisProcess, replica: RedisProces
     return Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? Number.NaN)
   }
   const goal = await offset(master, 'master_repl_offset')
-  const deadline = Date.now() + READY_TIMEOUT_MS
-  while (!((await offset(replica, 'slave_repl_offset')) >= goal)) {
-    if (Date.now() > deadline) throw new Error(`the replica on port ${replica.port} does not catch up`)
-    await delay(5)
-  }
+  await until(async () => (await offset(replica, 'slave_repl_offset')) >= goal, {
+    timeoutMs: READY_TIMEOUT_MS,
+    describe: () => `the replica on port ${replica.port} does not catch up`,
+  })
 }
 
 /** Ports below those that systems give to outgoing connections, any of which could be taken meanwhile. */

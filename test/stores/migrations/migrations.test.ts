@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { ENGINE_LOCK } from '../../../src/stores/database/advisory-locks.ts'
 import { readMigrations } from '../../../src/stores/migrations/migration-history.ts'
 import { assertMigrated, MigrationError, migrate } from '../../../src/stores/migrations/migrations.ts'
@@ -118,6 +118,15 @@ describe('an empty database', () => {
   })
 })
 
+/** When a migration has last looked whether another one is at work; `undefined` while none has. */
+async function readLastLook(): Promise<string | undefined> {
+  const { rows } = await client.query<{ at: string }>(
+    `SELECT query_start::text AS at FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT FROM pg_locks%'`,
+  )
+  return rows[0]?.at
+}
+
 describe('several at once', () => {
   it('is migrated by exactly one of four processes, and all succeed', async () => {
     const env = { ...process.env, DATABASE_URL: database.url }
@@ -136,12 +145,14 @@ describe('several at once', () => {
 
   it('waits for a `prisma migrate` that is at work, and then looks again', async () => {
     await client.query('SELECT pg_advisory_lock($1)', [ENGINE_LOCK])
-    const waiting = migrate(database.url, { log })
     // What the other one is doing just now looks like a failed migration.
     await createRecordTable()
     await insertRecord({ migration_name: ALL[0] ?? '', checksum: 'x', finished_at: null })
-    const first = await Promise.race([waiting, new Promise((resolve) => setTimeout(resolve, 500, 'waits'))])
-    expect(first).toBe('waits')
+    const settled = vi.fn()
+    const waiting = migrate(database.url, { log }).finally(settled)
+    const first = await vi.waitUntil(readLastLook)
+    await vi.waitUntil(async () => ((await readLastLook()) ?? first) !== first)
+    expect(settled).not.toHaveBeenCalled()
     await client.query('DROP TABLE _prisma_migrations')
     await client.query('SELECT pg_advisory_unlock($1)', [ENGINE_LOCK])
     expect(await waiting).toEqual({ applied: ALL, baselined: [] })
