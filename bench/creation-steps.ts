@@ -7,7 +7,7 @@ import { TokenCacheService } from '../src/services/delegation/token-cache-servic
 import { TokenIssuer } from '../src/services/tokens/token-issuer.ts'
 import { openPrisma } from '../src/stores/database/prisma.ts'
 import { TokenDatabase, type TokenTransaction } from '../src/stores/database/token-database.ts'
-import { startRedis } from '../test/support/redis.ts'
+import { startRedis } from '../test/support/stores/redis.ts'
 import { generateData } from './data.ts'
 import { newSecrets, openStores } from './server.ts'
 import {

@@ -1,6 +1,6 @@
 import { parseToken } from '../src/domain/token.ts'
 import { systemClock } from '../src/lib/clock.ts'
-import { startRedis } from '../test/support/redis.ts'
+import { startRedis } from '../test/support/stores/redis.ts'
 import { meanwhile, PAUSE_MS } from './load.ts'
 import { AskError, newSecrets, type Server, startServer } from './server.ts'
 import {

@@ -2,20 +2,28 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
-import { runPorthor, temporaryDirectory } from '../support/cli.ts'
-import { faultsIn, runHere } from '../support/command.ts'
-import { type Harness, openHarness } from '../support/harness.ts'
-import { TestClock } from '../support/test-clock.ts'
-import { dropEntry, emptyStores, keyOf, makeRoot, makeTree, rowsOf, storedOf } from '../support/trees.ts'
+import { openPorthor, type Porthor } from '../support/porthor/porthor.ts'
+import { runPorthor, temporaryDirectory } from '../support/processes/cli.ts'
+import { faultsIn, runHere } from '../support/processes/command.ts'
+import {
+  dropEntry,
+  emptyStores,
+  keyOf,
+  makeRoot,
+  makeTree,
+  rowsOf,
+  storedOf,
+} from '../support/tokens/trees.ts'
+import { TestClock } from '../support/waiting/test-clock.ts'
 
 // Each command is a process of its own, which takes its time on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
 describe('porthor audit', () => {
-  let h: Harness
-  // Commands go by the machine's clock: what the harness makes was made an hour ago, and is settled.
+  let h: Porthor
+  // Commands go by the machine's clock: what this Porthor makes was made an hour ago, and is settled.
   beforeAll(async () => {
-    h = await openHarness('redis', {}, new TestClock(new Date(Date.now() - 3_600_000)))
+    h = await openPorthor({ store: 'redis', clock: new TestClock(new Date(Date.now() - 3_600_000)) })
   })
   afterAll(() => h.close())
   beforeEach(() => emptyStores(h))

@@ -1,8 +1,8 @@
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { temporaryDirectory } from '../support/cli.ts'
-import { runHere } from '../support/command.ts'
+import { temporaryDirectory } from '../support/processes/cli.ts'
+import { runHere } from '../support/processes/command.ts'
 
 /** A place below a file. */
 async function belowFile(): Promise<string> {

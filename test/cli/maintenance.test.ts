@@ -1,20 +1,20 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { runPorthor, runPorthorAt } from '../support/cli.ts'
-import { faultsIn, runHere } from '../support/command.ts'
-import { type Harness, openHarness } from '../support/harness.ts'
-import { waitForLocks } from '../support/heart.ts'
-import { emptyDatabase } from '../support/stores.ts'
-import { TestClock } from '../support/test-clock.ts'
-import { connect, emptyStores, keyOf, makeRoot, rowsOf } from '../support/trees.ts'
+import { openPorthor, type Porthor } from '../support/porthor/porthor.ts'
+import { runPorthor, runPorthorAt } from '../support/processes/cli.ts'
+import { faultsIn, runHere } from '../support/processes/command.ts'
+import { waitForLocks } from '../support/stores/locks.ts'
+import { emptyDatabase } from '../support/stores/stores.ts'
+import { connect, emptyStores, keyOf, makeRoot, rowsOf } from '../support/tokens/trees.ts'
+import { TestClock } from '../support/waiting/test-clock.ts'
 
 // Each command is a process of its own, which takes its time on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
 describe('porthor maintenance', () => {
-  let h: Harness
-  // Commands go by the machine's clock: what the harness makes was made an hour ago.
+  let h: Porthor
+  // Commands go by the machine's clock: what this Porthor makes was made an hour ago.
   beforeAll(async () => {
-    h = await openHarness('postgres', {}, new TestClock(new Date(Date.now() - 3_600_000)))
+    h = await openPorthor({ store: 'postgres', clock: new TestClock(new Date(Date.now() - 3_600_000)) })
   })
   afterAll(() => h.close())
   beforeEach(() => emptyStores(h))

@@ -4,9 +4,9 @@ import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
-import { isAlive, runPorthor, temporaryDirectory } from '../support/cli.ts'
-import { runHere } from '../support/command.ts'
-import { emptyDatabase } from '../support/stores.ts'
+import { isAlive, runPorthor, temporaryDirectory } from '../support/processes/cli.ts'
+import { runHere } from '../support/processes/command.ts'
+import { emptyDatabase } from '../support/stores/stores.ts'
 
 const LAST_MIGRATION = (await readdir(new URL('../../prisma/migrations', import.meta.url)))
   .filter((name) => /^\d/.test(name))

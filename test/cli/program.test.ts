@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it, vi } from 'vitest'
 import { formatToken, parseToken } from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
-import { runPorthor } from '../support/cli.ts'
+import { runPorthor } from '../support/processes/cli.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string

@@ -6,7 +6,7 @@ import { withPlaceholders, withSecrets } from '../../src/cli/environment.ts'
 import { readOrCreateSecret } from '../../src/cli/generated-secret.ts'
 import { loadConfig } from '../../src/config/config.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
-import { temporaryDirectory } from '../support/cli.ts'
+import { temporaryDirectory } from '../support/processes/cli.ts'
 
 const SECRET = {
   generate: generateFernetKey,

@@ -7,11 +7,17 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config/config.ts'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
-import { type CliProcess, isAlive, runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
-import { askGraphQL } from '../support/harness.ts'
-import { serverSecrets } from '../support/processes.ts'
-import { PORTHOR } from '../support/program.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
+import {
+  type CliProcess,
+  isAlive,
+  runPorthor,
+  startPorthor,
+  temporaryDirectory,
+} from '../support/processes/cli.ts'
+import { PORTHOR } from '../support/processes/program.ts'
+import { serverSecrets } from '../support/processes/server-process.ts'
+import { askGraphQL } from '../support/requests/graphql.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
 
 const VIEWER = '{ viewer { user { username } } }'
 const INTERNAL = 'mutation { internalToken(service: "tap") { token source } }'
@@ -51,7 +57,7 @@ async function paste(command: string, env: Environment = {}): Promise<string> {
   return output
 }
 
-const STAND_IN_FOR_CURL = fileURLToPath(new URL('../support/curl.mjs', import.meta.url))
+const STAND_IN_FOR_CURL = fileURLToPath(new URL('../support/processes/curl.mjs', import.meta.url))
 
 const sessionIn = (answer: string): string =>
   (JSON.parse(answer) as { data: { createSessionToken: { token: string } } }).data.createSessionToken.token

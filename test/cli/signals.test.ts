@@ -3,10 +3,10 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { type CliProcess, isAlive, startPorthor, temporaryDirectory } from '../support/cli.ts'
-import { PORTHOR } from '../support/program.ts'
-import { openRaw } from '../support/raw-http.ts'
-import { copyUsedDataDir } from '../support/stores.ts'
+import { type CliProcess, isAlive, startPorthor, temporaryDirectory } from '../support/processes/cli.ts'
+import { PORTHOR } from '../support/processes/program.ts'
+import { openRaw } from '../support/requests/raw-http.ts'
+import { copyUsedDataDir } from '../support/stores/stores.ts'
 
 // Each starts a PostgreSQL of its own, which takes its time on a busy machine.
 vi.setConfig({ testTimeout: 240_000 })

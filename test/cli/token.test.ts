@@ -3,19 +3,19 @@ import { once } from 'node:events'
 import { describe, expect, it, vi } from 'vitest'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
-import { useApi } from '../support/api.ts'
-import { runPorthor, startPorthor, temporaryDirectory } from '../support/cli.ts'
-import { type CommandResult, faultsIn, runHere } from '../support/command.ts'
-import { askGraphQL } from '../support/harness.ts'
-import { PORTHOR } from '../support/program.ts'
-import { copyUsedDataDir } from '../support/stores.ts'
-import { historyOf, keyOf, keysOf, makeRoot, makeTree, rowsOf, storedOf } from '../support/trees.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { runPorthor, startPorthor, temporaryDirectory } from '../support/processes/cli.ts'
+import { type CommandResult, faultsIn, runHere } from '../support/processes/command.ts'
+import { PORTHOR } from '../support/processes/program.ts'
+import { askGraphQL } from '../support/requests/graphql.ts'
+import { copyUsedDataDir } from '../support/stores/stores.ts'
+import { historyOf, keyOf, keysOf, makeRoot, makeTree, rowsOf, storedOf } from '../support/tokens/trees.ts'
 
 // A command in a process of its own takes its time on a busy machine.
 vi.setConfig({ testTimeout: 120_000 })
 
 describe('porthor token', () => {
-  const t = useApi('redis')
+  const t = usePorthor('redis')
   const environment = () => ({ ...t.h.env, NODE_ENV: 'production', LOG_LEVEL: undefined })
   const token = (...args: string[]) => runHere(['token', ...args], environment())
   const inTurn = async (...commands: string[][]): Promise<CommandResult[]> => {

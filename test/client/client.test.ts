@@ -11,11 +11,12 @@ import {
   type TokenInfo,
 } from '../../src/client/index.ts'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
-import { openHarness, useHarness } from '../support/harness.ts'
-import { startRedis } from '../support/stores.ts'
+import { openPorthor } from '../support/porthor/porthor.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { startRedis } from '../support/stores/stores.ts'
 
 describe('the client, against a server', () => {
-  const t = useHarness('postgres')
+  const t = usePorthor('postgres', {}, { isFresh: true })
   const admin = () => createPorthorClient({ url: t.h.url, token: t.h.bootstrapToken })
   const user = async () => createPorthorClient({ url: t.h.url, token: await t.h.session() })
 
@@ -111,7 +112,7 @@ describe('the client, against a server', () => {
 
 it('calls a failure retryable when a store of the server is down', async () => {
   const redis = await startRedis()
-  const h = await openHarness('redis', { REDIS_URL: redis.url })
+  const h = await openPorthor({ store: 'redis', env: { REDIS_URL: redis.url } })
   try {
     const porthor = createPorthorClient({ url: h.url, token: await h.session() })
     await redis.kill()

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
-import { useHarness } from '../support/harness.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -13,7 +13,7 @@ interface Ended {
 }
 
 describe('examples/delegate.ts', () => {
-  const t = useHarness('postgres')
+  const t = usePorthor('postgres', {}, { isFresh: true })
 
   /** Runs it as its first lines say. */
   const run = (token: string, ...args: string[]) =>

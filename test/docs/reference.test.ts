@@ -9,7 +9,7 @@ import {
   MIGRATE_LOCK,
   REPLAY_LOCK,
 } from '../../src/stores/database/advisory-locks.ts'
-import { runHere } from '../support/command.ts'
+import { runHere } from '../support/processes/command.ts'
 import { PROJECT } from './pages.ts'
 import { findErrorCodes, findLogMessages, findMembers, findSettings, readSources } from './source.ts'
 import { nameOf, quotedIn, readRows } from './tables.ts'

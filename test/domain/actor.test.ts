@@ -12,8 +12,8 @@ import {
   requireTokenData,
   visibilityOf,
 } from '../../src/domain/actor.ts'
-import { failure } from '../support/failures.ts'
-import { aNotebookToken, anInternalToken, aSession, aToken } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { aNotebookToken, anInternalToken, aSession, aToken } from '../support/tokens/token-data.ts'
 
 const BOOTSTRAP: Actor = { kind: 'bootstrap' }
 const OPERATOR: Actor = { kind: 'operator' }

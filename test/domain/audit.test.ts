@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type AuditedRow, auditRow, auditStray, type StoredRecord } from '../../src/domain/audit.ts'
-import { aSession, aToken, at, NOW } from '../support/token-data.ts'
+import { aSession, aToken, at, NOW } from '../support/tokens/token-data.ts'
 
 const KNOWN = new Map([
   ['read:all', ''],

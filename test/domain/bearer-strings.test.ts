@@ -9,7 +9,7 @@ import {
   type TokenKey,
 } from '../../src/domain/token.ts'
 import { requireTokenName } from '../../src/domain/user.ts'
-import { failure } from '../support/failures.ts'
+import { failure } from '../support/checks/failures.ts'
 
 const BEARER = formatToken(generateToken())
 

@@ -19,7 +19,7 @@ import {
 import { secondsUntil } from '../../src/domain/lifetime.ts'
 import { toScopes } from '../../src/domain/scope.ts'
 import type { TokenData } from '../../src/domain/token.ts'
-import { failure } from '../support/failures.ts'
+import { failure } from '../support/checks/failures.ts'
 import {
   aNotebookToken,
   anInternalToken,
@@ -29,7 +29,7 @@ import {
   NOW,
   scopeSets,
   tokenDataAt,
-} from '../support/token-data.ts'
+} from '../support/tokens/token-data.ts'
 
 const INTERNAL: DelegationRequest = { type: 'internal', service: 'tap', scopes: ['read:all'] }
 const NOTEBOOK: DelegationRequest = { type: 'notebook', undelegable: new Set(['admin:token']) }

@@ -22,8 +22,8 @@ import {
   requireUserInfo,
   requireUsername,
 } from '../../src/domain/user.ts'
-import { failure } from '../support/failures.ts'
-import { aSession } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { aSession } from '../support/tokens/token-data.ts'
 
 const NOW = new Date('2026-01-31T12:00:00Z')
 const LIMITS: DelegationLimits = { undelegableScopes: new Set(), maxDepth: 5, maxChildren: 9 }

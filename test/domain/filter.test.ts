@@ -7,8 +7,8 @@ import {
   requireSearchable,
 } from '../../src/domain/filter.ts'
 import { toTokenKey } from '../../src/domain/token.ts'
-import { failure } from '../support/failures.ts'
-import { aToken, NOW } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { aToken, NOW } from '../support/tokens/token-data.ts'
 
 it.each<RevocationFilter>([
   { username: 'wren' },

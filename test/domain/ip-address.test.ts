@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseAddressFilter } from '../../src/domain/ip-address.ts'
 import { normalizeAddress } from '../../src/lib/normalize-address.ts'
-import { failure } from '../support/failures.ts'
+import { failure } from '../support/checks/failures.ts'
 
 describe('to search history, one may give', () => {
   it.each([

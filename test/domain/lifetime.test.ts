@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { addSeconds, earlier, requireExpiry, secondsUntil } from '../../src/domain/lifetime.ts'
-import { failure } from '../support/failures.ts'
-import { at, NOW } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { at, NOW } from '../support/tokens/token-data.ts'
 
 describe('the earlier of two ends', () => {
   it.each([

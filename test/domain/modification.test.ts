@@ -13,8 +13,8 @@ import {
   withinParent,
 } from '../../src/domain/modification.ts'
 import { generateToken } from '../../src/domain/token.ts'
-import { failure } from '../support/failures.ts'
-import { at, NOW } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { at, NOW } from '../support/tokens/token-data.ts'
 
 const { key } = generateToken()
 

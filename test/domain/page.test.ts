@@ -8,8 +8,8 @@ import {
   parsePage,
   toPage,
 } from '../../src/domain/page.ts'
-import { failure } from '../support/failures.ts'
-import { NOW } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { NOW } from '../support/tokens/token-data.ts'
 
 const POSITION = { at: NOW, tie: '17' }
 const CURSOR = formatCursor('change', POSITION)

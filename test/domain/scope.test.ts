@@ -12,8 +12,8 @@ import {
   toScopes,
   withoutUndelegable,
 } from '../../src/domain/scope.ts'
-import { failure } from '../support/failures.ts'
-import { scopeSets } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { scopeSets } from '../support/tokens/token-data.ts'
 
 const KNOWN = new Map([
   ['read:all', 'Read all'],

@@ -8,8 +8,8 @@ import {
   requireUserInfo,
   requireUsername,
 } from '../../src/domain/user.ts'
-import { failure } from '../support/failures.ts'
-import { userInfos } from '../support/token-data.ts'
+import { failure } from '../support/checks/failures.ts'
+import { userInfos } from '../support/tokens/token-data.ts'
 
 describe('a username', () => {
   it.each(['ab', '1a', 'bot-1', '12-ab', 'wren', 'a1b2-c3d', 'bot-svc-2', `a${'b'.repeat(63)}`])(

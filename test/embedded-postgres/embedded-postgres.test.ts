@@ -12,10 +12,10 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import { type EmbeddedPostgres, openEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
 import { findClosedDirectory } from '../../src/embedded-postgres/os-user.ts'
 import { loadPostgresPassword } from '../../src/embedded-postgres/password.ts'
-import { copyUsedDataDir } from '../support/stores.ts'
+import { copyUsedDataDir } from '../support/stores/stores.ts'
 
 const run = promisify(execFile)
-const SCRIPT = fileURLToPath(new URL('../support/embedded-postgres-process.ts', import.meta.url))
+const SCRIPT = fileURLToPath(new URL('../support/processes/embedded-postgres-process.ts', import.meta.url))
 
 const warnings: string[] = []
 const log = { info: () => undefined, warn: (_facts: object, message: string) => warnings.push(message) }

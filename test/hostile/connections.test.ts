@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
-import { send } from '../support/http.ts'
-import { openRaw, sendRaw, statusesIn } from '../support/raw-http.ts'
+import { send } from '../support/requests/http.ts'
+import { openRaw, sendRaw, statusesIn } from '../support/requests/raw-http.ts'
 import { type Service, useTarget } from './target.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 })

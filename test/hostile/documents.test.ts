@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import type { HttpAnswer } from '../support/http.ts'
+import type { HttpAnswer } from '../support/requests/http.ts'
 import { DOCUMENT_KINDS, sendDocument, WAYS } from './documents.ts'
 import { useTarget } from './target.ts'
 

@@ -1,4 +1,4 @@
-import { type HttpAnswer, send } from '../support/http.ts'
+import { type HttpAnswer, send } from '../support/requests/http.ts'
 
 /** A request to `/graphql`, as the members of its body. */
 export interface DocumentRequest {

@@ -1,4 +1,4 @@
-import { send } from '../support/http.ts'
+import { send } from '../support/requests/http.ts'
 import { DOCUMENT_KINDS, sendDocument } from './documents.ts'
 
 /** Prints what each kind of document costs the server at `origin`: `npx tsx test/hostile/measure.ts <origin> <token>`. */

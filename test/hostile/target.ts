@@ -1,9 +1,9 @@
 import { Agent } from 'node:http'
 import { afterAll, beforeAll } from 'vitest'
 import type { Environment } from '../../src/config/config.ts'
-import { type HttpAnswer, send } from '../support/http.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { type HttpAnswer, send } from '../support/requests/http.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
 
 /** How long a response may take, in milliseconds: no request of anybody is answered later. */
 const ANSWER_TIMEOUT_MS = 10_000

@@ -5,11 +5,11 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { closeServer, createServer, type ServerLimits } from '../../src/http/server.ts'
-import { useApi } from '../support/api.ts'
-import { askGraphQL } from '../support/harness.ts'
-import { waitForLocks } from '../support/heart.ts'
-import { send } from '../support/http.ts'
-import { openRaw, type RawConnection, sendRaw, statusesIn } from '../support/raw-http.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { askGraphQL } from '../support/requests/graphql.ts'
+import { send } from '../support/requests/http.ts'
+import { openRaw, type RawConnection, sendRaw, statusesIn } from '../support/requests/raw-http.ts'
+import { waitForLocks } from '../support/stores/locks.ts'
 
 const LIVEZ = 'GET /livez HTTP/1.1\r\nHost: porthor\r\n\r\n'
 /** Long enough on a busy machine; nothing is decided by it. */
@@ -18,7 +18,7 @@ const PATIENT = { timeout: 20_000 }
 const TYPENAME = '{"query":"{ __typename }"}'
 
 describe('a server on the stores of another', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   const open = async (limits?: Partial<ServerLimits>): Promise<string> => (await openServer(limits)).url
 

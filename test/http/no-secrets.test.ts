@@ -1,9 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
-import { plant } from '../support/api.ts'
-import { type Harness, openHarness, type StoreKind } from '../support/harness.ts'
-import { send } from '../support/http.ts'
+import { plant } from '../support/porthor/planted-token.ts'
+import { openPorthor, type Porthor, type StoreKind } from '../support/porthor/porthor.ts'
+import { send } from '../support/requests/http.ts'
 
 const BEARER = /gt-[\w-]{22}\.[\w-]{22}/g
 /** A field of an answer whose job it is to carry a token. */
@@ -43,9 +43,9 @@ class Recorder {
   readonly answers: string[] = []
   readonly outputs: string[] = []
   readonly secrets = new Set<string>()
-  readonly #h: Harness
+  readonly #h: Porthor
 
-  constructor(h: Harness) {
+  constructor(h: Porthor) {
     this.#h = h
     this.keep(h.bootstrapToken)
     for (const name of ['SESSION_SECRET', 'DATABASE_URL', 'REDIS_URL']) this.keep(h.env[name] ?? '')
@@ -97,7 +97,7 @@ class Recorder {
 
 const tokenIn = (body: string): string => body.match(BEARER)?.[0] ?? expect.fail(`no token in ${body}`)
 
-async function driveSuccesses(r: Recorder, h: Harness): Promise<void> {
+async function driveSuccesses(r: Recorder, h: Porthor): Promise<void> {
   const admin = tokenIn(
     await r.ask(
       create('Session', 'username: "ada", scopes: ["admin:token", "user:token"]'),
@@ -129,7 +129,7 @@ async function driveSuccesses(r: Recorder, h: Harness): Promise<void> {
   r.note(await send(`${h.url}?query=${query}`, { headers: { Authorization: `Bearer ${session}` } }))
 }
 
-async function driveErrors(r: Recorder, h: Harness, store: StoreKind): Promise<void> {
+async function driveErrors(r: Recorder, h: Porthor, store: StoreKind): Promise<void> {
   const session = tokenIn(
     await r.ask(create('Session', 'username: "wren", scopes: ["user:token"]'), h.bootstrapToken),
   )
@@ -179,7 +179,7 @@ async function driveErrors(r: Recorder, h: Harness, store: StoreKind): Promise<v
 }
 
 /** Records that hold secrets in places where no reader expects them. */
-async function driveDamage(r: Recorder, h: Harness, store: StoreKind): Promise<void> {
+async function driveDamage(r: Recorder, h: Porthor, store: StoreKind): Promise<void> {
   const fernet = new Fernet([h.env.SESSION_SECRET ?? ''])
   const whole = { username: 'wren', token_type: 'user', scopes: [], created: 1_767_225_600, expires: null }
   for (const damage of [
@@ -203,7 +203,7 @@ async function driveDamage(r: Recorder, h: Harness, store: StoreKind): Promise<v
   }
 }
 
-async function driveFaults(r: Recorder, h: Harness, store: StoreKind): Promise<void> {
+async function driveFaults(r: Recorder, h: Porthor, store: StoreKind): Promise<void> {
   const session = tokenIn(await r.ask(create('Session', 'username: "rook"'), h.bootstrapToken))
   await r.look()
   await h.sql('ALTER TABLE token_change_history RENAME actor TO elsewhere')
@@ -228,7 +228,7 @@ async function driveFaults(r: Recorder, h: Harness, store: StoreKind): Promise<v
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   it('no secret leaves but in the one field of the answer that is meant to carry it', async () => {
-    const h = await openHarness(store)
+    const h = await openPorthor({ store })
     onTestFinished(() => h.close())
     const r = new Recorder(h)
     await driveSuccesses(r, h)

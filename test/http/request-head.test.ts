@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { useApi } from '../support/api.ts'
-import { sendRaw, statusesIn } from '../support/raw-http.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { sendRaw, statusesIn } from '../support/requests/raw-http.ts'
 
 const BODY = JSON.stringify({ query: '{ viewer { user { username } } }' })
 
 describe('the head of a request', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   /** Posts an operation with these lines after the first; answers with the status and the rest. */
   async function post(target: string, lines: readonly string[]): Promise<readonly [number, string]> {

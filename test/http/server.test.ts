@@ -6,12 +6,12 @@ import { serverAudits } from 'graphql-http'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { closeServer, createServer } from '../../src/http/server.ts'
-import { useApi } from '../support/api.ts'
-import { openHarness } from '../support/harness.ts'
-import { waitForLocks } from '../support/heart.ts'
-import { send } from '../support/http.ts'
-import { openRaw, statusesIn } from '../support/raw-http.ts'
-import { type RedisProcess, startRedis } from '../support/stores.ts'
+import { openPorthor } from '../support/porthor/porthor.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { send } from '../support/requests/http.ts'
+import { openRaw, statusesIn } from '../support/requests/raw-http.ts'
+import { waitForLocks } from '../support/stores/locks.ts'
+import { type RedisProcess, startRedis } from '../support/stores/stores.ts'
 
 const JSON_BODY = { 'Content-Type': 'application/json' }
 const TYPENAME = JSON.stringify({ query: '{ __typename }' })
@@ -21,7 +21,7 @@ const NOTEBOOK = 'mutation { notebookToken { token } }'
 const GRAPHQL_RESPONSE = 'application/graphql-response+json'
 
 describe('GraphQL over HTTP', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const post = (body: string, headers: Record<string, string> = JSON_BODY) =>
     send(api.h.url, { method: 'POST', headers }, [body])
 
@@ -247,7 +247,7 @@ describe('GraphQL over HTTP', () => {
 })
 
 describe('beside the API', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const at = (path: string) => send(new URL(path, api.h.url).href)
 
   it.each([
@@ -269,7 +269,7 @@ describe('readiness', () => {
   it('is lost with Redis, found again with it, and life goes on meanwhile', async () => {
     let redis: RedisProcess = await startRedis()
     onTestFinished(() => redis.stop())
-    const h = await openHarness('redis', { REDIS_URL: redis.url })
+    const h = await openPorthor({ store: 'redis', env: { REDIS_URL: redis.url } })
     onTestFinished(() => h.close())
     const at = async (path: string) => {
       const { status, body } = await send(new URL(path, h.url).href)
@@ -284,7 +284,7 @@ describe('readiness', () => {
   })
 
   it('is lost with PostgreSQL', async () => {
-    const h = await openHarness('redis')
+    const h = await openPorthor({ store: 'redis' })
     onTestFinished(() => h.close())
     const url = new URL(h.env.DATABASE_URL ?? '')
     const name = url.pathname.slice(1)
@@ -303,8 +303,8 @@ describe('readiness', () => {
 })
 
 describe('the client address', () => {
-  const proxied = useApi('postgres', { TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8' })
-  const direct = useApi('postgres')
+  const proxied = usePorthor('postgres', { TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8' })
+  const direct = usePorthor('postgres')
 
   const recorded = async ({ h }: typeof direct, forwarded: string | undefined) => {
     const answer = await h.ask(SESSION, {
@@ -350,7 +350,7 @@ describe('the client address', () => {
 describe('stopping', () => {
   /** A server of its own, and a session being made that waits until it is let go. */
   async function openBusy() {
-    const h = await openHarness('postgres')
+    const h = await openPorthor({ store: 'postgres' })
     onTestFinished(() => h.close())
     const server = createServer(h.context)
     server.listen(0, '127.0.0.1')

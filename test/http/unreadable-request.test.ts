@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { useApi } from '../support/api.ts'
-import { sendRaw, statusesIn } from '../support/raw-http.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { sendRaw, statusesIn } from '../support/requests/raw-http.ts'
 
 const POST = 'POST /graphql HTTP/1.1\r\nHost: porthor\r\nContent-Type: application/json\r\n'
 
 describe('what Node would refuse by a bare status gets a response that states what would be right:', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it.each([
     ['no HTTP', 'hello\r\n\r\n', 400, 'not valid HTTP/1.1'],

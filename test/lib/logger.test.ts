@@ -73,7 +73,7 @@ it('lines have the time in ISO 8601, and nothing about the machine', () => {
 })
 
 describe('what is logged last', () => {
-  const script = fileURLToPath(new URL('../support/log-process.ts', import.meta.url))
+  const script = fileURLToPath(new URL('../support/processes/log-process.ts', import.meta.url))
 
   function start() {
     const child = spawn(process.execPath, ['--import', 'tsx', script], { stdio: ['pipe', 'pipe', 'inherit'] })

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { OutageLog } from '../../src/lib/outage-log.ts'
-import { recordingLog } from '../support/log.ts'
+import { recordingLog } from '../support/checks/log.ts'
 
 it('an error is logged once during an outage, and again if it is another one or occurs after a recovery', () => {
   const { log, lines } = recordingLog()

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { RateLimitedLog } from '../../src/lib/rate-limited-log.ts'
-import { recordingLog } from '../support/log.ts'
+import { recordingLog } from '../support/checks/log.ts'
 
 it('what strangers cause has so many lines a minute, and the next one says how many were left out', () => {
   const { log, lines } = recordingLog()

@@ -1,9 +1,9 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { openBurst } from '../support/burst.ts'
-import { waitForLocks } from '../support/heart.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { openBurst } from '../support/requests/burst.ts'
+import { waitForLocks } from '../support/stores/locks.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
 
 // Starting a server takes seconds, on a busy machine many.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 180_000 })

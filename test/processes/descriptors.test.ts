@@ -5,10 +5,10 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config/config.ts'
-import { type HttpAnswer, send } from '../support/http.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { openRaw } from '../support/raw-http.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { type HttpAnswer, send } from '../support/requests/http.ts'
+import { openRaw } from '../support/requests/raw-http.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 

@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
-import { openTrackedPair } from '../support/tracked-pair.ts'
+import { openTrackedPair } from '../support/porthor/tracked-pair.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
 
 const USER = `mutation ($scopes: [String!]!) {
   made: createUserToken(input: { username: "wren", tokenName: "desk", scopes: $scopes }) { token }

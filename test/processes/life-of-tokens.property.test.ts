@@ -4,11 +4,12 @@ import { describe, it, vi } from 'vitest'
 import { openApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/config.ts'
 import { floorToSecond, systemClock } from '../../src/lib/clock.ts'
-import { LifeOfTokens, type Stage } from '../support/life-of-tokens.ts'
-import { type ServerProcess, startServer } from '../support/processes.ts'
-import { silent as log, openPorthor, useSharedStores } from '../support/shared-stores.ts'
-import { TestClock } from '../support/test-clock.ts'
-import { LIFE, longOps, type Op, ops } from '../support/token-ops.ts'
+import { openPorthor } from '../support/porthor/porthor.ts'
+import { silent as log, useSharedStores } from '../support/porthor/shared-stores.ts'
+import { type ServerProcess, startServer } from '../support/processes/server-process.ts'
+import { LifeOfTokens, type Stage } from '../support/tokens/life-of-tokens.ts'
+import { LIFE, longOps, type Op, ops } from '../support/tokens/token-ops.ts'
+import { TestClock } from '../support/waiting/test-clock.ts'
 
 // Starting a server takes seconds, on a busy machine many.
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 120_000 })
@@ -101,7 +102,10 @@ describe.each([
   it('no token is valid beyond its parent, none is made twice, and the history tells it all', async () => {
     const clock = new TestClock()
     const cables = await Promise.all([t.cable(), t.cable()])
-    const both = await Promise.all([openPorthor(cables[0].env, clock), openPorthor(cables[1].env, clock)])
+    const both = await Promise.all([
+      openPorthor({ env: cables[0].env, clock, isOnGivenStores: true }),
+      openPorthor({ env: cables[1].env, clock, isOnGivenStores: true }),
+    ])
     const third = openApp(loadConfig(t.env), { clock, log })
     const at = (process: 0 | 1) => ({ porthor: both[process], cable: cables[process] })
     const stage: Stage = {
@@ -111,7 +115,7 @@ describe.each([
       servicesAfterCrash: third.services,
     }
     const start = async (process: 0 | 1) => {
-      both[process] = await openPorthor(at(process).cable.env, clock)
+      both[process] = await openPorthor({ env: at(process).cable.env, clock, isOnGivenStores: true })
     }
 
     /** The process that does `op` dies at it, or at one of the others, or when all is done. */

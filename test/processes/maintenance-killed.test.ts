@@ -11,9 +11,9 @@ import { createLogger } from '../../src/lib/logger.ts'
 import type { AuditedFinding } from '../../src/services/maintenance/audit-service.ts'
 import type { Services } from '../../src/services/services.ts'
 import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
-import { type CliResult, runPorthor, startPorthor } from '../support/cli.ts'
-import { serverSecrets } from '../support/processes.ts'
-import { freshDatabase, startRedis } from '../support/stores.ts'
+import { type CliResult, runPorthor, startPorthor } from '../support/processes/cli.ts'
+import { serverSecrets } from '../support/processes/server-process.ts'
+import { freshDatabase, startRedis } from '../support/stores/stores.ts'
 
 // Starting a command takes seconds, on a busy machine many.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { onServer, type RedisProcess, startRedis } from '../support/redis.ts'
-import { freshDatabase } from '../support/stores.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { onServer, type RedisProcess, startRedis } from '../support/stores/redis.ts'
+import { freshDatabase } from '../support/stores/stores.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
 
 // Servers are started, on a busy machine slowly.
 vi.setConfig({ testTimeout: 90_000 })

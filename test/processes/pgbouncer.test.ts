@@ -3,11 +3,11 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config/config.ts'
 import { parseToken } from '../../src/domain/token.ts'
 import { assertMigrated } from '../../src/stores/migrations/migrations.ts'
-import { runPorthor } from '../support/cli.ts'
-import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { emptyDatabase, freshDatabase } from '../support/stores.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { runPorthor } from '../support/processes/cli.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { type PgBouncer, startPgBouncer } from '../support/stores/pgbouncer.ts'
+import { emptyDatabase, freshDatabase } from '../support/stores/stores.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
 
 // Commands and servers are processes of their own, which take their time on a busy machine.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })

@@ -1,9 +1,9 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { migrate } from '../../src/stores/migrations/migrations.ts'
-import { BAD_CERTIFICATES } from '../support/certificates.ts'
-import { startTlsPostgres } from '../support/postgres-tls.ts'
-import { serverSecrets, startServer } from '../support/processes.ts'
-import { freshRedis } from '../support/stores.ts'
+import { serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { BAD_CERTIFICATES } from '../support/stores/certificates.ts'
+import { startTlsPostgres } from '../support/stores/postgres-tls.ts'
+import { freshRedis } from '../support/stores/stores.ts'
 
 const PATIENT = { timeout: 20_000, interval: 50 }
 

@@ -5,12 +5,12 @@ import { Redis } from 'ioredis'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { systemClock } from '../../src/lib/clock.ts'
-import { serverSecrets } from '../support/processes.ts'
-import { type RedisProcess, startRedis, untilReplicated } from '../support/redis.ts'
-import { openPorthor, type Porthor } from '../support/shared-stores.ts'
-import { freshDatabase } from '../support/stores.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { type Clock, systemClock } from '../../src/lib/clock.ts'
+import { openPorthor, type Porthor } from '../support/porthor/porthor.ts'
+import { serverSecrets } from '../support/processes/server-process.ts'
+import { type RedisProcess, startRedis, untilReplicated } from '../support/stores/redis.ts'
+import { freshDatabase } from '../support/stores/stores.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
 
 /** Long enough on a busy machine; nothing is decided by it. */
 const PATIENT = { timeout: 20_000, interval: 20 }
@@ -32,30 +32,36 @@ async function openPair(redisUrl: string) {
   onTestFinished(() => database.drop())
   const cables = [await openTcpProxy(redisUrl), await openTcpProxy(redisUrl)] as const
   const secrets = serverSecrets()
-  const porthors: Porthor[] = []
+  const porthors: Porthor<Clock>[] = []
   for (const [index, cable] of cables.entries()) {
     const env = { ...secrets, DATABASE_URL: database.url, REDIS_URL: cable.through(redisUrl) }
-    porthors.push(await openPorthor({ ...env, CLIENT_SIDE_CACHE: String(index === 0) }, systemClock))
+    porthors.push(
+      await openPorthor({
+        env: { ...env, CLIENT_SIDE_CACHE: String(index === 0) },
+        clock: systemClock,
+        isOnGivenStores: true,
+      }),
+    )
   }
   onTestFinished(async () => {
     for (const porthor of porthors) await porthor.close()
     for (const cable of cables) await cable.close()
   })
-  const asAdmin = async <T>(porthor: Porthor, query: string, variables = {}): Promise<T> => {
+  const asAdmin = async <T>(porthor: Porthor<Clock>, query: string, variables = {}): Promise<T> => {
     const { data, errors } = await porthor.ask(query, { token: secrets.BOOTSTRAP_TOKEN, variables })
     expect(errors).toEqual([])
     return data as T
   }
-  const [one, two] = porthors as [Porthor, Porthor]
+  const [one, two] = porthors as [Porthor<Clock>, Porthor<Clock>]
   const create = async (query: string) => (await asAdmin<{ made: { token: string } }>(one, query)).made.token
-  const change = (porthor: Porthor, query: string, token: string) =>
+  const change = (porthor: Porthor<Clock>, query: string, token: string) =>
     asAdmin(porthor, query, { key: parseToken(token).key })
   return { one, two, cables, create, change, database }
 }
 
 /** Asks both for all of it, again and again, until `stop`, which resolves with the codes by question. */
 function ask(
-  porthors: readonly Porthor[],
+  porthors: readonly Porthor<Clock>[],
   questions: Record<string, readonly [query: string, token: string]>,
 ) {
   const codes = new Map(Object.keys(questions).map((name) => [name, new Set<unknown>()]))
@@ -77,7 +83,7 @@ function ask(
   }
 }
 
-const untilAccepted = (porthors: readonly Porthor[], token: string) =>
+const untilAccepted = (porthors: readonly Porthor<Clock>[], token: string) =>
   vi.waitFor(async () => {
     for (const porthor of porthors) expect((await porthor.ask(VIEWER, { token })).errors).toEqual([])
   }, PATIENT)
@@ -178,7 +184,7 @@ describe('a Redis that has gone back in time', { timeout: 90_000 }, () => {
     onTestFinished(() => cable.close())
     const secrets = serverSecrets()
     const env = { ...secrets, DATABASE_URL: cable.through(database.url), REDIS_URL: redis.url }
-    const porthor = await openPorthor(env, systemClock)
+    const porthor = await openPorthor({ env, clock: systemClock, isOnGivenStores: true })
     onTestFinished(() => porthor.close())
     const { data } = await porthor.ask(SESSION, { token: secrets.BOOTSTRAP_TOKEN })
     const { token } = (data as { made: { token: string } }).made

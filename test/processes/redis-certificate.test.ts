@@ -1,9 +1,9 @@
 import { describe, expect, it, type TestContext, vi } from 'vitest'
-import { BAD_CERTIFICATES } from '../support/certificates.ts'
-import { serverSecrets, startServer } from '../support/processes.ts'
-import { findFreePort } from '../support/redis.ts'
-import { startTlsRedis, type TlsRedis } from '../support/redis-tls.ts'
-import { freshDatabase } from '../support/stores.ts'
+import { serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { BAD_CERTIFICATES } from '../support/stores/certificates.ts'
+import { findFreePort } from '../support/stores/redis.ts'
+import { startTlsRedis, type TlsRedis } from '../support/stores/redis-tls.ts'
+import { freshDatabase } from '../support/stores/stores.ts'
 
 const PATIENT = { timeout: 20_000, interval: 50 }
 

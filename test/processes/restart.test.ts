@@ -3,9 +3,9 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Environment } from '../../src/config/config.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
 
 // Starting a server takes seconds, on a busy machine many.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 180_000 })

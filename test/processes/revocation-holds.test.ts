@@ -1,8 +1,8 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
-import { openTrackedPair } from '../support/tracked-pair.ts'
-import { openTrackingCable } from '../support/tracking-cable.ts'
+import { openTrackedPair } from '../support/porthor/tracked-pair.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
+import { openTrackingCable } from '../support/stores/tracking-cable.ts'
 
 // Redis is awaited for seconds, on a busy machine longer.
 vi.setConfig({ testTimeout: 180_000 })

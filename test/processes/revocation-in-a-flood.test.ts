@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { generateToken, parseToken } from '../../src/domain/token.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
 
 // Two servers are asked by 48 callers at once, on a busy machine for long.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 })

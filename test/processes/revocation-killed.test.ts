@@ -3,9 +3,9 @@ import pg from 'pg'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config/config.ts'
 import { parseToken } from '../../src/domain/token.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
 
 // Starting a server takes seconds, on a busy machine many.
 vi.setConfig({ testTimeout: 180_000 })

@@ -1,6 +1,6 @@
 import { describe, it, vi } from 'vitest'
-import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
-import { openTrackedPair, type TrackedPair } from '../support/tracked-pair.ts'
+import { openTrackedPair, type TrackedPair } from '../support/porthor/tracked-pair.ts'
+import { openTcpProxy, type TcpProxy } from '../support/stores/tcp-proxy.ts'
 
 /** Long enough on a busy machine; nothing is decided by it. */
 const PATIENT = { timeout: 10_000, interval: 50 }

@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis'
 import { describe, expect, it, vi } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { openTcpProxy } from '../support/tcp-proxy.ts'
-import { openTrackedPair } from '../support/tracked-pair.ts'
-import { openTrackingCable } from '../support/tracking-cable.ts'
-import { statementsOf } from '../support/trees.ts'
+import { openTrackedPair } from '../support/porthor/tracked-pair.ts'
+import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
+import { openTrackingCable } from '../support/stores/tracking-cable.ts'
+import { statementsOf } from '../support/tokens/trees.ts'
 
 /** How long a process may act, at the most, on what has changed elsewhere, in milliseconds: the contract says so. */
 const BOUND_MS = 2_000

@@ -1,10 +1,10 @@
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import type { StoreKind } from '../support/harness.ts'
-import { waitForLocks } from '../support/heart.ts'
-import { type ServerProcess, serverSecrets, startServer } from '../support/processes.ts'
-import { freshDatabase, freshRedis } from '../support/stores.ts'
+import type { StoreKind } from '../support/porthor/porthor.ts'
+import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
+import { waitForLocks } from '../support/stores/locks.ts'
+import { freshDatabase, freshRedis } from '../support/stores/stores.ts'
 
 // Starting a server takes seconds, on a busy machine many.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 180_000 })

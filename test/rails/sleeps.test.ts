@@ -3,8 +3,8 @@ import { findLines, readSources } from './sources.ts'
 
 /** Files that may wait for a time, each with its reason. */
 const ALLOWED = new Map([
-  ['test/support/until.ts', 'looks again until a condition holds'],
-  ['test/support/tracked-pair.ts', 'asks again until a revocation is seen'],
+  ['test/support/waiting/until.ts', 'looks again until a condition holds'],
+  ['test/support/porthor/tracked-pair.ts', 'asks again until a revocation is seen'],
   ['test/processes/life-of-tokens.property.test.ts', 'kills a process at a random moment'],
 ])
 

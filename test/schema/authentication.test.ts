@@ -12,8 +12,8 @@ import {
 import { describe, expect, it } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
 import { schema } from '../../src/schema/index.ts'
-import { useApi } from '../support/api.ts'
-import { openHarness } from '../support/harness.ts'
+import { openPorthor } from '../support/porthor/porthor.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 
 const NO_CREDENTIALS = 'Bearer realm="porthor"'
 const BAD_TOKEN =
@@ -50,7 +50,7 @@ const FIELDS = (['query', 'mutation'] as const).flatMap((operation) => {
 const KEY = 'A'.repeat(22)
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
-  const api = useApi(store)
+  const api = usePorthor(store)
 
   it('a token with a wrong secret, or an unknown key, is refused', async () => {
     const { key, secret } = parseToken(await api.h.session())
@@ -87,7 +87,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
 })
 
 describe('authentication', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it.each(FIELDS)('%s needs a token', async (_field, query) => {
     const answer = await api.h.ask(query)
@@ -170,7 +170,7 @@ describe('authentication', () => {
 })
 
 describe('the bootstrap token', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it('cannot be the viewer', async () => {
     const answer = await api.h.ask(VIEWER, { token: api.h.bootstrapToken })
@@ -193,7 +193,7 @@ describe('the bootstrap token', () => {
   })
 
   it('is refused where none is configured', async () => {
-    const h = await openHarness('postgres', { BOOTSTRAP_TOKEN: 'none' })
+    const h = await openPorthor({ store: 'postgres', env: { BOOTSTRAP_TOKEN: 'none' } })
     try {
       expect(await h.ask(SCOPES, { token: api.h.bootstrapToken })).toMatchObject({
         code: 'UNAUTHENTICATED',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { fieldOf, useApi } from '../support/api.ts'
-import type { GraphQLAnswer } from '../support/harness.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { fieldOf, type GraphQLAnswer } from '../support/requests/graphql.ts'
 
 const FIELDS = 'token key type username service scopes createdAt expiresAt source'
 
@@ -26,7 +26,7 @@ const DAY = 86_400
 const LIFETIME = 30 * DAY
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
-  const api = useApi(store)
+  const api = usePorthor(store)
   const ask = (token: string, query: string, variables = {}) => api.h.ask(query, { token, variables })
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
 
@@ -106,7 +106,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
 })
 
 describe('delegation', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const ask = (token: string, query: string, variables = {}) => api.h.ask(query, { token, variables })
 
   it('needs no scope, and gives none unless asked', async () => {
@@ -234,7 +234,7 @@ describe('delegation', () => {
 })
 
 describe('with a delegated lifetime of its own', () => {
-  const api = useApi('postgres', { TOKEN_LIFETIME: '10d', DELEGATED_TOKEN_LIFETIME: '1h' })
+  const api = usePorthor('postgres', { TOKEN_LIFETIME: '10d', DELEGATED_TOKEN_LIFETIME: '1h' })
 
   it('tokens live that long, and no longer minimum can be asked for', async () => {
     const token = await api.h.session()

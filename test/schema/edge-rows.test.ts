@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { useHarness } from '../support/harness.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 
 const CHILDREN = 30
 
@@ -32,7 +32,7 @@ async function rowsRead(work: () => Promise<unknown>): Promise<number[]> {
 }
 
 describe('lists of a request', () => {
-  const t = useHarness('redis')
+  const t = usePorthor('redis', {}, { isFresh: true })
 
   /** A session, and `breadth` children of it, each of which has as many. */
   const plant = async (breadth: number, levels: number) => {

@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
-import { useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 
 const INTERNAL = `mutation ($service: String!, $scopes: [String!]!) {
   internalToken(service: $service, scopes: $scopes) { token } }`
 const LIST = '{ tokens(first: 0) { totalCount } }'
 
-const api = useApi('redis')
+const api = usePorthor('redis')
 
 it('extensions of an error have its code and its facts, so that no client parses the message', async () => {
   const session = await api.h.session('wren', ['user:token', 'read:all'])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
-import { useHarness } from '../support/harness.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 
 const VIEWER = '{ viewer { user { username } } }'
 const LIMIT = 5
@@ -8,11 +8,15 @@ const LIMIT = 5
 const wrongToken = (): string => formatToken(generateToken())
 
 describe.each(['redis', 'postgres'] as const)('failed authentications, with tokens in %s', (store) => {
-  const t = useHarness(store, {
-    AUTH_FAILURES_PER_MINUTE: String(LIMIT),
-    TRUSTED_PROXIES: '127.0.0.1',
-    CLIENT_SIDE_CACHE: store === 'redis' ? 'true' : 'false',
-  })
+  const t = usePorthor(
+    store,
+    {
+      AUTH_FAILURES_PER_MINUTE: String(LIMIT),
+      TRUSTED_PROXIES: '127.0.0.1',
+      CLIENT_SIDE_CACHE: store === 'redis' ? 'true' : 'false',
+    },
+    { isFresh: true },
+  )
   const from = (address: string) => ({ 'X-Forwarded-For': address })
   const ask = (token: string, address = '192.0.2.1') => t.h.ask(VIEWER, { token, headers: from(address) })
   const failOften = async (address?: string) => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { generateToken, type TokenData } from '../../src/domain/token.ts'
-import { plant, useApi } from '../support/api.ts'
+import { plant } from '../support/porthor/planted-token.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 import {
   aUsername,
   bearerOf,
@@ -15,13 +16,13 @@ import {
   makeTree,
   refusalOf,
   rowsOf,
-} from '../support/trees.ts'
+} from '../support/tokens/trees.ts'
 
 const MODIFY = `mutation ($key: ID!, $input: ModifyTokenInput!) {
   modifyToken(key: $key, input: $input) { key tokenName scopes expiresAt children { nodes { scopes expiresAt } } } }`
 
 describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => {
-  const t = useApi(store)
+  const t = usePorthor(store)
 
   const inSeconds = (seconds: number) => new Date(t.h.clock.now().getTime() + seconds * 1000)
   const iso = (seconds: number) => inSeconds(seconds).toISOString()

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { fieldOf, useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { fieldOf } from '../support/requests/graphql.ts'
 
 const PAGE = 'first: $first, after: $after, last: $last, before: $before'
 const PAGE_TYPES = '$first: Int, $after: String, $last: Int, $before: String'
@@ -52,7 +53,7 @@ const DATES_OUT_OF_RANGE = ['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+23:59',
 const HELPFUL = /must (be|begin|not)|There is no token|Known scopes|cannot represent/
 
 describe('odd input never is a fault of the server:', () => {
-  const t = useApi('redis')
+  const t = usePorthor('redis')
   let admin: string
   let key: string
   beforeAll(async () => {

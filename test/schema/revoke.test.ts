@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { generateToken, type TokenData, type TokenKey } from '../../src/domain/token.ts'
-import { plant, useApi } from '../support/api.ts'
+import { plant } from '../support/porthor/planted-token.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 import {
   aUsername,
   bearerOf,
@@ -17,7 +18,7 @@ import {
   refusalOf,
   rowsOf,
   storedOf,
-} from '../support/trees.ts'
+} from '../support/tokens/trees.ts'
 
 const REVOKE = 'mutation ($key: ID!) { revokeToken(key: $key) { keys } }'
 const REVOKE_ALL = `mutation ($filter: RevokeTokensFilter!, $dryRun: Boolean! = false, $first: Int! = 100) {
@@ -25,7 +26,7 @@ const REVOKE_ALL = `mutation ($filter: RevokeTokensFilter!, $dryRun: Boolean! = 
 const VIEWER = '{ viewer { token { key } } }'
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
-  const t = useApi(store)
+  const t = usePorthor(store)
 
   const revoke = async (key: string, token = t.h.bootstrapToken) => {
     const { revokeToken } = await dataOf<{ revokeToken: { keys: TokenKey[] } }>(t.h, REVOKE, {

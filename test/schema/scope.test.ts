@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 
 const SCOPES = '{ scopes { name description } }'
 
 describe('scopes', () => {
-  const api = useApi('postgres', {
+  const api = usePorthor('postgres', {
     KNOWN_SCOPES: JSON.stringify({
       'user:token': 'One’s own',
       'write:b': '',

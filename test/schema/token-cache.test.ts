@@ -1,14 +1,15 @@
 import { describe, expect, it, vi } from 'vitest'
 import { openApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/config.ts'
-import { fieldOf, useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { fieldOf } from '../support/requests/graphql.ts'
 
 const CLEAR = 'mutation { clearTokenCache { internal notebook } }'
 const INTERNAL = 'mutation ($service: String!) { internalToken(service: $service) { token source } }'
 const NOTEBOOK = 'mutation { notebookToken { token source } }'
 
 describe.each(['redis', 'postgres'] as const)('clearTokenCache over %s', (store) => {
-  const api = useApi(store)
+  const api = usePorthor(store)
   const clear = (token = api.h.bootstrapToken) => api.h.ask(CLEAR, { token })
 
   it('says what this process held, after which the tokens come from the database', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 import {
   aUsername,
   bearerOf,
@@ -11,9 +11,9 @@ import {
   makeRoot,
   makeTree,
   refusalOf,
-} from '../support/trees.ts'
+} from '../support/tokens/trees.ts'
 
-const t = useApi('redis')
+const t = usePorthor('redis')
 
 interface Entry {
   readonly token: string

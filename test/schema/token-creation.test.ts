@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { fieldOf, useApi } from '../support/api.ts'
-import type { GraphQLAnswer } from '../support/harness.ts'
-import { statementsOf } from '../support/trees.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { fieldOf, type GraphQLAnswer } from '../support/requests/graphql.ts'
+import { statementsOf } from '../support/tokens/trees.ts'
 
 const INFO = 'key username type tokenName service scopes createdAt expiresAt lastUsedAt'
 
@@ -47,7 +47,7 @@ const complete = (name: string, input: object) => ({
 })
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
-  const api = useApi(store)
+  const api = usePorthor(store)
   const asBootstrap = (name: string, input: object) =>
     api.h.ask(mutation(name), { token: api.h.bootstrapToken, variables: { input } })
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
@@ -159,7 +159,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
 })
 
 describe('who may create what', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const tokens: Record<string, string> = {}
   beforeAll(async () => {
     tokens['the bootstrap token'] = api.h.bootstrapToken
@@ -232,7 +232,7 @@ describe('who may create what', () => {
 })
 
 describe('user information', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const create = async (token: string, name: string, input: object) =>
     api.h.ask(mutation(name), { token, variables: { input } })
   const userOf = async (created: Created) => (await api.h.ask(VIEWER, { token: created.token })).data?.viewer
@@ -392,7 +392,7 @@ describe('user information', () => {
 })
 
 describe('bad input', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const create = (name: string, input: object) =>
     api.h.ask(mutation(name), { token: api.h.bootstrapToken, variables: { input: complete(name, input) } })
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
@@ -503,7 +503,7 @@ describe('bad input', () => {
 })
 
 describe('with a token lifetime of its own', () => {
-  const api = useApi('postgres', { TOKEN_LIFETIME: '1h30m' })
+  const api = usePorthor('postgres', { TOKEN_LIFETIME: '1h30m' })
 
   it('a session lives that long, and other tokens as long as asked', async () => {
     const create = async (name: string, input: object) =>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { formatCursor } from '../../src/domain/page.ts'
 import { generateToken, type TokenData } from '../../src/domain/token.ts'
-import { useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 import {
   aUsername,
   bearerOf,
@@ -13,9 +13,9 @@ import {
   makeTree,
   refusalOf,
   statementsOf,
-} from '../support/trees.ts'
+} from '../support/tokens/trees.ts'
 
-const t = useApi('redis')
+const t = usePorthor('redis')
 
 interface Connection {
   readonly edges: readonly { readonly cursor: string; readonly node: { readonly key: string } }[]

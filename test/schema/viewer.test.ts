@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { NO_USER_INFO, parseToken } from '../../src/domain/token.ts'
-import { fieldOf, useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { fieldOf } from '../support/requests/graphql.ts'
 
 const VIEWER = `{ viewer {
   token { key username type tokenName service scopes createdAt expiresAt }
@@ -23,7 +24,7 @@ const NOBODY_IN_PARTICULAR = {
 }
 
 describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
-  const api = useApi(store)
+  const api = usePorthor(store)
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
 
   it('is the current token and its user', async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { fieldOf, useApi } from '../support/api.ts'
-import type { Harness } from '../support/harness.ts'
+import type { Porthor } from '../support/porthor/porthor.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { fieldOf } from '../support/requests/graphql.ts'
 
 interface Made {
   readonly token: string
@@ -22,12 +23,12 @@ const CHANGES = {
   modifyToken: 'mutation { modifyToken(key: "q1w2e3r4t5y6u7i8o9p0aQ", input: { noExpire: true }) { key } }',
 }
 
-const internal = async (h: Harness, token: string, scopes: readonly string[]) =>
+const internal = async (h: Porthor, token: string, scopes: readonly string[]) =>
   fieldOf<Made>(await h.ask(INTERNAL, { token, variables: { scopes } }), 'made')
-const notebook = async (h: Harness, token: string) => fieldOf<Made>(await h.ask(NOTEBOOK, { token }), 'made')
+const notebook = async (h: Porthor, token: string) => fieldOf<Made>(await h.ask(NOTEBOOK, { token }), 'made')
 
 describe('rule 11: a delegated token creates and modifies no tokens', () => {
-  const api = useApi('redis', { UNDELEGABLE_SCOPES: 'none' })
+  const api = usePorthor('redis', { UNDELEGABLE_SCOPES: 'none' })
 
   it.each(Object.entries(CHANGES))(
     '%s is PERMISSION_DENIED for one, whatever its scopes',
@@ -46,7 +47,7 @@ describe('rule 11: a delegated token creates and modifies no tokens', () => {
 })
 
 describe('rule 11, with DELEGATED_TOKENS_MAY_CREATE', () => {
-  const api = useApi('redis', { UNDELEGABLE_SCOPES: 'none', DELEGATED_TOKENS_MAY_CREATE: 'true' })
+  const api = usePorthor('redis', { UNDELEGABLE_SCOPES: 'none', DELEGATED_TOKENS_MAY_CREATE: 'true' })
 
   it.each(Object.entries(CHANGES).filter(([name]) => name !== 'modifyToken'))(
     'what %s makes for a delegated token ends no later than that and is revoked with it',
@@ -65,7 +66,7 @@ describe('rule 11, with DELEGATED_TOKENS_MAY_CREATE', () => {
 })
 
 describe('rule 11: no escape by way of what a delegated token has created', () => {
-  const api = useApi('redis', { UNDELEGABLE_SCOPES: 'none', DELEGATED_TOKENS_MAY_CREATE: 'true' })
+  const api = usePorthor('redis', { UNDELEGABLE_SCOPES: 'none', DELEGATED_TOKENS_MAY_CREATE: 'true' })
   const create = (tokenName: string) =>
     `mutation { made: createUserToken(input: { tokenName: "${tokenName}", scopes: ["user:token"] }) { token } }`
 
@@ -85,7 +86,7 @@ describe('rule 11: no escape by way of what a delegated token has created', () =
 })
 
 describe('rule 12: some scopes are never delegated', () => {
-  const api = useApi('redis', { UNDELEGABLE_SCOPES: 'admin:token,read:tap' })
+  const api = usePorthor('redis', { UNDELEGABLE_SCOPES: 'admin:token,read:tap' })
 
   it.each(['admin:token', 'read:tap', 'delegate:token', 'introspect:token'])(
     'an internal token that asks for %s is INVALID_SCOPES, a notebook token leaves it out',
@@ -114,7 +115,7 @@ describe('rule 12: some scopes are never delegated', () => {
 })
 
 describe('rule 17: the holder may always revoke the current token', () => {
-  const api = useApi('redis')
+  const api = usePorthor('redis')
 
   it('with or without user:token, and then nothing else', async () => {
     const session = await api.h.session('wren', ['read:all'])

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
-import { type Faulty, openFaulty } from '../support/faulty.ts'
-import type { GraphQLAnswer } from '../support/harness.ts'
+import { type BreakablePorthor, openBreakablePorthor } from '../support/porthor/breakable-porthor.ts'
+import type { GraphQLAnswer } from '../support/requests/graphql.ts'
 
 /** Long enough on a busy machine; nothing is decided by it. */
 const PATIENT = { timeout: 10_000, interval: 20 }
@@ -33,18 +33,22 @@ const EVERYTHING = {
   'who one is': '{ viewer { user { username } } }',
 }
 
-const askEverything = ({ h, session }: Faulty) =>
+const askEverything = ({ h, session }: BreakablePorthor) =>
   Promise.all(Object.values(EVERYTHING).map((query) => h.ask(query, { token: session })))
 
 // Each test has stores of its own, and some wait for a bound to pass.
 describe.concurrent('Redis', { timeout: 60_000 }, () => {
   it.for([
-    ['is down', (f: Faulty) => f.redis.kill(), (f: Faulty) => f.startRedisAgain()],
-    ['does not answer', async (f: Faulty) => f.redis.pause(), async (f: Faulty) => f.redis.resume()],
+    ['is down', (f: BreakablePorthor) => f.redis.kill(), (f: BreakablePorthor) => f.startRedisAgain()],
+    [
+      'does not answer',
+      async (f: BreakablePorthor) => f.redis.pause(),
+      async (f: BreakablePorthor) => f.redis.resume(),
+    ],
   ] as const)(
     '%s: nothing is decided, cached or not, and then all works again',
     async ([, stop, start], { onTestFinished }) => {
-      const f = await openFaulty('redis', onTestFinished)
+      const f = await openBreakablePorthor('redis', onTestFinished)
       await f.h.ask(EVERYTHING['what is cached'], { token: f.session })
       await stop(f)
       for (const answer of await askEverything(f)) expectUnavailable(answer)
@@ -57,7 +61,7 @@ describe.concurrent('Redis', { timeout: 60_000 }, () => {
   )
 
   it('restarts: a request that comes meanwhile waits for it', async ({ onTestFinished }) => {
-    const f = await openFaulty('redis', onTestFinished)
+    const f = await openBreakablePorthor('redis', onTestFinished)
     const { key } = delegated(await f.lend('tap'))
     await f.redis.kill()
     const asked = f.lend('tap')
@@ -67,12 +71,16 @@ describe.concurrent('Redis', { timeout: 60_000 }, () => {
   })
 
   it.for([
-    ['is killed', (f: Faulty) => f.redis.kill(), (f: Faulty) => f.startRedisAgain()],
-    ['goes silent', async (f: Faulty) => f.redis.pause(), async (f: Faulty) => f.redis.resume()],
+    ['is killed', (f: BreakablePorthor) => f.redis.kill(), (f: BreakablePorthor) => f.startRedisAgain()],
+    [
+      'goes silent',
+      async (f: BreakablePorthor) => f.redis.pause(),
+      async (f: BreakablePorthor) => f.redis.resume(),
+    ],
   ] as const)(
     '%s before it has taken a new token: there is no row, and at most a record that nobody was given',
     async ([, stop, start], { onTestFinished }) => {
-      const f = await openFaulty('redis', onTestFinished)
+      const f = await openBreakablePorthor('redis', onTestFinished)
       const letGo = await f.stopInserts()
       const asked = f.lend('tap')
       await f.waiting(1)
@@ -93,7 +101,7 @@ describe.concurrent('Redis', { timeout: 60_000 }, () => {
   )
 
   it('has no room left: what is there is handed out, and nothing is made', async ({ onTestFinished }) => {
-    const f = await openFaulty('redis', onTestFinished)
+    const f = await openBreakablePorthor('redis', onTestFinished)
     const { key } = delegated(await f.lend('tap'))
     await f.redisClient.config('SET', 'maxmemory', '1')
     expectUnavailable(await f.lend('portal'))
@@ -111,7 +119,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
   { timeout: 60_000 },
   (store) => {
     it('cannot be reached: nothing is made, and then all works again', async ({ onTestFinished }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       const { key } = delegated(await f.lend('tap'))
       await f.cable.refuse()
       expectUnavailable(await f.lend('portal'))
@@ -133,7 +141,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     it('goes silent: the answer comes within the bounds, and then all works again', async ({
       onTestFinished,
     }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       f.cable.stall()
       expectUnavailable(await f.lend('tap'))
       await f.cable.pass()
@@ -142,7 +150,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     })
 
     it('has ended its idle connections: the next request takes no harm', async ({ onTestFinished }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       delegated(await f.lend('tap'))
       const [pooled] = await f.h.sql<{ count: number }>(
         `SELECT count(*)::int FROM pg_stat_activity
@@ -157,10 +165,10 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     })
 
     it.for([
-      ['by a broken cable', async (f: Faulty) => f.cable.cut()],
+      ['by a broken cable', async (f: BreakablePorthor) => f.cable.cut()],
       [
         'by its administrator',
-        async ({ h }: Faulty) => {
+        async ({ h }: BreakablePorthor) => {
           await h.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'porthor' AND datname = current_database()",
           )
@@ -169,7 +177,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     ] as const)(
       'is cut off in the middle of a creation, %s: it leaves no trace',
       async ([, cut], { onTestFinished }) => {
-        const f = await openFaulty(store, onTestFinished)
+        const f = await openBreakablePorthor(store, onTestFinished)
         const letGo = await f.stopInserts()
         const asked = f.lend('tap')
         await f.waiting(1)
@@ -185,7 +193,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     )
 
     it('is cut off before it hears of the commit: it leaves no trace', async ({ onTestFinished }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       const cut = f.cable.stopAt('COMMIT', 'before')
       expectUnavailable(await f.lend('tap'))
       await cut
@@ -198,7 +206,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     it('is cut off before it can say that it has committed: what it wrote is found, and handed out', async ({
       onTestFinished,
     }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       const cut = f.cable.stopAt('COMMIT', 'after')
       const { key, source } = delegated(await f.lend('tap'))
       await cut
@@ -217,7 +225,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     ] as const)(
       'refuses the commit %s: that is our fault, and leaves no trace',
       async ([, condition], { onTestFinished }) => {
-        const f = await openFaulty(store, onTestFinished)
+        const f = await openBreakablePorthor(store, onTestFinished)
         await f.h.sql(`
       CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN RAISE ${condition} USING MESSAGE = 'refused, says the trigger'; END $$;
@@ -237,7 +245,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     it('keeps a creation waiting for a lock too long: nothing is made, and the next request works', async ({
       onTestFinished,
     }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       const letGo = await f.hold('SELECT FROM token WHERE token = $1 FOR UPDATE', [parseToken(f.session).key])
       expectUnavailable(await f.lend('tap'))
       await letGo()
@@ -249,7 +257,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     it('has lost the parent: the answer is to log in again, and a line in the log', async ({
       onTestFinished,
     }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       const { key } = parseToken(f.session)
       await f.h.sql('DELETE FROM token WHERE token = $1', [key])
       const answer = await f.lend('tap')
@@ -270,7 +278,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
   'a damaged record in %s',
   { timeout: 60_000 },
   (store) => {
-    const damage = async ({ h, redisClient }: Faulty, key: string, value: string) => {
+    const damage = async ({ h, redisClient }: BreakablePorthor, key: string, value: string) => {
       if (store === 'redis') await redisClient.set(`token:${key}`, value)
       else await h.sql('UPDATE porthor_token_store SET value = $2 WHERE token = $1', [key, value])
     }
@@ -278,13 +286,13 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       ['no ciphertext', () => 'not-a-record'],
       ['the record of another token', (other: string) => other],
     ] as const
-    const recordOf = async ({ h, redisClient }: Faulty, key: string) =>
+    const recordOf = async ({ h, redisClient }: BreakablePorthor, key: string) =>
       store === 'redis'
         ? String(await redisClient.get(`token:${key}`))
         : String((await h.sql('SELECT value FROM porthor_token_store WHERE token = $1', [key]))[0]?.value)
 
     it.for(DAMAGE)('of a parent, %s: the token is none', async ([, make], { onTestFinished }) => {
-      const f = await openFaulty(store, onTestFinished)
+      const f = await openBreakablePorthor(store, onTestFinished)
       const { key, secret } = parseToken(f.session)
       const other = parseToken(await f.h.session()).key
       await damage(f, key, make(await recordOf(f, other)))
@@ -296,7 +304,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
     it.for(DAMAGE)(
       'of a child, %s: another one is made, and that one is reused',
       async ([, make], { onTestFinished }) => {
-        const f = await openFaulty(store, onTestFinished)
+        const f = await openBreakablePorthor(store, onTestFinished)
         const lost = delegated(await f.lend('tap'))
         const { key: other } = delegated(await f.lend('portal'))
         await damage(f, lost.key, make(await recordOf(f, other)))

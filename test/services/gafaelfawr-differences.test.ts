@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Fernet } from '../../src/lib/fernet.ts'
-import { useApi } from '../support/api.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
 import {
   bearerOf,
   dataOf,
@@ -12,10 +12,10 @@ import {
   refusalOf,
   storedOf,
   writeEntry,
-} from '../support/trees.ts'
+} from '../support/tokens/trees.ts'
 
 describe('where Gafaelfawr fails or goes on,', () => {
-  const t = useApi('redis')
+  const t = usePorthor('redis')
   const VIEWER = '{ viewer { token { key } } }'
 
   it.each([

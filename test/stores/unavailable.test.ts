@@ -22,10 +22,10 @@ import { openRedis } from '../../src/stores/redis/client.ts'
 import { EncryptedRecords } from '../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../src/stores/token-store/redis-token-store.ts'
 import { callStore, isUnavailable } from '../../src/stores/unavailable.ts'
-import { recordingLog } from '../support/log.ts'
-import { freshDatabase, startRedis, type TestDatabase } from '../support/stores.ts'
-import { TestClock } from '../support/test-clock.ts'
-import { aSession, aToken, at, LIMITS, NOW } from '../support/token-data.ts'
+import { recordingLog } from '../support/checks/log.ts'
+import { freshDatabase, startRedis, type TestDatabase } from '../support/stores/stores.ts'
+import { aSession, aToken, at, LIMITS, NOW } from '../support/tokens/token-data.ts'
+import { TestClock } from '../support/waiting/test-clock.ts'
 
 const { log } = recordingLog()
 const clock = new TestClock(NOW)

@@ -5,9 +5,9 @@ import { Redis } from 'ioredis'
 import type { TestProject } from 'vitest/node'
 import { openEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
 import { migrate } from '../../src/stores/migrations/migrations.ts'
-import { copyDataDir } from './data-dir.ts'
-import { buildProgram } from './program.ts'
-import { startRedis } from './redis.ts'
+import { buildProgram } from './processes/program.ts'
+import { copyDataDir } from './stores/data-dir.ts'
+import { startRedis } from './stores/redis.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest'
 import type { CacheKey } from '../../../src/domain/delegation.ts'
 import { generateToken, type Token, toTokenKey } from '../../../src/domain/token.ts'
 import { ChildCache } from '../../../src/services/delegation/child-cache.ts'
-import { heapGrowth } from '../../support/heap.ts'
-import { aToken } from '../../support/token-data.ts'
+import { heapGrowth } from '../../support/checks/heap.ts'
+import { aToken } from '../../support/tokens/token-data.ts'
 
 const KEY: CacheKey = {
   parentKey: aToken('parent').key,

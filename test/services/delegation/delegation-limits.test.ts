@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { TokenData } from '../../../src/domain/token.ts'
 import type { TokenCacheService } from '../../../src/services/delegation/token-cache-service.ts'
-import { IP, LIFE, useHeart } from '../../support/heart.ts'
+import { IP, LIFE, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 
 const MAX_DEPTH = 3
 const MAX_CHILDREN = 5
@@ -11,7 +12,7 @@ const delegate = async (cache: TokenCacheService, parent: TokenData, service = '
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   describe('rule 13: a chain of delegations has at most DELEGATION_MAX_DEPTH delegated tokens', () => {
-    const t = useHeart(store, { DELEGATION_MAX_DEPTH: `${MAX_DEPTH}` })
+    const t = usePorthor(store, { ...SHORT_LIVED, DELEGATION_MAX_DEPTH: `${MAX_DEPTH}` })
 
     /** A chain of `length` delegated tokens, the last first. */
     const chain = async (length: number): Promise<TokenData[]> => {
@@ -48,7 +49,8 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   })
 
   describe('where delegated tokens may create tokens', () => {
-    const t = useHeart(store, {
+    const t = usePorthor(store, {
+      ...SHORT_LIVED,
       DELEGATED_TOKENS_MAY_CREATE: 'true',
       DELEGATION_MAX_DEPTH: `${MAX_DEPTH}`,
       MAX_CHILDREN: `${MAX_CHILDREN}`,
@@ -92,7 +94,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   })
 
   describe('rule 14: a parent has at most MAX_CHILDREN live children', () => {
-    const t = useHeart(store, { MAX_CHILDREN: `${MAX_CHILDREN}` })
+    const t = usePorthor(store, { ...SHORT_LIVED, MAX_CHILDREN: `${MAX_CHILDREN}` })
 
     /** As many children as there may be. */
     const fill = async (parent: TokenData): Promise<TokenData[]> => {

@@ -2,9 +2,9 @@ import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { parseScopes } from '../../../src/domain/scope.ts'
 import { parseToken } from '../../../src/domain/token.ts'
-import { loadGafaelfawrRows, readFixture } from '../../support/gafaelfawr.ts'
-import { type Harness, openHarness } from '../../support/harness.ts'
-import { TestClock } from '../../support/test-clock.ts'
+import { openPorthor, type Porthor } from '../../support/porthor/porthor.ts'
+import { loadGafaelfawrRows, readFixture } from '../../support/stores/gafaelfawr.ts'
+import { TestClock } from '../../support/waiting/test-clock.ts'
 
 // What a running Gafaelfawr 15.4 left behind: see the README beside the files.
 
@@ -48,16 +48,19 @@ const INTERNAL = `mutation ($service: String!, $scopes: [String!]!) {
 const NOTEBOOK = 'mutation { answer: notebookToken { token source key username service scopes expiresAt } }'
 
 describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the token store in %s,", (store) => {
-  let h: Harness
+  let h: Porthor
 
   beforeAll(async () => {
     const secret = (await readFixture('fernet.key')).trim()
-    h = await openHarness(
+    h = await openPorthor({
       store,
-      // Gafaelfawr gives every scope of its parent to a notebook token.
-      { SESSION_SECRET: secret, UNDELEGABLE_SCOPES: 'none' },
-      new TestClock(new Date('2026-11-22T18:30:00Z')),
-    )
+      env: {
+        // Gafaelfawr gives every scope of its parent to a notebook token.
+        SESSION_SECRET: secret,
+        UNDELEGABLE_SCOPES: 'none',
+      },
+      clock: new TestClock(new Date('2026-11-22T18:30:00Z')),
+    })
     const client = new pg.Client(h.env.DATABASE_URL)
     await client.connect()
     await loadGafaelfawrRows(client)

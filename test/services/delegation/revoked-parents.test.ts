@@ -4,10 +4,12 @@ import type {
   DelegatedToken,
   TokenCacheService,
 } from '../../../src/services/delegation/token-cache-service.ts'
-import { GafaelfawrRevocation } from '../../support/gafaelfawr-revocation.ts'
-import { heldUp } from '../../support/gate.ts'
-import { IP, LIFE, notingPuts, useHeart } from '../../support/heart.ts'
-import { OPERATOR, pauseRevocation, REVOCATION_STEPS } from '../../support/paused-revocation.ts'
+import { IP, LIFE, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { OPERATOR, pauseRevocation, REVOCATION_STEPS } from '../../support/porthor/paused-revocation.ts'
+import { notingPuts } from '../../support/porthor/token-store.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { GafaelfawrRevocation } from '../../support/stores/gafaelfawr-revocation.ts'
+import { heldUp } from '../../support/waiting/gate.ts'
 
 const tap = (
   cache: TokenCacheService,
@@ -26,7 +28,7 @@ const KINDS = [
 const REFUSED = { code: 'UNAUTHENTICATED', reason: 'unknown' }
 
 describe.each(['redis', 'postgres'] as const)('rule 8, with the token store in %s:', (store) => {
-  const t = useHeart(store, { TOKEN_LIFETIME: '30d' })
+  const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
   const revoke = ({ token }: TokenData) => t.h.context.services.revocation.revoke(OPERATOR, token.key)
 
   /** Stops every creation after it has taken its locks and looked again, and before it writes. */

@@ -7,8 +7,10 @@ import type {
   TokenCacheService,
 } from '../../../src/services/delegation/token-cache-service.ts'
 import { requestLockKey } from '../../../src/stores/database/advisory-locks.ts'
-import { heldUp, makeGate } from '../../support/gate.ts'
-import { IP, LIFE, notingPuts, useHeart } from '../../support/heart.ts'
+import { IP, LIFE, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { notingPuts } from '../../support/porthor/token-store.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { heldUp, makeGate } from '../../support/waiting/gate.ts'
 
 const TAP: DelegationRequest = { type: 'internal', service: 'tap', scopes: ['read:all'] }
 
@@ -28,7 +30,7 @@ const bearers = (answers: readonly DelegatedToken[]) => [
 const sources = (answers: readonly DelegatedToken[]) => answers.map(({ source }) => source).sort()
 
 describe.each(['redis', 'postgres'] as const)('the token cache over %s, at the same time', (store) => {
-  const t = useHeart(store, { TOKEN_LIFETIME: '30d' })
+  const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
 
   const created = (parent: TokenData) =>
     t.h.sql("SELECT token FROM token_change_history WHERE parent = $1 AND action = 'create'", [

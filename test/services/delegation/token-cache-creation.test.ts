@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import { NO_USER_INFO, type TokenData, type TokenKey, type UserInfo } from '../../../src/domain/token.ts'
-import { openHarness } from '../../support/harness.ts'
-import { IP, LIFE, notingPuts, useHeart } from '../../support/heart.ts'
+import { IP, LIFE, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { openPorthor } from '../../support/porthor/porthor.ts'
+import { notingPuts } from '../../support/porthor/token-store.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 
 /** A `timestamp` as PostgreSQL's JSON functions print it. */
 const jsonTime = (date: Date): string => date.toISOString().slice(0, 19)
@@ -19,7 +21,7 @@ const USER_INFO: UserInfo = {
 }
 
 describe.each(['redis', 'postgres'] as const)('what the token cache makes over %s', (store) => {
-  const t = useHeart(store, { TOKEN_LIFETIME: '30d' })
+  const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
 
   const both = [
     ['internal', (parent: TokenData) => t.cache.getInternalToken(parent, 'tap', ['read:all'], IP)],
@@ -366,7 +368,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
 })
 
 it('rule 4: the delegated lifetime is the token lifetime where none is set', async () => {
-  const h = await openHarness('redis', { TOKEN_LIFETIME: '2h' })
+  const h = await openPorthor({ store: 'redis', env: { TOKEN_LIFETIME: '2h' } })
   try {
     const parent = await h.stored(await h.session())
     const { data } = await h.context.services.tokenCache.getInternalToken(parent, 'tap', [], null, {

@@ -5,7 +5,8 @@ import type {
   DelegatedToken,
   TokenCacheService,
 } from '../../../src/services/delegation/token-cache-service.ts'
-import { IP, LIFE, useHeart } from '../../support/heart.ts'
+import { IP, LIFE, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 
 const HALF = LIFE / 2
 
@@ -25,7 +26,7 @@ const notebook = (
 ): Promise<DelegatedToken> => cache.getNotebookToken(parent, IP, { minimumLifetime })
 
 describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store) => {
-  const t = useHeart(store, { TOKEN_LIFETIME: '30d' })
+  const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
 
   describe('rule 1: the cache key is the parent and its expiry, and for internal tokens the service and scopes', () => {
     it('hands each wish its own token, and that one again', async () => {
@@ -363,7 +364,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
 })
 
 describe('rule 10: the caches are bounded, and keep what was used last', () => {
-  const t = useHeart('redis', { TOKEN_CACHE_SIZE: '2' })
+  const t = usePorthor('redis', { ...SHORT_LIVED, TOKEN_CACHE_SIZE: '2' })
   const sourceFor = async (parent: TokenData, service: string) =>
     (await t.cache.getInternalToken(parent, service, [], IP)).source
 

@@ -12,8 +12,9 @@ import {
   type TokenKey,
 } from '../../../src/domain/token.ts'
 import type { TokenCacheService } from '../../../src/services/delegation/token-cache-service.ts'
-import { plant } from '../../support/api.ts'
-import { IP, LIFE, useHeart } from '../../support/heart.ts'
+import { IP, LIFE, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { plant } from '../../support/porthor/planted-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 
 const HALF = LIFE / 2
 
@@ -59,7 +60,7 @@ function watchComparisons(): [string, string][] {
 }
 
 describe('a weakness of the token cache of Gafaelfawr that is none here:', () => {
-  const t = useHeart('redis', { TOKEN_LIFETIME: '30d' })
+  const t = usePorthor('redis', { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
   const VIEWER = '{ viewer { token { key } } }'
 
   it('a finished request, granted or refused, leaves no waiter in memory and no lock', async () => {

@@ -7,10 +7,11 @@ import type {
   DelegatedToken,
   TokenCacheService,
 } from '../../../src/services/delegation/token-cache-service.ts'
-import { heldUp } from '../../support/gate.ts'
-import { type Heart, IP, LIFE, useHeart } from '../../support/heart.ts'
-import { OPERATOR } from '../../support/paused-revocation.ts'
-import { TokenModel, type Wish } from '../../support/token-model.ts'
+import { IP, LIFE, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { OPERATOR } from '../../support/porthor/paused-revocation.ts'
+import { type PorthorInTest, usePorthor } from '../../support/porthor/use-porthor.ts'
+import { TokenModel, type Wish } from '../../support/tokens/token-model.ts'
+import { heldUp } from '../../support/waiting/gate.ts'
 
 const SCOPES = ['read:all', 'read:tap', 'exec:notebook']
 
@@ -47,22 +48,22 @@ const draws: fc.Arbitrary<Draw> = fc.record({
 
 /** What the commands work on: one session, and the two processes. */
 class World {
-  readonly heart: Heart
+  readonly porthor: PorthorInTest
   readonly session: TokenData
   readonly #other: TokenCacheService
 
-  constructor(heart: Heart, session: TokenData, other: TokenCacheService) {
-    this.heart = heart
+  constructor(porthor: PorthorInTest, session: TokenData, other: TokenCacheService) {
+    this.porthor = porthor
     this.session = session
     this.#other = other
   }
 
   get now(): Date {
-    return this.heart.clock.now()
+    return this.porthor.clock.now()
   }
 
   process(which: 0 | 1): TokenCacheService {
-    return which === 0 ? this.heart.cache : this.#other
+    return which === 0 ? this.porthor.cache : this.#other
   }
 
   ask({ process }: Draw, { parent, request, minimumLifetime }: Wish): Promise<DelegatedToken> {
@@ -74,14 +75,14 @@ class World {
 
   /** What must be so whatever has happened. */
   async check(model: TokenModel): Promise<void> {
-    const { heart, now, session } = this
+    const { porthor, now, session } = this
     const [stored, rows, history] = await Promise.all([
-      Promise.all(model.made.map(({ token }) => heart.tokens.find(token.key))),
-      heart.h.sql(
+      Promise.all(model.made.map(({ token }) => porthor.tokens.find(token.key))),
+      porthor.h.sql(
         'SELECT token, parent FROM token LEFT JOIN subtoken ON child = token WHERE username = $1 ORDER BY token',
         [session.username],
       ),
-      heart.h.sql<{ token: string }>(
+      porthor.h.sql<{ token: string }>(
         "SELECT token FROM token_change_history WHERE username = $1 AND action = 'create'",
         [session.username],
       ),
@@ -193,9 +194,13 @@ const askAtOnce = (batch: readonly Draw[], revoked: number | undefined): Command
   })
 
 /** Revokes by the first of the two processes. A token that was revoked before is not found. */
-async function revokeTree(model: TokenModel, { heart }: World, { token: { key } }: TokenData): Promise<void> {
+async function revokeTree(
+  model: TokenModel,
+  { porthor }: World,
+  { token: { key } }: TokenData,
+): Promise<void> {
   const hasRow = model.rows.some(({ token }) => token === key)
-  const revoked = heart.h.context.services.revocation.revoke(OPERATOR, key)
+  const revoked = porthor.h.context.services.revocation.revoke(OPERATOR, key)
   if (hasRow) expect(await revoked).toContain(key)
   else await expect(revoked).rejects.toMatchObject({ code: 'NOT_FOUND' })
 }
@@ -218,16 +223,16 @@ const commands = fc.commands(
       .tuple(fc.array(draws, { minLength: 1, maxLength: 5 }), fc.integer({ min: 1, max: 4 }))
       .map(([batch, revoked]) => askAtOnce(batch, revoked)),
     waits.map((seconds) =>
-      command(`wait ${seconds} s`, async (_model, { heart }) => heart.clock.advance(seconds)),
+      command(`wait ${seconds} s`, async (_model, { porthor }) => porthor.clock.advance(seconds)),
     ),
     waits.map((seconds) =>
-      command(`wait ${seconds} s`, async (_model, { heart }) => heart.clock.advance(seconds)),
+      command(`wait ${seconds} s`, async (_model, { porthor }) => porthor.clock.advance(seconds)),
     ),
     fc.nat(5).map((index) =>
-      command(`lose entry ${index}`, async (model, { heart }) => {
+      command(`lose entry ${index}`, async (model, { porthor }) => {
         const lost = pickChild(model, index)
         if (!lost) return
-        await heart.tokens.delete([lost.token.key])
+        await porthor.tokens.delete([lost.token.key])
         model.lose(lost.token.key)
       }),
     ),
@@ -236,7 +241,7 @@ const commands = fc.commands(
       .map((process) =>
         command(`clear ${process}`, async (_model, world) => void world.process(process).clear()),
       ),
-    fc.constant(command('restart', (_model, { heart }) => heart.h.restart())),
+    fc.constant(command('restart', (_model, { porthor }) => porthor.h.restart())),
   ],
   { maxCommands: 25, size: 'max' },
 )
@@ -245,7 +250,7 @@ describe.each([
   ['redis', 30],
   ['postgres', 10],
 ] as const)('over %s, whatever happens and in whatever order', (store, numRuns) => {
-  const t = useHeart(store, { TOKEN_LIFETIME: '30d' })
+  const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
 
   it('every answer is valid, within its parent, and the only one of its shape that was needed', async () => {
     const other = t.anotherProcess()

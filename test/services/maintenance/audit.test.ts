@@ -9,9 +9,9 @@ import { AuditDatabase } from '../../../src/stores/database/audit-database.ts'
 import { readClockSkew } from '../../../src/stores/database/database-clock.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
 import type { TokenStore } from '../../../src/stores/token-store/token-store.ts'
-import { useApi } from '../../support/api.ts'
-import { useHeart } from '../../support/heart.ts'
-import { pauseRevocation } from '../../support/paused-revocation.ts'
+import { SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { pauseRevocation } from '../../support/porthor/paused-revocation.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 import {
   documentOf,
   dropEntry,
@@ -27,7 +27,7 @@ import {
   storedOf,
   type Tree,
   writeEntry,
-} from '../../support/trees.ts'
+} from '../../support/tokens/trees.ts'
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
 
@@ -38,7 +38,7 @@ async function collect(findings: AsyncIterable<AuditedFinding>): Promise<Audited
 }
 
 describe.each(['redis', 'postgres'] as const)('an audit, with the token store in %s,', (store) => {
-  const t = useApi(store)
+  const t = usePorthor(store)
   beforeEach(() => emptyStores(t.h))
 
   const run = (fix = false, deleteUnreadable = fix) =>
@@ -546,7 +546,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
 })
 
 describe('an audit while tokens come and go', () => {
-  const t = useHeart('redis')
+  const t = usePorthor('redis', SHORT_LIVED)
   beforeEach(() => emptyStores(t.h))
 
   /** An audit in which `meanwhile` happens once: after rows or keys were read, before entries are looked at. */

@@ -4,11 +4,11 @@ import { type Later, startBackgroundJobs } from '../../../src/background-jobs.ts
 import { loadConfig } from '../../../src/config/config.ts'
 import { addSeconds } from '../../../src/domain/lifetime.ts'
 import type { MaintenanceService } from '../../../src/services/maintenance/maintenance-service.ts'
-import { useApi } from '../../support/api.ts'
-import { failure } from '../../support/failures.ts'
-import type { Harness } from '../../support/harness.ts'
-import { waitForLocks } from '../../support/heart.ts'
-import { openTcpProxy } from '../../support/tcp-proxy.ts'
+import { failure } from '../../support/checks/failures.ts'
+import type { Porthor } from '../../support/porthor/porthor.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { waitForLocks } from '../../support/stores/locks.ts'
+import { openTcpProxy } from '../../support/stores/tcp-proxy.ts'
 import {
   bearerOf,
   connect,
@@ -23,14 +23,14 @@ import {
   makeTree,
   rowsOf,
   storedOf,
-} from '../../support/trees.ts'
+} from '../../support/tokens/trees.ts'
 
 const NOTHING = { expired: 0, truncated: 0, orphaned: 0, swept: 0 }
 
-const upkeepOf = ({ context }: Harness): MaintenanceService => context.services.maintenance
+const upkeepOf = ({ context }: Porthor): MaintenanceService => context.services.maintenance
 
 describe.each(['redis', 'postgres'] as const)('upkeep, with the token store in %s,', (store) => {
-  const t = useApi(store)
+  const t = usePorthor(store)
   beforeEach(() => emptyStores(t.h))
 
   it('removes tokens from the second in which they end, each written down as it was', async () => {
@@ -100,7 +100,7 @@ describe.each(['redis', 'postgres'] as const)('upkeep, with the token store in %
 })
 
 describe('upkeep', () => {
-  const t = useApi('postgres')
+  const t = usePorthor('postgres')
   beforeEach(() => emptyStores(t.h))
 
   it('judges the expiry by the row at the moment of its deletion: a token extended meanwhile stays', async () => {

@@ -1,17 +1,18 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { TokenData } from '../../../src/domain/token.ts'
-import { useHeart } from '../../support/heart.ts'
-import { historyOf, keyOf, keysOf, lend, makeRoot, makeTree, rowsOf } from '../../support/trees.ts'
+import { SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { historyOf, keyOf, keysOf, lend, makeRoot, makeTree, rowsOf } from '../../support/tokens/trees.ts'
 
 /** A Gafaelfawr deletes a token: its record first, and then its row, in a transaction that it takes time for. */
-const deleteAsGafaelfawr = async (t: ReturnType<typeof useHeart>, token: TokenData) => {
+const deleteAsGafaelfawr = async (t: ReturnType<typeof usePorthor>, token: TokenData) => {
   await t.tokens.delete([keyOf(token)])
   await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(token)])
 }
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   describe('rule 22: maintenance ends live delegated tokens without a parent', () => {
-    const t = useHeart(store)
+    const t = usePorthor(store, SHORT_LIVED)
     const maintain = () => t.h.context.services.maintenance.run()
 
     it.each([
@@ -58,7 +59,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
 })
 
 describe('rule 22: what was delegated from a token that another program deletes ends a second later', () => {
-  const t = useHeart('redis', { CLIENT_SIDE_CACHE: 'true', MAX_CHILDREN: '100000' })
+  const t = usePorthor('redis', { ...SHORT_LIVED, CLIENT_SIDE_CACHE: 'true', MAX_CHILDREN: '100000' })
 
   it('also what is delegated at full speed meanwhile, by this process and another, and nothing else', async () => {
     const other = t.anotherProcess()

@@ -2,8 +2,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { openApp } from '../../../src/app.ts'
 import { loadConfig } from '../../../src/config/config.ts'
 import type { TokenData } from '../../../src/domain/token.ts'
-import { useApi } from '../../support/api.ts'
-import { openTcpProxy } from '../../support/tcp-proxy.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { openTcpProxy } from '../../support/stores/tcp-proxy.ts'
 import {
   bearerOf,
   connect,
@@ -13,12 +13,12 @@ import {
   makeRoot,
   makeTree,
   statementsOf,
-} from '../../support/trees.ts'
+} from '../../support/tokens/trees.ts'
 
 const VIEWER = '{ viewer { user { username } } }'
 
 describe('lastUsedAt', () => {
-  const t = useApi('redis')
+  const t = usePorthor('redis')
 
   const use = (token: TokenData) => dataOf(t.h, VIEWER, { token: bearerOf(token) })
   const flush = () => t.h.context.services.usage.flush()

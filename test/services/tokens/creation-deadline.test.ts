@@ -1,12 +1,12 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
 import { remainingMs, withinMs, withMoreMs } from '../../../src/stores/deadline.ts'
-import { useHarness } from '../../support/harness.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 
 const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
 
 describe('a creation', () => {
-  const t = useHarness('postgres')
+  const t = usePorthor('postgres', {}, { isFresh: true })
 
   /** What is left of the time for each question to the database, as it begins. */
   function watchTime(method: 'findChildren' | 'transaction'): number[] {

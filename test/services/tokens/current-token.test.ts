@@ -2,17 +2,18 @@ import { describe, expect, it } from 'vitest'
 import type { Actor } from '../../../src/domain/actor.ts'
 import type { TokenData } from '../../../src/domain/token.ts'
 import type { Caller } from '../../../src/services/tokens/token-service.ts'
-import { failure } from '../../support/failures.ts'
-import { GafaelfawrRevocation } from '../../support/gafaelfawr-revocation.ts'
-import { IP, useHeart } from '../../support/heart.ts'
-import { OPERATOR, pauseRevocation, REVOCATION_STEPS } from '../../support/paused-revocation.ts'
-import { aUsername, keyOf, makeAdmin, makeRoot, rowsOf } from '../../support/trees.ts'
+import { failure } from '../../support/checks/failures.ts'
+import { IP, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { OPERATOR, pauseRevocation, REVOCATION_STEPS } from '../../support/porthor/paused-revocation.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { GafaelfawrRevocation } from '../../support/stores/gafaelfawr-revocation.ts'
+import { aUsername, keyOf, makeAdmin, makeRoot, rowsOf } from '../../support/tokens/trees.ts'
 
 /** As a request is that was authenticated before `data` was changed. */
 const by = (data: TokenData): Caller => ({ actor: { kind: 'token', data } satisfies Actor, ipAddress: IP })
 
 describe.each(['redis', 'postgres'] as const)('the current token, with the token store in %s,', (store) => {
-  const t = useHeart(store)
+  const t = usePorthor(store, SHORT_LIVED)
   const services = () => t.h.context.services
 
   /** Every change that an admin can ask for; each would succeed if the token were valid. */

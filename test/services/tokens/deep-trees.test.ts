@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { generateToken, type TokenKey } from '../../../src/domain/token.ts'
-import { IP, useHeart } from '../../support/heart.ts'
-import { aUsername, keyOf, makeRoot, statementsOf } from '../../support/trees.ts'
+import { IP, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { aUsername, keyOf, makeRoot, statementsOf } from '../../support/tokens/trees.ts'
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
 
 describe('a tree that no user should have', { timeout: 120_000 }, () => {
-  const t = useHeart('redis')
+  const t = usePorthor('redis', SHORT_LIVED)
   const revocation = () => t.h.context.services.revocation
 
   /** A root and `count` tokens below it, of which `parentOf` tells the number of the parent; the root has number 0. */

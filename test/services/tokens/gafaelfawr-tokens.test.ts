@@ -1,9 +1,9 @@
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { loadGafaelfawrRows, readFixture } from '../../support/gafaelfawr.ts'
-import { type Harness, openHarness } from '../../support/harness.ts'
-import { TestClock } from '../../support/test-clock.ts'
-import { dataOf, documentUnder } from '../../support/trees.ts'
+import { openPorthor, type Porthor } from '../../support/porthor/porthor.ts'
+import { loadGafaelfawrRows, readFixture } from '../../support/stores/gafaelfawr.ts'
+import { dataOf, documentUnder } from '../../support/tokens/trees.ts'
+import { TestClock } from '../../support/waiting/test-clock.ts'
 
 // What a running Gafaelfawr 15.4 left behind, in the hands of Porthor's administration; and what Porthor makes
 // of it keeps to Gafaelfawr's formats.
@@ -20,15 +20,15 @@ const GRANDCHILD = 'zZJbndBRmWzymKpmxbg28w'
 describe.each(['redis', 'postgres'] as const)(
   "a Gafaelfawr's tokens, with the token store in %s,",
   (store) => {
-    let h: Harness
+    let h: Porthor
 
     beforeEach(async () => {
       const secret = (await readFixture('fernet.key')).trim()
-      h = await openHarness(
+      h = await openPorthor({
         store,
-        { SESSION_SECRET: secret },
-        new TestClock(new Date('2026-11-22T18:30:00Z')),
-      )
+        env: { SESSION_SECRET: secret },
+        clock: new TestClock(new Date('2026-11-22T18:30:00Z')),
+      })
       const client = new pg.Client(h.env.DATABASE_URL)
       await client.connect()
       await loadGafaelfawrRows(client)

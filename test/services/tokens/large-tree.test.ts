@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { TokenData } from '../../../src/domain/token.ts'
-import { IP, useHeart } from '../../support/heart.ts'
-import { FOUR_LEVELS, growTree, ONE_LEVEL } from '../../support/large-tree.ts'
+import { IP, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { FOUR_LEVELS, growTree, ONE_LEVEL } from '../../support/tokens/large-tree.ts'
 
 /** Waits for the end: others are answered within ten seconds, in which a busy machine may not be done. */
 const CALLER = { actor: { kind: 'operator' }, ipAddress: IP } as const
@@ -9,7 +10,7 @@ const CALLER = { actor: { kind: 'operator' }, ipAddress: IP } as const
 const keyOf = ({ token }: TokenData) => token.key
 
 describe.each(['redis', 'postgres'] as const)('10,000 tokens, with the token store in %s,', (store) => {
-  const t = useHeart(store)
+  const t = usePorthor(store, SHORT_LIVED)
   const query = (text: string, values: unknown[]) => t.h.sql(text, values)
   const grow = (root: TokenData, levels: readonly number[]) =>
     growTree({ query, tokens: t.tokens }, root, levels)

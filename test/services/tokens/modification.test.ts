@@ -10,9 +10,11 @@ import { WriteLimit } from '../../../src/services/tokens/write-limit.ts'
 import { PendingChangeDatabase } from '../../../src/stores/database/pending-change-database.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
 import type { TokenStore } from '../../../src/stores/token-store/token-store.ts'
-import { useApi } from '../../support/api.ts'
-import { failure } from '../../support/failures.ts'
-import { overriding, useHeart, waitForLocks } from '../../support/heart.ts'
+import { failure } from '../../support/checks/failures.ts'
+import { SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { overriding } from '../../support/porthor/token-store.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { waitForLocks } from '../../support/stores/locks.ts'
 import {
   aUsername,
   connect,
@@ -27,12 +29,12 @@ import {
   refuseCommits,
   rowsOf,
   storedOf,
-} from '../../support/trees.ts'
+} from '../../support/tokens/trees.ts'
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
 
 describe.each(['redis', 'postgres'] as const)('modifying, with the token store in %s,', (store) => {
-  const t = useApi(store)
+  const t = usePorthor(store)
   const service = () => t.h.context.services.modification
   const inSeconds = (seconds: number) => new Date(t.h.clock.now().getTime() + seconds * 1000)
   const documentsOf = (tokens: Parameters<typeof rowsOf>[1]) =>
@@ -203,7 +205,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
 })
 
 describe('modifying while others are at it', () => {
-  const t = useHeart('redis')
+  const t = usePorthor('redis', SHORT_LIVED)
   const inSeconds = (seconds: number) => new Date(t.clock.now().getTime() + seconds * 1000)
 
   /** Another process, whose token store goes through `wrap`; `between` the commit and what follows it. */

@@ -1,10 +1,11 @@
 import { expect, it } from 'vitest'
 import type { TokenData } from '../../../src/domain/token.ts'
 import type { Caller } from '../../../src/services/tokens/token-service.ts'
-import { IP, useHeart } from '../../support/heart.ts'
-import { aUsername, keyOf } from '../../support/trees.ts'
+import { IP, SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { aUsername, keyOf } from '../../support/tokens/trees.ts'
 
-const t = useHeart('postgres')
+const t = usePorthor('postgres', SHORT_LIVED)
 
 const by = (data: TokenData): Caller => ({ actor: { kind: 'token', data }, ipAddress: IP })
 

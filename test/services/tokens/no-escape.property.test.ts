@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { PorthorError } from '../../../src/domain/errors.ts'
 import { formatToken, type TokenData, type TokenKey } from '../../../src/domain/token.ts'
 import type { Caller } from '../../../src/services/tokens/token-service.ts'
-import { useHarness } from '../../support/harness.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 
 // A hundred programs of some transactions each.
 vi.setConfig({ testTimeout: 240_000 })
@@ -47,11 +47,15 @@ describe.each([
   ['as by default', 'false'],
   ['where delegated tokens may create tokens', 'true'],
 ])('rule 11: no escape, %s', (_what, mayCreate) => {
-  const t = useHarness('postgres', {
-    DELEGATED_TOKENS_MAY_CREATE: mayCreate,
-    UNDELEGABLE_SCOPES: 'none',
-    TOKEN_LIFETIME: `${LIFE}s`,
-  })
+  const t = usePorthor(
+    'postgres',
+    {
+      DELEGATED_TOKENS_MAY_CREATE: mayCreate,
+      UNDELEGABLE_SCOPES: 'none',
+      TOKEN_LIFETIME: `${LIFE}s`,
+    },
+    { isFresh: true },
+  )
   const SCOPES = ['admin:token', 'user:token']
   let names = 0
 

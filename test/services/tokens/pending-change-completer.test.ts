@@ -1,13 +1,14 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { TokenData } from '../../../src/domain/token.ts'
-import { failure } from '../../support/failures.ts'
-import { useHeart } from '../../support/heart.ts'
-import { keyOf, makeRoot, makeTree, refuseCommits, rowsOf } from '../../support/trees.ts'
+import { failure } from '../../support/checks/failures.ts'
+import { SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { keyOf, makeRoot, makeTree, refuseCommits, rowsOf } from '../../support/tokens/trees.ts'
 
 describe.each(['redis', 'postgres'] as const)(
   'completing what is left, with the token store in %s,',
   (store) => {
-    const t = useHeart(store)
+    const t = usePorthor(store, SHORT_LIVED)
     const pendingChanges = () => t.h.context.services.pendingChanges
 
     /** Decides a change, as a server does that is killed right after it. */

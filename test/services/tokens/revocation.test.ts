@@ -3,11 +3,12 @@ import { generateToken, type TokenData, type TokenKey } from '../../../src/domai
 import { TokenRevocationService } from '../../../src/services/tokens/token-revocation-service.ts'
 import { WriteLimit } from '../../../src/services/tokens/write-limit.ts'
 import { TokenDatabase } from '../../../src/stores/database/token-database.ts'
-import { useApi } from '../../support/api.ts'
-import { failure } from '../../support/failures.ts'
-import { openHarness } from '../../support/harness.ts'
-import { useHeart, waitForLocks } from '../../support/heart.ts'
-import { startRedis } from '../../support/stores.ts'
+import { failure } from '../../support/checks/failures.ts'
+import { SHORT_LIVED } from '../../support/porthor/parent-token.ts'
+import { openPorthor } from '../../support/porthor/porthor.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
+import { waitForLocks } from '../../support/stores/locks.ts'
+import { startRedis } from '../../support/stores/stores.ts'
 import {
   aUsername,
   bearerOf,
@@ -24,13 +25,13 @@ import {
   rowsOf,
   statementsOf,
   storedOf,
-} from '../../support/trees.ts'
+} from '../../support/tokens/trees.ts'
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
 const VIEWER = '{ viewer { token { key } } }'
 
 describe.each(['redis', 'postgres'] as const)('revoking, with the token store in %s,', (store) => {
-  const t = useApi(store)
+  const t = usePorthor(store)
   const service = () => t.h.context.services.revocation
   const revoke = (key: TokenKey) => service().revoke(OPERATOR, key)
 
@@ -151,7 +152,7 @@ describe.each(['redis', 'postgres'] as const)('revoking, with the token store in
 })
 
 describe('revoking while others are at it', () => {
-  const t = useHeart('redis')
+  const t = usePorthor('redis', SHORT_LIVED)
   const revoke = (key: TokenKey) => t.h.context.services.revocation.revoke(OPERATOR, key)
 
   it('waits for a child that is being issued, and revokes it too', async () => {
@@ -205,7 +206,7 @@ describe('revoking while others are at it', () => {
 })
 
 describe('revoking, when the time of an answer is over,', () => {
-  const t = useHeart('redis')
+  const t = usePorthor('redis', SHORT_LIVED)
 
   /** Another process, in which each completion of a revocation goes through `around`, by a clock of its own. */
   const serviceOver = (
@@ -274,7 +275,7 @@ describe('revoking, when the time of an answer is over,', () => {
 
 it('revoking while Redis is gone is UNAVAILABLE, ends nothing in the database, and can be repeated', async () => {
   const redis = await startRedis()
-  const h = await openHarness('redis', { REDIS_URL: redis.url })
+  const h = await openPorthor({ store: 'redis', env: { REDIS_URL: redis.url } })
   try {
     const { root } = await makeTree(h)
     await redis.kill()

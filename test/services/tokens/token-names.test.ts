@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
-import { useApi } from '../../support/api.ts'
+import { usePorthor } from '../../support/porthor/use-porthor.ts'
 import {
   aUsername,
   dropEntry,
@@ -10,12 +10,12 @@ import {
   makeRoot,
   rowsOf,
   writeEntry,
-} from '../../support/trees.ts'
+} from '../../support/tokens/trees.ts'
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
 
 describe.each(['redis', 'postgres'] as const)('over %s, the name of a token', (store) => {
-  const t = useApi(store)
+  const t = usePorthor(store)
 
   it('is free where its row has no record, which ends with all that was delegated from it', async () => {
     const username = aUsername()

@@ -9,9 +9,9 @@ import { type Broadcast, openPostgresBroadcast } from '../../../src/stores/broad
 import { openRedisBroadcast } from '../../../src/stores/broadcast/redis-broadcast.ts'
 import { openPool } from '../../../src/stores/database/prisma.ts'
 import { openRedis } from '../../../src/stores/redis/client.ts'
-import { recordingLog } from '../../support/log.ts'
-import { freshDatabase, freshRedis } from '../../support/stores.ts'
-import { openTcpProxy } from '../../support/tcp-proxy.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { freshDatabase, freshRedis } from '../../support/stores/stores.ts'
+import { openTcpProxy } from '../../support/stores/tcp-proxy.ts'
 
 const CHANNEL = 'porthor_test'
 

@@ -9,7 +9,7 @@ import {
   REPLAY_LOCK,
   requestLockKey,
 } from '../../../src/stores/database/advisory-locks.ts'
-import { aSession, aToken, NOW, scopeSets, tokenDataAt } from '../../support/token-data.ts'
+import { aSession, aToken, NOW, scopeSets, tokenDataAt } from '../../support/tokens/token-data.ts'
 
 const INTERNAL: DelegationRequest = { type: 'internal', service: 'tap', scopes: ['read:all'] }
 const NOTEBOOK: DelegationRequest = { type: 'notebook', undelegable: new Set(['admin:token']) }

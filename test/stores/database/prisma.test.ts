@@ -1,8 +1,8 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { openPool, openPrisma } from '../../../src/stores/database/prisma.ts'
-import { recordingLog } from '../../support/log.ts'
-import { freshDatabase, type TestDatabase } from '../../support/stores.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { freshDatabase, type TestDatabase } from '../../support/stores/stores.ts'
 
 type Row = Record<string, unknown>
 

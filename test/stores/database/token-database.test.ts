@@ -6,10 +6,10 @@ import type { TokenKey } from '../../../src/domain/token.ts'
 import type { Prisma, PrismaClient } from '../../../src/generated/prisma/client.ts'
 import { openPrisma } from '../../../src/stores/database/prisma.ts'
 import { TokenDatabase, TokenTransaction } from '../../../src/stores/database/token-database.ts'
-import { failure } from '../../support/failures.ts'
-import { recordingLog } from '../../support/log.ts'
-import { freshDatabase, type TestDatabase } from '../../support/stores.ts'
-import { aToken, at, LIMITS, NOW } from '../../support/token-data.ts'
+import { failure } from '../../support/checks/failures.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { freshDatabase, type TestDatabase } from '../../support/stores/stores.ts'
+import { aToken, at, LIMITS, NOW } from '../../support/tokens/token-data.ts'
 
 const KEY = 'q1w2e3r4t5y6u7i8o9p0aQ' as TokenKey
 const PARENT = aToken('parent').key

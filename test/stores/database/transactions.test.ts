@@ -2,9 +2,9 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { openPool, openPrisma } from '../../../src/stores/database/prisma.ts'
 import { runTransaction } from '../../../src/stores/database/transactions.ts'
-import { recordingLog } from '../../support/log.ts'
-import { freshDatabase, type TestDatabase } from '../../support/stores.ts'
-import { openTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { freshDatabase, type TestDatabase } from '../../support/stores/stores.ts'
+import { openTcpProxy, type TcpProxy } from '../../support/stores/tcp-proxy.ts'
 
 const OPTIONS = { timeoutMs: 60_000, lookupMs: 60_000 }
 

@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { assertMigrated, migrate } from '../../../src/stores/migrations/migrations.ts'
-import { createGafaelfawrTables, loadGafaelfawrRows } from '../../support/gafaelfawr.ts'
-import { emptyDatabase, type TestDatabase } from '../../support/stores.ts'
+import { createGafaelfawrTables, loadGafaelfawrRows } from '../../support/stores/gafaelfawr.ts'
+import { emptyDatabase, type TestDatabase } from '../../support/stores/stores.ts'
 
 const log = { info: () => undefined }
-const SCRIPT = fileURLToPath(new URL('../../support/migrate-process.ts', import.meta.url))
+const SCRIPT = fileURLToPath(new URL('../../support/processes/migrate-process.ts', import.meta.url))
 
 let database: TestDatabase
 let client: pg.Client

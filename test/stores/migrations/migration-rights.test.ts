@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { assertMigrated, migrate } from '../../../src/stores/migrations/migrations.ts'
-import { createGafaelfawrTables, GAFAELFAWR_TABLES } from '../../support/gafaelfawr.ts'
-import { emptyDatabase, type TestDatabase } from '../../support/stores.ts'
+import { createGafaelfawrTables, GAFAELFAWR_TABLES } from '../../support/stores/gafaelfawr.ts'
+import { emptyDatabase, type TestDatabase } from '../../support/stores/stores.ts'
 
 const OURS = [...GAFAELFAWR_TABLES, 'porthor_token_store', 'porthor_pending_change', 'porthor_redis_run']
 

@@ -11,15 +11,19 @@ import { ENGINE_LOCK } from '../../../src/stores/database/advisory-locks.ts'
 import { readMigrations } from '../../../src/stores/migrations/migration-history.ts'
 import { assertMigrated, MigrationError, migrate } from '../../../src/stores/migrations/migrations.ts'
 import { openSchemaEngine } from '../../../src/stores/migrations/schema-engine.ts'
-import { readCatalog } from '../../support/catalog.ts'
-import { createGafaelfawrTables, GAFAELFAWR_TABLES, loadGafaelfawrRows } from '../../support/gafaelfawr.ts'
-import { emptyDatabase, freshDatabase, type TestDatabase } from '../../support/stores.ts'
+import { readCatalog } from '../../support/stores/catalog.ts'
+import {
+  createGafaelfawrTables,
+  GAFAELFAWR_TABLES,
+  loadGafaelfawrRows,
+} from '../../support/stores/gafaelfawr.ts'
+import { emptyDatabase, freshDatabase, type TestDatabase } from '../../support/stores/stores.ts'
 
 const run = promisify(execFile)
 const log = { info: () => undefined }
 const OURS = fileURLToPath(new URL('../../../prisma/migrations', import.meta.url))
 const SHARED = '20260101000000_gafaelfawr_tables'
-const SCRIPT = fileURLToPath(new URL('../../support/migrate-process.ts', import.meta.url))
+const SCRIPT = fileURLToPath(new URL('../../support/processes/migrate-process.ts', import.meta.url))
 const ALL = (await readMigrations(OURS)).map(({ name }) => name)
 
 let database: TestDatabase

@@ -7,14 +7,13 @@ import type { RedisClient } from '../../../src/stores/redis/commands.ts'
 import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
 import { RedisWrites } from '../../../src/stores/token-store/redis-writes.ts'
-import { openHarness } from '../../support/harness.ts'
-import { recordingLog } from '../../support/log.ts'
-import { onServer, untilReplicated } from '../../support/redis.ts'
-import { type RedisCluster, startRedisCluster } from '../../support/redis-cluster.ts'
-import { openPorthor } from '../../support/shared-stores.ts'
-import { TestClock } from '../../support/test-clock.ts'
-import { aSession, aToken, NOW } from '../../support/token-data.ts'
-import { tokenStoreContract } from '../../support/token-store-contract.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { openPorthor } from '../../support/porthor/porthor.ts'
+import { onServer, untilReplicated } from '../../support/stores/redis.ts'
+import { type RedisCluster, startRedisCluster } from '../../support/stores/redis-cluster.ts'
+import { tokenStoreContract } from '../../support/stores/token-store-contract.ts'
+import { aSession, aToken, NOW } from '../../support/tokens/token-data.ts'
+import { TestClock } from '../../support/waiting/test-clock.ts'
 
 const { log } = recordingLog()
 const clock = new TestClock(NOW)
@@ -215,9 +214,12 @@ describe('two Porthors on a cluster', () => {
 
   it('delegate, revoke and clear their caches together, and log that the client-side cache is off', async () => {
     await flush()
-    const h = await openHarness('redis', { REDIS_URL: cluster.url, CLIENT_SIDE_CACHE: 'true' })
+    const h = await openPorthor({
+      store: 'redis',
+      env: { REDIS_URL: cluster.url, CLIENT_SIDE_CACHE: 'true' },
+    })
     onTestFinished(() => h.close())
-    const other = await openPorthor(h.env, h.clock)
+    const other = await openPorthor({ env: h.env, clock: h.clock, isOnGivenStores: true })
     onTestFinished(() => other.close())
     const token = await h.session()
     const delegate = async (ask: typeof other.ask) => (await ask(DELEGATE, { token })).data?.internalToken

@@ -6,13 +6,12 @@ import { openRedisBroadcast } from '../../../src/stores/broadcast/redis-broadcas
 import { openRedis } from '../../../src/stores/redis/client.ts'
 import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
-import { type Harness, openHarness } from '../../support/harness.ts'
-import { recordingLog } from '../../support/log.ts'
-import { onServer, untilReplicated } from '../../support/redis.ts'
-import { startWatchedRedis, type WatchedRedis } from '../../support/redis-sentinel.ts'
-import { openPorthor, type Porthor } from '../../support/shared-stores.ts'
-import { TestClock } from '../../support/test-clock.ts'
-import { aSession, NOW } from '../../support/token-data.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { openPorthor, type Porthor } from '../../support/porthor/porthor.ts'
+import { onServer, untilReplicated } from '../../support/stores/redis.ts'
+import { startWatchedRedis, type WatchedRedis } from '../../support/stores/redis-sentinel.ts'
+import { aSession, NOW } from '../../support/tokens/token-data.ts'
+import { TestClock } from '../../support/waiting/test-clock.ts'
 
 const { log } = recordingLog()
 const clock = new TestClock(NOW)
@@ -104,9 +103,12 @@ describe.concurrent('Redis behind Sentinel', () => {
 
   it('is followed to its new master by every Porthor, copies and all', async ({ expect, onTestFinished }) => {
     const watched = await start(onTestFinished)
-    const h = await openHarness('redis', { REDIS_URL: watched.url, CLIENT_SIDE_CACHE: 'true' })
+    const h = await openPorthor({
+      store: 'redis',
+      env: { REDIS_URL: watched.url, CLIENT_SIDE_CACHE: 'true' },
+    })
     onTestFinished(() => h.close())
-    const other = await openPorthor(h.env, h.clock)
+    const other = await openPorthor({ env: h.env, clock: h.clock, isOnGivenStores: true })
     onTestFinished(() => other.close())
     const token = await h.session()
     const delegateBy = ({ ask }: Pick<Porthor, 'ask'>) =>
@@ -153,7 +155,7 @@ const keyOf = (answer: Record<string, unknown> | null | undefined): unknown =>
 const vote = ({ sentinel }: WatchedRedis, quorum: number) =>
   onServer(sentinel.port, (redis) => redis.call('SENTINEL', 'SET', 'tokens', 'quorum', String(quorum)))
 
-const untilTracking = (h: Harness, count: number) =>
+const untilTracking = (h: Porthor, count: number) =>
   vi.waitFor(
     () =>
       expect(h.logLines.filter(({ msg }) => msg === 'client-side cache is on').length).toBeGreaterThanOrEqual(

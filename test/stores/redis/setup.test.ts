@@ -3,8 +3,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { assertRedisUsable } from '../../../src/stores/redis/setup.ts'
-import { onServer } from '../../support/redis.ts'
-import { type RedisProcess, startRedis } from '../../support/stores.ts'
+import { onServer } from '../../support/stores/redis.ts'
+import { type RedisProcess, startRedis } from '../../support/stores/stores.ts'
 
 /** The rights that docs/guides/redis.md names. */
 const RIGHTS =

@@ -15,11 +15,11 @@ import { CachingTokenStore } from '../../../src/stores/token-store/caching-token
 import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisInvalidations } from '../../../src/stores/token-store/redis-invalidations.ts'
 import { REDIS_PREFIX, RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
-import { heapGrowth } from '../../support/heap.ts'
-import { recordingLog } from '../../support/log.ts'
-import { type RedisProcess, startRedis } from '../../support/stores.ts'
-import { TestClock } from '../../support/test-clock.ts'
-import { tokenStoreContract } from '../../support/token-store-contract.ts'
+import { heapGrowth } from '../../support/checks/heap.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { type RedisProcess, startRedis } from '../../support/stores/stores.ts'
+import { tokenStoreContract } from '../../support/stores/token-store-contract.ts'
+import { TestClock } from '../../support/waiting/test-clock.ts'
 
 const clock = new TestClock()
 const silent = createLogger('silent')

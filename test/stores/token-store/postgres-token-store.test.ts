@@ -2,10 +2,10 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openPool } from '../../../src/stores/database/prisma.ts'
 import { PostgresTokenStore } from '../../../src/stores/token-store/postgres-token-store.ts'
-import { recordingLog } from '../../support/log.ts'
-import { freshDatabase, type TestDatabase } from '../../support/stores.ts'
-import { aSession, aToken, at } from '../../support/token-data.ts'
-import { tokenStoreContract } from '../../support/token-store-contract.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { freshDatabase, type TestDatabase } from '../../support/stores/stores.ts'
+import { tokenStoreContract } from '../../support/stores/token-store-contract.ts'
+import { aSession, aToken, at } from '../../support/tokens/token-data.ts'
 
 describe('the PostgreSQL token store', () => {
   let database: TestDatabase

@@ -6,12 +6,12 @@ import { openRedis } from '../../../src/stores/redis/client.ts'
 import { MAX_WAITING, type RedisClient } from '../../../src/stores/redis/commands.ts'
 import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
 import { RedisTokenStore } from '../../../src/stores/token-store/redis-token-store.ts'
-import { recordingLog } from '../../support/log.ts'
-import { freshRedis, type RedisProcess, startRedis } from '../../support/stores.ts'
-import { openTcpProxy } from '../../support/tcp-proxy.ts'
-import { TestClock } from '../../support/test-clock.ts'
-import { aSession, aToken, at, NOW } from '../../support/token-data.ts'
-import { tokenStoreContract } from '../../support/token-store-contract.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { freshRedis, type RedisProcess, startRedis } from '../../support/stores/stores.ts'
+import { openTcpProxy } from '../../support/stores/tcp-proxy.ts'
+import { tokenStoreContract } from '../../support/stores/token-store-contract.ts'
+import { aSession, aToken, at, NOW } from '../../support/tokens/token-data.ts'
+import { TestClock } from '../../support/waiting/test-clock.ts'
 
 describe('the Redis token store', () => {
   let redis: Redis

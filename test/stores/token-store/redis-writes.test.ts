@@ -1,8 +1,8 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { openRedis } from '../../../src/stores/redis/client.ts'
 import { createCommand, RedisWrites } from '../../../src/stores/token-store/redis-writes.ts'
-import { recordingLog } from '../../support/log.ts'
-import { onServer, startRedis, untilReplicated } from '../../support/redis.ts'
+import { recordingLog } from '../../support/checks/log.ts'
+import { onServer, startRedis, untilReplicated } from '../../support/stores/redis.ts'
 
 it('a change succeeds only when the required number of replicas have acknowledged it, and else is UNAVAILABLE', async () => {
   const master = await startRedis()

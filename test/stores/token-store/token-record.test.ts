@@ -5,8 +5,8 @@ import {
   decodeRecord,
   encodeRecord,
 } from '../../../src/stores/token-store/token-record.ts'
-import { readFixture } from '../../support/gafaelfawr.ts'
-import { anInternalToken, aSession, at, NOW, tokenDataAt } from '../../support/token-data.ts'
+import { readFixture } from '../../support/stores/gafaelfawr.ts'
+import { anInternalToken, aSession, at, NOW, tokenDataAt } from '../../support/tokens/token-data.ts'
 
 const GAFAELFAWR = (await readFixture('decrypted.jsonl'))
   .trim()

@@ -1,9 +1,9 @@
 import { getIntrospectionQuery } from 'graphql'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Documents } from '../../../../src/http/graphql/documents/documents.ts'
-import { useApi } from '../../../support/api.ts'
-import { heapGrowth } from '../../../support/heap.ts'
-import { send } from '../../../support/http.ts'
+import { heapGrowth } from '../../../support/checks/heap.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { send } from '../../../support/requests/http.ts'
 
 /** Searches of the URL under which a request takes either way: the fast path, or Yoga's. */
 const WAYS = ['', '?by=yoga'] as const
@@ -75,7 +75,7 @@ const KINDS: readonly [kind: string, within: string, beyond: string][] = [
 ]
 
 describe.each(WAYS)('a document, sent to /graphql%s', (search) => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const ask = async (query: string) => {
     const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${await api.h.session()}` }
     const { body } = await send(`${api.h.url}${search}`, { method: 'POST', headers }, [
@@ -145,7 +145,7 @@ describe.each(WAYS)('a document, sent to /graphql%s', (search) => {
 })
 
 describe('a document is read once', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it.each(WAYS)('whatever is wrong with it or with its variables: %s', async (search) => {
     const prepare = vi.spyOn(Documents.prototype, 'prepare')
@@ -172,7 +172,7 @@ describe('a document is read once', () => {
 })
 
 describe('variables that do not fit', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const many = (count: number, of: (index: number) => readonly [string, unknown]) =>
     Object.fromEntries(Array.from({ length: count }, (_, index) => of(index)))
 
@@ -192,7 +192,7 @@ describe('variables that do not fit', () => {
 })
 
 describe('requests without a token', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it('leave little in memory, however many there are', async () => {
     const scopes = '$a '.repeat(400)

@@ -1,7 +1,7 @@
 import { getIntrospectionQuery } from 'graphql'
 import { describe, expect, it } from 'vitest'
-import { useApi } from '../../../support/api.ts'
-import { send } from '../../../support/http.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { send } from '../../../support/requests/http.ts'
 
 const QUERIES = [
   ['the schema', '{ __schema { queryType { name } } }'],
@@ -12,7 +12,7 @@ const QUERIES = [
 const WAYS = ['', '?by=yoga'] as const
 
 describe('in production', () => {
-  const api = useApi('postgres', { NODE_ENV: 'production' })
+  const api = usePorthor('postgres', { NODE_ENV: 'production' })
 
   it.each(QUERIES)('introspection is off, with a token too: %s', async (_what, query) => {
     for (const token of [undefined, api.h.bootstrapToken]) {
@@ -48,7 +48,7 @@ describe('in production', () => {
 })
 
 describe('in production with INTROSPECTION=true', () => {
-  const api = useApi('postgres', { NODE_ENV: 'production', INTROSPECTION: 'true' })
+  const api = usePorthor('postgres', { NODE_ENV: 'production', INTROSPECTION: 'true' })
 
   it.each(QUERIES)('anybody may ask for %s', async (_what, query) => {
     expect((await api.h.ask(query)).errors).toEqual([])
@@ -60,7 +60,7 @@ describe('in production with INTROSPECTION=true', () => {
 })
 
 describe('in development without GraphiQL', () => {
-  const api = useApi('postgres', { GRAPHIQL: 'false' })
+  const api = usePorthor('postgres', { GRAPHIQL: 'false' })
 
   it.each(QUERIES)('only who has a valid token may ask for %s', async (_what, query) => {
     expect(await api.h.ask(query)).toMatchObject({ status: 401, data: null, code: 'UNAUTHENTICATED' })
@@ -70,7 +70,7 @@ describe('in development without GraphiQL', () => {
 })
 
 describe('in development', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it.each(QUERIES)('GraphiQL may ask for %s before it has a token', async (_what, query) => {
     expect((await api.h.ask(query)).errors).toEqual([])

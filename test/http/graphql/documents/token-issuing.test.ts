@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { tokenIssuingFields } from '../../../../src/http/graphql/documents/token-issuing.ts'
 import { schema } from '../../../../src/schema/index.ts'
-import { useApi } from '../../../support/api.ts'
-import { send } from '../../../support/http.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { send } from '../../../support/requests/http.ts'
 
 const NOTEBOOK = 'notebookToken { key }'
 const TAP = 'internalToken(service: "tap") { key }'
@@ -18,7 +18,7 @@ it('the fields that issue a token are those that return a bearer string', () => 
 })
 
 describe.each(['', '?by=yoga'])('an operation, sent to /graphql%s', (search) => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const ask = async (query: string, operationName?: string) => {
     const token = await api.h.session()
     const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` }

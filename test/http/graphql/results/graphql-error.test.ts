@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { formatToken, generateToken } from '../../../../src/domain/token.ts'
-import { useApi } from '../../../support/api.ts'
-import { useHarness } from '../../../support/harness.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
 
 const VIEWER = '{ viewer { token { key } } }'
 const SESSION = 'mutation { createSessionToken(input: { username: "wren" }) { token } }'
@@ -11,7 +10,7 @@ const INTERNALS =
   /select|insert|relation|column|token_name|prisma|postgres|redis|node_modules|\.ts\b|\bat \w+|TypeError|stack/i
 
 describe.each(['redis', 'postgres'] as const)('an unexpected error over %s', (store) => {
-  const t = useHarness(store)
+  const t = usePorthor(store, {}, { isFresh: true })
 
   it.each([
     ['reading fails', 'ALTER TABLE token DROP COLUMN scopes CASCADE', VIEWER],
@@ -56,7 +55,7 @@ describe.each(['redis', 'postgres'] as const)('an unexpected error over %s', (st
 })
 
 describe('an answer with errors', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const bearer = formatToken(generateToken())
 
   it('says where in the query the fault is', async () => {

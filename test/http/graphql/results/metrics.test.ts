@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { parseToken } from '../../../../src/domain/token.ts'
-import { useApi } from '../../../support/api.ts'
-import { send } from '../../../support/http.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { send } from '../../../support/requests/http.ts'
 
 const INTERNAL = 'mutation { internalToken(service: "image-cutouts") { token } }'
 
 describe('/metrics', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const scrape = async () => {
     const { headers, body } = await send(new URL('/metrics', api.h.url).href)
     expect(headers['content-type']).toMatch(/^text\/plain; version=0\.0\.4/)

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { parseToken } from '../../../../src/domain/token.ts'
-import { fieldOf, useApi } from '../../../support/api.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { fieldOf } from '../../../support/requests/graphql.ts'
 
 const INTERNAL = 'mutation Cutouts { internalToken(service: "tap", scopes: ["read:all"]) { key expiresAt } }'
 
 describe.each(['redis', 'postgres'] as const)('the log over %s', (store) => {
-  const api = useApi(store)
+  const api = usePorthor(store)
   /** What was logged under `msg` while `work` ran. */
   const linesOf = async (msg: string, work: () => Promise<unknown>) => {
     const first = api.h.logLines.length

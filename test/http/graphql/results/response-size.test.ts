@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { fieldOf, useApi } from '../../../support/api.ts'
-import { send } from '../../../support/http.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { fieldOf } from '../../../support/requests/graphql.ts'
+import { send } from '../../../support/requests/http.ts'
 
 const LONG = 'a'.repeat(125)
 
@@ -8,7 +9,7 @@ const repeated = (count: number, of: (index: number) => string): string =>
   Array.from({ length: count }, (_, index) => of(index)).join(' ')
 
 describe.each(['', '?by=yoga'])('a response, to a request to /graphql%s', (search) => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const ask = async (query: string, token?: string) => {
     const { status, body } = await send(
       `${api.h.url}${search}`,

@@ -2,8 +2,9 @@ import { getOperationAST, parse, validate } from 'graphql'
 import { describe, expect, it } from 'vitest'
 import { graphiqlOptions } from '../../../../src/http/graphql/yoga/graphiql.ts'
 import { schema } from '../../../../src/schema/index.ts'
-import { fieldOf, useApi } from '../../../support/api.ts'
-import { send } from '../../../support/http.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { fieldOf } from '../../../support/requests/graphql.ts'
+import { send } from '../../../support/requests/http.ts'
 
 /** What Chromium and Firefox ask for when an address is typed. */
 const BROWSER = { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' }
@@ -11,7 +12,7 @@ const BROWSER = { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9
 const TABS = graphiqlOptions.defaultTabs?.map(({ query }) => query ?? '') ?? []
 
 describe('GraphiQL', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it('opens in a browser, with the tour in its tabs and a place for the token', async () => {
     const { status, headers, body } = await send(api.h.url, { headers: BROWSER })
@@ -90,7 +91,7 @@ describe('GraphiQL', () => {
 })
 
 describe('without GRAPHIQL', () => {
-  const api = useApi('postgres', { GRAPHIQL: 'false' })
+  const api = usePorthor('postgres', { GRAPHIQL: 'false' })
 
   it('a browser gets no page', async () => {
     const { headers, body } = await send(api.h.url, { headers: BROWSER })
@@ -100,7 +101,7 @@ describe('without GRAPHIQL', () => {
 })
 
 describe('in production', () => {
-  const api = useApi('postgres', { NODE_ENV: 'production' })
+  const api = usePorthor('postgres', { NODE_ENV: 'production' })
 
   it('a browser gets no page unless GRAPHIQL says so', async () => {
     expect((await send(api.h.url, { headers: BROWSER })).body).not.toContain('<html')

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { useApi } from '../../../support/api.ts'
-import { send } from '../../../support/http.ts'
+import { usePorthor } from '../../../support/porthor/use-porthor.ts'
+import { send } from '../../../support/requests/http.ts'
 
 describe.each(['', '?by=yoga'])('a body, sent to /graphql%s', (search) => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
   const post = async (body: object) => {
     const headers = { 'Content-Type': 'application/json' }
     const { status, body: text } = await send(`${api.h.url}${search}`, { method: 'POST', headers }, [
@@ -44,7 +44,7 @@ describe.each(['', '?by=yoga'])('a body, sent to /graphql%s', (search) => {
 })
 
 describe('a URL', () => {
-  const api = useApi('postgres')
+  const api = usePorthor('postgres')
 
   it('that names a persisted query hears the same', async () => {
     const extensions = encodeURIComponent(
