@@ -36,14 +36,14 @@ describe('porthor audit', () => {
   })
   const audit = (args: string[] = [], changed = {}) => runHere(['audit', ...args], environment(changed))
 
-  it('of stores that agree exits with 0, and says so; nothing as JSON', async () => {
+  it('of stores that agree exits with 0 and reports no finding, and prints nothing as JSON', async () => {
     await makeTree(h)
     const [text, json] = [await audit(), await audit(['--json'])]
     expect(text).toMatchObject({ code: 0, stdout: 'The stores agree.\n', stderr: '' })
     expect(json).toMatchObject({ code: 0, stdout: '', stderr: '' })
   })
 
-  it('prints a line for each finding and exits with 1, and mends nothing unasked', async () => {
+  it('prints a line for each finding, exits with 1, and fixes nothing without --fix', async () => {
     const [missing, stray] = [await makeRoot(h), await makeRoot(h)]
     await dropEntry(h, 'redis', missing)
     await h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
@@ -84,7 +84,7 @@ describe('porthor audit', () => {
     expect(await storedOf(h, 'redis', [stray])).toEqual([stray])
   })
 
-  it('--fix mends, says what, and exits with 0 when nothing is left, and so does the next audit', async () => {
+  it('--fix fixes, prints what, and exits with 0 when nothing is left, as does the next audit', async () => {
     const [missing, stray] = [await makeRoot(h), await makeRoot(h)]
     await dropEntry(h, 'redis', missing)
     await h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
@@ -130,7 +130,7 @@ describe('porthor audit', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ username })
   })
 
-  it('--fix with the key of another store mends nothing, and exits with 2', async () => {
+  it('--fix with the encryption key of another store fixes nothing, and exits with 2', async () => {
     const root = await makeRoot(h)
     const before = await rowsOf(h, [root])
     const { code, stdout, stderr } = await audit(['--fix'], { SESSION_SECRET: generateFernetKey() })
@@ -140,7 +140,7 @@ describe('porthor audit', () => {
     expect(await rowsOf(h, [root])).toEqual(before)
   })
 
-  it('with the key of another store tells of each token, and why', async () => {
+  it('with the encryption key of another store reports each token, and why', async () => {
     const root = await makeRoot(h)
     const other = environment({ SESSION_SECRET: generateFernetKey() })
     const { code, stdout, stderr } = await runPorthor(['audit'], other)
@@ -156,7 +156,7 @@ describe('porthor audit', () => {
     expect(stderr).toContain('1 record cannot be read, and is kept.')
   })
 
-  it('in development makes up no key for a database that it is given, nor takes one that was made for another', async () => {
+  it('in development generates no key for a given database, and uses none that was generated for another one', async () => {
     const dataDir = await temporaryDirectory()
     const changed = { NODE_ENV: undefined, SESSION_SECRET: '', DATA_DIR: dataDir }
     await makeRoot(h)
@@ -169,7 +169,7 @@ describe('porthor audit', () => {
     expect(await audit(['--fix'], changed)).toMatchObject({ code: 2, stdout: '' })
   })
 
-  it('that could not run says why, in one line, and exits with 2', async () => {
+  it('that cannot run prints why, in one line, and exits with 2', async () => {
     const gone = new URL(h.env.DATABASE_URL ?? '')
     gone.port = '1'
     const outcomes = [

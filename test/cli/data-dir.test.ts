@@ -11,7 +11,7 @@ async function belowFile(): Promise<string> {
   return join(file, 'data')
 }
 
-describe('a data directory that cannot be written to is told in one line, and at once', () => {
+describe('a data directory that cannot be written to is reported in one line, at once', () => {
   it.each([
     ['under /proc, where Node would look for ever', async () => '/proc/porthor'],
     ['far under /proc', async () => '/proc/porthor/data'],
@@ -27,7 +27,7 @@ describe('a data directory that cannot be written to is told in one line, and at
 })
 
 it.each([[['token', 'list']], [['audit']], [['maintenance']]])(
-  '%s makes no data directory where there is none',
+  '%s creates no data directory',
   async (args) => {
     const dataDir = join(await temporaryDirectory(), 'elsewhere')
     const { stdout, stderr } = await runHere(args, { DATA_DIR: dataDir })

@@ -28,7 +28,7 @@ describe('porthor maintenance', () => {
   const maintain = (args: string[] = [], changed = {}) =>
     runHere(['maintenance', ...args], environment(changed))
 
-  it('removes expired tokens, old history and expired store entries, says how many, and then finds none', async () => {
+  it('deletes expired tokens, old history events and expired records, prints how many, and then finds none', async () => {
     const [expired, living] = [await makeRoot(h, { endsIn: 300 }), await makeRoot(h, { endsIn: 86_400 })]
     await h.sql(
       `INSERT INTO token_change_history (token, username, token_type, scopes, actor, action, event_time)
@@ -48,7 +48,7 @@ describe('porthor maintenance', () => {
     })
   })
 
-  it('with a clock that is wrong by an hour removes nothing that lives, says so and fails', async () => {
+  it('with a clock that is wrong by an hour deletes no live token, prints why, and fails', async () => {
     const [token, expired] = [await makeRoot(h, { endsIn: 5_100 }), await makeRoot(h, { endsIn: 300 })]
     const tokens = [token, expired]
     const before = await rowsOf(h, tokens)
@@ -103,7 +103,7 @@ describe('porthor maintenance', () => {
     return lock?.id ?? ''
   }
 
-  it('that cannot run says why, in one line, and fails', async () => {
+  it('that cannot run prints why, in one line, and fails', async () => {
     const empty = await emptyDatabase()
     onTestFinished(() => empty.drop())
     const gone = new URL(h.env.DATABASE_URL ?? '')

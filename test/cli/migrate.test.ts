@@ -24,7 +24,7 @@ const production = (databaseUrl: string) => ({
 vi.setConfig({ testTimeout: 120_000 })
 
 describe('porthor migrate', () => {
-  it('makes the tables once, and says what it did', async () => {
+  it('creates the tables once, and prints what it did', async () => {
     const database = await emptyDatabase()
     const env = production(database.url)
     const first = await runPorthor(['migrate'], env)
@@ -39,7 +39,7 @@ describe('porthor migrate', () => {
     expect(rows).toEqual([{ tokens: 0 }])
   })
 
-  it('is what a server in production tells to run where tables are missing', async () => {
+  it('is the command that a server in production names where tables are missing', async () => {
     const database = await emptyDatabase()
     const { code, stdout, stderr } = await runPorthor(['serve'], { ...production(database.url), PORT: '0' })
     expect([code, stdout]).toEqual([1, ''])
@@ -58,7 +58,7 @@ describe('porthor migrate', () => {
     expect(stderr).not.toContain('Sesame')
   })
 
-  it.each([undefined, ''])('in production asks for no secrets, be they %o', async (none) => {
+  it.each([undefined, ''])('in production requires no secrets, be they %o', async (none) => {
     const env = production('postgresql://127.0.0.1:1/porthor')
     const { stderr } = await runHere(['migrate'], { ...env, SESSION_SECRET: none, BOOTSTRAP_TOKEN: none })
     expect(stderr).toMatch(/^porthor: Cannot connect to PostgreSQL/)

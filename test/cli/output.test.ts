@@ -19,7 +19,7 @@ describe('progress', () => {
     vi.restoreAllMocks()
   })
 
-  it('where a terminal looks on, is the records done and their rate, in one line that is cleared at the end', () => {
+  it('on a terminal is the number of records and their rate, in one line that is cleared at the end', () => {
     process.stderr.isTTY = true
     const progress = showProgress('records')
     progress.update(10)

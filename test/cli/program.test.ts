@@ -12,7 +12,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 vi.setConfig({ testTimeout: 120_000 })
 
 describe('porthor', () => {
-  it('--help tells every command, and where the settings are explained', async () => {
+  it('--help lists every command, and where the settings are explained', async () => {
     const { code, stdout, stderr } = await runPorthor(['--help'])
     expect([code, stderr]).toEqual([0, ''])
     for (const command of ['serve', 'migrate', 'generate-secret', 'generate-token']) {
@@ -27,7 +27,7 @@ describe('porthor', () => {
     expect(stderr).toContain('Usage: porthor')
   })
 
-  it('does not know other commands and options, and says so first', async () => {
+  it('refuses unknown commands and options, with that error first', async () => {
     const [command, option] = await Promise.all([
       runPorthor(['server']),
       runPorthor(['serve', '--port', '1']),

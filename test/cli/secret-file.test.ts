@@ -84,14 +84,14 @@ it.each([{ DATABASE_URL: 'postgresql://db.example/porthor' }, { REDIS_URL: 'redi
   },
 )
 
-it('a file with nothing in it is told of, and not written over', async () => {
+it('an empty file is reported, and not overwritten', async () => {
   const path = join(await temporaryDirectory(), 'session-secret')
   await writeFile(path, '\n', { mode: 0o600 })
   await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(/ is empty: remove it/)
   expect(await readFile(path, 'utf8')).toBe('\n')
 })
 
-it('a file with something else in it is told of by its name, and not written over', async () => {
+it('a file with other content is reported by its name, and not overwritten', async () => {
   const path = join(await temporaryDirectory(), 'session-secret')
   await writeFile(path, 'damaged\n', { mode: 0o600 })
   await expect(readOrCreateSecret(path, SECRET)).rejects.toThrow(

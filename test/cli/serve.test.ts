@@ -69,7 +69,7 @@ const postmasterOf = async (dataDir: string): Promise<number> =>
 vi.setConfig({ testTimeout: 240_000 })
 
 describe('porthor serve in development', () => {
-  it('tells all that a stranger needs, keeps it over a restart, and stops without a trace', async () => {
+  it('prints all that a new user needs, keeps it over a restart, and stops without a trace', async () => {
     // What a shell would take apart.
     const dataDir = join(await temporaryDirectory(), "it's my $HOME")
     const first = serve({ DATA_DIR: dataDir })
@@ -161,7 +161,7 @@ describe('porthor serve in development', () => {
 })
 
 describe('porthor serve in production', () => {
-  it('ends in time where the reader of its log has stopped to read', async () => {
+  it('ends in time where the reader of its log has stopped reading', async () => {
     const database = await freshDatabase()
     const env = { NODE_ENV: 'production', ...serverSecrets(), DATABASE_URL: database.url }
     const server = spawn(process.execPath, [PORTHOR, 'serve'], {
@@ -213,7 +213,7 @@ describe('porthor serve with a faulty configuration', () => {
     await expect(stat(join(cwd, '.porthor'))).rejects.toThrow('ENOENT')
   })
 
-  it('names the fault of a development environment before a database is made', async () => {
+  it('reports an invalid development environment before a database is created', async () => {
     const dataDir = join(await temporaryDirectory(), 'data')
     const { code, stdout, stderr } = await runPorthor(['serve'], { DATA_DIR: dataDir, LOG_LEVEL: 'loud' })
     expect([code, stdout]).toEqual([1, ''])
@@ -221,7 +221,7 @@ describe('porthor serve with a faulty configuration', () => {
     await expect(stat(join(dataDir, 'postgres'))).rejects.toThrow('ENOENT')
   })
 
-  it('says in one line that Redis does not let it in', async () => {
+  it('reports in one line that Redis refuses its credentials', async () => {
     const [database, { url }] = await Promise.all([freshDatabase(), freshRedis()])
     const REDIS_URL = url.replace('//', '//nobody:sesame@')
     const env = { NODE_ENV: 'production', ...serverSecrets(), DATABASE_URL: database.url, REDIS_URL }
@@ -233,7 +233,7 @@ describe('porthor serve with a faulty configuration', () => {
     }
   })
 
-  it('does not start where no record of the token store can be read, and starts again with the key that wrote them', async () => {
+  it('does not start where no record can be decrypted, and starts with the key that encrypted them', async () => {
     const [database, { url }] = await Promise.all([freshDatabase(), freshRedis()])
     const secrets = serverSecrets()
     const env = { NODE_ENV: 'production', ...secrets, DATABASE_URL: database.url, REDIS_URL: url, PORT: '0' }
@@ -254,7 +254,7 @@ describe('porthor serve with a faulty configuration', () => {
     await database.drop()
   })
 
-  it('says in one line that its data directory cannot be made', async () => {
+  it('reports in one line that its data directory cannot be created', async () => {
     const file = join(await temporaryDirectory(), 'file')
     await writeFile(file, '')
     const { code, stdout, stderr } = await runPorthor(['serve'], { DATA_DIR: join(file, 'data') })

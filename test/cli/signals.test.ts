@@ -31,7 +31,7 @@ const interrupt = ({ pid }: CliProcess, signal: NodeJS.Signals = 'SIGINT'): bool
   }
 }
 
-describe('the embedded PostgreSQL ends with the server', () => {
+describe('the embedded PostgreSQL stops with a server', () => {
   it.each<NodeJS.Signals[]>([
     ['SIGINT', 'SIGINT'],
     ['SIGINT', 'SIGTERM', 'SIGINT'],

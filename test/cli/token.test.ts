@@ -43,7 +43,7 @@ describe('porthor token', () => {
     expect(changes).toEqual([{ actor: '<internal>', ip_address: null }])
   })
 
-  it('create takes a name, and a time or a duration for the end', async () => {
+  it('create accepts a name, and a time or a duration for the expiry', async () => {
     const user = await token('create', 'user', 'wren', '--name', 'laptop', '--expires', '30d', '--json')
     const made = JSON.parse(user.stdout)
     expect(made).toMatchObject({
@@ -97,7 +97,7 @@ describe('porthor token', () => {
     expect(await t.h.sql('SELECT token FROM token')).toEqual(before)
   })
 
-  it('list prints a table, or a JSON object a line, newest first, of what is asked for', async () => {
+  it('list prints what matches, newest first, as a table or as a JSON object a line', async () => {
     const { root, child, notebook, grandchild } = await makeTree(t.h, { tokenName: 'laptop' })
     const mine = ['list', '--username', root.username]
     const [table, json, internal, limited, none] = await inTurn(
@@ -142,7 +142,7 @@ describe('porthor token', () => {
     expect([code, stdout, stderr]).toEqual([1, '', `porthor: ${error}\n`])
   })
 
-  it('create makes nothing with the key of another store', async () => {
+  it('create creates nothing with the encryption key of another store', async () => {
     await makeRoot(t.h)
     const before = await t.h.sql('SELECT token FROM token')
     const other = { ...environment(), SESSION_SECRET: generateFernetKey() }
@@ -170,7 +170,7 @@ describe('porthor token', () => {
     expect([code, faultsIn(stderr)]).toEqual([0, []])
   })
 
-  it('show tells of a token, its parent, its children and its history', async () => {
+  it('show prints a token, its parent, its children and its history', async () => {
     const { root, child, grandchild } = await makeTree(t.h)
     const text = await token('show', keyOf(child))
     const [facts, parent, children, history] = text.stdout.split(/\n\n(?:Parent|Children|History)\n/)
@@ -194,7 +194,7 @@ describe('porthor token', () => {
     ])
   })
 
-  it('revoke ends a tree, or what matches, or only counts', async () => {
+  it('revoke revokes a tree, or what matches, or only counts', async () => {
     const [one, two] = [await makeTree(t.h), await makeTree(t.h)]
     const { username } = two.root
     const dry = await token('revoke', '--username', username, '--dry-run')
@@ -213,7 +213,7 @@ describe('porthor token', () => {
     expect(revoked).toMatchObject({ actor: '<internal>', ip_address: null })
   })
 
-  it('revoke refuses to guess: no criterion, or a key and criteria, end nothing', async () => {
+  it('revoke revokes nothing without a criterion, or with a key and criteria', async () => {
     const root = await makeRoot(t.h)
     const outcomes = await inTurn(
       ['revoke'],
@@ -228,7 +228,7 @@ describe('porthor token', () => {
     expect(await storedOf(t.h, 'redis', [root])).toEqual([root])
   })
 
-  it('revoke --created-before takes a time, in UTC where it does not say, or an age', async () => {
+  it('revoke --created-before accepts a time, by default in UTC, or an age', async () => {
     const old = await makeRoot(t.h)
     await t.h.sql(`UPDATE token SET created = '2020-06-01' WHERE token = $1`, [keyOf(old)])
     const counted = [
@@ -253,7 +253,7 @@ describe('porthor token', () => {
     expect(outcomes.map(({ stdout }) => JSON.parse(stdout).count)).toEqual([0, 0, 1, 1, 1, 0])
   })
 
-  it('refuses a bearer string for a key and says what to give, and shows none wherever it was given', async () => {
+  it('refuses a bearer string as a token key, prints what to give, and never prints the string', async () => {
     const made = generateToken()
     const bearer = formatToken(made)
     const asKeys = await inTurn(['show', bearer], ['revoke', bearer], ['revoke', '--ancestor', bearer])
@@ -270,7 +270,7 @@ describe('porthor token', () => {
   })
 
   it.each(['-', '--', '-V', '-h'])(
-    'takes a key that begins with %s, and no option for one',
+    'accepts a token key that begins with %s, and does not take an option for one',
     async (start) => {
       const root = await makeRoot(t.h)
       const key = start.padEnd(22, 'x')
@@ -288,7 +288,7 @@ describe('porthor token', () => {
     },
   )
 
-  it('--help tells every command and option', async () => {
+  it('--help lists every command and option', async () => {
     const [all, revoke] = await inTurn(['--help'], ['revoke', '--help'])
     expect([all?.code, revoke?.code]).toEqual([0, 0])
     for (const command of ['create', 'list', 'show', 'revoke']) {

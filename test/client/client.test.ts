@@ -20,7 +20,7 @@ describe('the client, against a server', () => {
   const admin = () => createPorthorClient({ url: t.h.url, token: t.h.bootstrapToken })
   const user = async () => createPorthorClient({ url: t.h.url, token: await t.h.session() })
 
-  it('is handed the same internal token twice', async () => {
+  it('gets the same internal token twice', async () => {
     const porthor = await user()
     const first = await porthor.internalToken({ service: 'tap', scopes: ['read:all'] })
     const second = await porthor.internalToken({ service: 'tap', scopes: ['read:all'] })
@@ -35,12 +35,12 @@ describe('the client, against a server', () => {
     })
   })
 
-  it('takes a notebook token without any variables', async () => {
+  it('gets a notebook token without any variables', async () => {
     const porthor = await user()
     expect(await porthor.notebookToken()).toMatchObject({ type: 'NOTEBOOK', service: null, source: 'NEW' })
   })
 
-  it('says who is acting, and which scopes there are', async () => {
+  it('returns the viewer, and the known scopes', async () => {
     const porthor = await user()
     const viewer = await porthor.viewer()
     expect(viewer.user.username).toBe('wren')
@@ -49,7 +49,7 @@ describe('the client, against a server', () => {
     expect(scopes.map(({ name }) => name)).toContain('admin:token')
   })
 
-  it('makes sessions, service tokens and user tokens', async () => {
+  it('creates sessions, service tokens and user tokens', async () => {
     const session = await admin().createSessionToken({
       input: { username: 'dipper', userInfo: { name: 'Dipper', groups: [{ name: 'birds', id: 7 }] } },
     })
@@ -76,7 +76,7 @@ describe('the client, against a server', () => {
     expect((await wren.viewer()).user.username).toBe('wren')
   })
 
-  it('asks for the token before every request', async () => {
+  it('calls the function for the token before every request', async () => {
     const tokens = [await t.h.session('wren'), await t.h.session('dipper')]
     const porthor = createPorthorClient({ url: t.h.url, token: async () => tokens.shift() ?? '' })
     expect((await porthor.viewer()).user.username).toBe('wren')
@@ -89,7 +89,7 @@ describe('the client, against a server', () => {
     await expect(porthor.viewer()).rejects.toBe(failure)
   })
 
-  it('tells the code and the status of what Porthor refuses', async () => {
+  it('throws an error with the code and the status of what Porthor refuses', async () => {
     const porthor = await user()
     const stranger = porthor.withToken(formatToken(generateToken()))
     await expect(stranger.viewer()).rejects.toMatchObject({ code: 'UNAUTHENTICATED', status: 401 })
@@ -100,7 +100,7 @@ describe('the client, against a server', () => {
     expect(refused.errors[0]?.path).toEqual(['internalToken'])
   })
 
-  it('tells a session that ends too soon', async () => {
+  it('throws INSUFFICIENT_LIFETIME for a session that expires too soon', async () => {
     const porthor = await user()
     t.h.clock.advance(30 * 24 * 3600 - 299)
     await expect(porthor.notebookToken()).rejects.toMatchObject({
@@ -127,7 +127,7 @@ it('calls a failure retryable when a store of the server is down', async () => {
   }
 })
 
-describe('the client, without a Porthor at the other end', () => {
+describe('the client, without a Porthor,', () => {
   const servers: { close(): void; closeAllConnections(): void }[] = []
   afterEach(() => {
     for (const server of servers.splice(0)) {
@@ -178,7 +178,7 @@ describe('the client, without a Porthor at the other end', () => {
     expect(failure).toMatchObject({ code: 'INTERNAL_SERVER_ERROR', retryable: false, errors: [error] })
   })
 
-  it('has NETWORK_ERROR and the reason when nobody listens', async () => {
+  it('throws NETWORK_ERROR with the reason when nothing listens', async () => {
     const url = await answering(200, '')
     for (const server of servers.splice(0)) server.close()
     const failure = await failureOf(createPorthorClient({ url, token }).scopes())
@@ -186,7 +186,7 @@ describe('the client, without a Porthor at the other end', () => {
     expect(failure.message).toBe(`no response from ${url}: ECONNREFUSED`)
   })
 
-  it('has NETWORK_ERROR when the connection is cut in the middle of an answer', async () => {
+  it('throws NETWORK_ERROR when the connection is lost in the middle of a response', async () => {
     const url = await serve((_request, response) => {
       response.writeHead(200, { 'Content-Length': '1000' }).write('{"data":', () => response.destroy())
     })
@@ -197,7 +197,7 @@ describe('the client, without a Porthor at the other end', () => {
   it.each([
     ['begins', () => undefined],
     ['ends', (response: { write(text: string): void }) => response.write('{"data":')],
-  ])('stops waiting for an answer that never %s', async (_what, begin) => {
+  ])('stops waiting for a response that never %s', async (_what, begin) => {
     const url = await serve((_request, response) => void begin(response))
     const failure = await failureOf(createPorthorClient({ url, token, timeoutMs: 50 }).scopes())
     expect(failure).toMatchObject({ code: 'NETWORK_ERROR', retryable: true })
@@ -220,7 +220,7 @@ describe('the client, without a Porthor at the other end', () => {
     })
   })
 
-  it('asks through the fetch that it was given', async () => {
+  it('sends requests by the given fetch', async () => {
     const porthor = createPorthorClient({
       url: 'https://porthor.example.org/graphql',
       token,
@@ -290,7 +290,7 @@ describe('createPorthorClient', () => {
     expect(create).not.toThrow(/a-secret/)
   })
 
-  it('has a method for each operation, typed by what it takes and gives', () => {
+  it('has a method for each operation, typed by its variables and its result', () => {
     expectTypeOf<PorthorClient['internalToken']>().returns.resolves.toEqualTypeOf<DelegatedToken>()
     expectTypeOf<PorthorClient['createUserToken']>().returns.resolves.toHaveProperty('info')
     expectTypeOf<TokenInfo['expiresAt']>().toEqualTypeOf<string | null>()

@@ -306,7 +306,7 @@ describe('a variable is refused by its name', () => {
     expect(faultsOf({ ...LEAST, [name]: value })).toEqual([expect.stringContaining(reason)])
   })
 
-  it('SESSION_SECRET is told to be missing only where it is', () => {
+  it('SESSION_SECRET is reported as missing only where it is missing', () => {
     expect(faultsOf({ ...LEAST, SESSION_SECRET: '' })).toEqual([expect.stringMatching(/ is required: /)])
     expect(faultsOf({ ...LEAST, SESSION_SECRET: 'abc' })).toEqual([expect.stringMatching(/ must be /)])
   })
@@ -341,7 +341,7 @@ const ALL_FAULTY: Environment = {
 }
 
 describe('the faults', () => {
-  it('are told all at once, each variable by its name', () => {
+  it('are reported all at once, each variable by its name', () => {
     const named = faultsOf(ALL_FAULTY).map((fault) => fault.split(' ')[0])
 
     expect(named.toSorted()).toEqual(Object.keys(ALL_FAULTY).toSorted())
@@ -361,7 +361,7 @@ describe('the faults', () => {
     )
   })
 
-  it('never tell a secret, whatever is wrong with it', () => {
+  it('never contain a secret, whatever is wrong with it', () => {
     const value = fc.string({ minLength: 12 }).filter((text) => text.trim().length > 11)
     fc.assert(
       fc.property(value, (secret) => {
@@ -394,7 +394,7 @@ describe('the faults', () => {
   })
 })
 
-it('production starts without a bootstrap token only when told to', () => {
+it('production starts without a bootstrap token only with BOOTSTRAP_TOKEN=none', () => {
   expect(faultsOf({ ...PRODUCTION, BOOTSTRAP_TOKEN: undefined })).toHaveLength(1)
   expect(loadConfig({ ...PRODUCTION, BOOTSTRAP_TOKEN: 'none' }).bootstrapToken).toBe(undefined)
 })
@@ -403,7 +403,7 @@ it.each([
   ['JSON', (config: Config) => JSON.stringify(config)],
   ['util.inspect', (config: Config) => inspect(config, { depth: 9, showHidden: true })],
   ['a copy', (config: Config) => JSON.stringify({ ...config })],
-])('a configuration tells none of its secrets to %s', (_how, tell) => {
+])('a configuration shows none of its secrets to %s', (_how, tell) => {
   const told = tell(load({ REDIS_URL, BOOTSTRAP_TOKEN: TOKEN }))
 
   for (const secret of [KEY, 'hunter2', 'hunter3', 'Zx-9_Yw8Vu7Ts6Rq5Po4Ng'])

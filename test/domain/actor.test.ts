@@ -145,7 +145,7 @@ describe('what needs a user', () => {
   it.each([
     ['the bootstrap token', BOOTSTRAP],
     ['the operator', OPERATOR],
-  ])('is denied to %s, which is nobody', (_who, actor) => {
+  ])('is denied to %s, which belongs to no user', (_who, actor) => {
     expect(() => requireTokenData(actor)).toThrow(DENIED)
   })
 })

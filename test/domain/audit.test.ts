@@ -25,7 +25,7 @@ const ROW: AuditedRow = {
 const audit = (row: Partial<AuditedRow>, entry: StoredRecord = { data }) =>
   auditRow({ ...ROW, ...row }, entry, KNOWN, NOW).map(({ kind, detail }) => `${kind}: ${detail}`)
 
-describe('of a row and its entry', () => {
+describe('of a row and its record', () => {
   it('nothing is found wrong where they are the same', () => {
     expect(audit({})).toEqual([])
   })
@@ -45,7 +45,7 @@ describe('of a row and its entry', () => {
     expect(audit({ username: 'robin', scopes: [] })).toEqual(['mismatch: username, scopes'])
   })
 
-  it('a row without an entry is found, unless its life is over', () => {
+  it('a row without a record is found, unless the token has expired', () => {
     const missing = auditRow(ROW, undefined, KNOWN, NOW)
     expect(missing).toEqual([
       { kind: 'db-only', key: ROW.key, username: 'wren', detail: 'not in the token store' },
@@ -55,11 +55,11 @@ describe('of a row and its entry', () => {
     expect(auditRow({ ...ROW, expiresAt: NOW }, undefined, KNOWN, NOW)).toEqual([])
   })
 
-  it('a row without an entry is not found in its last second, when Redis may have dropped the entry', () => {
+  it('a row without a record is not found in its last second, when Redis may have deleted the record', () => {
     expect(auditRow({ ...ROW, expiresAt: at(1) }, undefined, KNOWN, NOW)).toEqual([])
   })
 
-  it('a damaged entry is found, and the row without a readable one too, unless its life is over', () => {
+  it('a damaged record is found, and the row without a readable one too, unless the token has expired', () => {
     expect(audit({}, { fault: 'too short' })).toEqual([
       'malformed: too short',
       'db-only: not in the token store',
@@ -80,8 +80,8 @@ describe('of a row and its entry', () => {
     ['ends with its parent', at(86_400), at(86_400), false],
     ['ends before its parent', at(86_400), at(86_401), false],
     ['ends after its parent', at(86_400), at(86_399), true],
-    ['never ends, where its parent does', null, at(86_400), true],
-    ['never ends, as its parent', null, null, false],
+    ['never expires, where its parent does', null, at(86_400), true],
+    ['never expires, as its parent', null, null, false],
     ['ends, where its parent does not', at(86_400), null, false],
   ])('a child that %s is found or not', (_what, expiresAt, parentExpiresAt, isFound) => {
     const row = { isDelegated: true, parentKey: aToken('its-parent').key, expiresAt, parentExpiresAt }
@@ -91,12 +91,12 @@ describe('of a row and its entry', () => {
     )
   })
 
-  it('an orphan is found, and not a token that nobody delegated', () => {
+  it('an orphan is found, and not a token that was not delegated', () => {
     expect(audit({ isDelegated: true })).toEqual(['orphan: its parent is not in the database'])
     expect(audit({ isDelegated: false })).toEqual([])
   })
 
-  it('an orphan is not found when its life is over, by its row and by its entry', () => {
+  it('an orphan is not found when it has expired, by its row and by its record', () => {
     const row = { isDelegated: true, expiresAt: NOW }
     expect(audit(row, { data: aSession({ expiresAt: NOW }) })).toEqual([])
     expect(auditRow({ ...ROW, ...row }, undefined, KNOWN, NOW)).toEqual([])
@@ -104,8 +104,8 @@ describe('of a row and its entry', () => {
   })
 })
 
-describe('of an entry without a row', () => {
-  it('that it has none is found, and unknown scopes', () => {
+describe('of a record without a row', () => {
+  it('the missing row is found, and unknown scopes', () => {
     const entry = { data: aSession({ scopes: ['nope', 'read:all'] }) }
 
     expect(auditStray(ROW.key, entry, KNOWN)).toEqual([

@@ -75,7 +75,7 @@ describe('a minimum lifetime', () => {
   })
 })
 
-describe('a parent lives long enough', () => {
+describe('the lifetime of a parent is enough', () => {
   it.each([
     ['with 300 s left, where nothing is asked', at(300), undefined],
     ['with just what is asked', at(500), 500],
@@ -99,12 +99,12 @@ describe('a parent lives long enough', () => {
 describe('the scopes of a child', () => {
   const parent = aSession({ scopes: ['admin:token', 'read:all'] })
 
-  it("are those asked for in an internal token, and all the parent's but the undelegable ones in a notebook token", () => {
+  it("are the requested ones in an internal token, and all of the parent's except the undelegable ones in a notebook token", () => {
     expect(childScopes(parent, INTERNAL)).toEqual(['read:all'])
     expect(childScopes(parent, NOTEBOOK)).toEqual(['read:all'])
   })
 
-  it('make up its shape, with parent, user, type and service', () => {
+  it('are part of its request key, with parent, user, type and service', () => {
     const parentKey = parent.token.key
 
     expect(requestKey(parent, INTERNAL)).toEqual({
@@ -134,7 +134,7 @@ describe('the cache key', () => {
     expect(asked('read:tap', 'read:all', 'read:tap')).toEqual(asked('read:all', 'read:tap'))
   })
 
-  it('is the same for any two requests exactly when parent, its end, service and scopes are', () => {
+  it('is equal for two requests exactly when parent, its expiry, service and scopes are', () => {
     const parents = fc
       .record({ name: fc.constantFrom('a', 'b'), end: fc.constantFrom(null, at(1), at(2)) })
       .map(({ name, end }) => aSession({ token: aToken(name), expiresAt: end }))
@@ -156,7 +156,7 @@ describe('the cache key', () => {
     )
   })
 
-  it("of a notebook token is its parent and that one's end, whatever its scopes", () => {
+  it("of a notebook token is its parent and the parent's expiry, whatever its scopes", () => {
     const key = cacheKey(parent, NOTEBOOK)
 
     expect(cacheKey({ ...parent, scopes: [] }, NOTEBOOK)).toEqual(key)
@@ -173,25 +173,25 @@ describe('the cache key', () => {
   })
 })
 
-describe('the end of a new child', () => {
+describe('the expiry of a new child', () => {
   it.each([
-    ['is after the delegated lifetime, where the parent lives on', at(5_000), at(1_000)],
-    ['is after the delegated lifetime, where the parent never ends', null, at(1_000)],
+    ['is after the delegated lifetime, where the parent expires later', at(5_000), at(1_000)],
+    ['is after the delegated lifetime, where the parent never expires', null, at(1_000)],
     ["is the parent's, where that is earlier", at(999), at(999)],
   ])('%s', (_what, parentEnd, expected) => {
     expect(childExpiry(aSession({ expiresAt: parentEnd }), 1_000, NOW)).toEqual(expected)
   })
 })
 
-describe('the earliest end of a child from the database', () => {
+describe('the earliest expiry of a child from the database', () => {
   it.each([
     ['is half the delegated lifetime ahead', null, undefined, at(500)],
     ['is half of an odd lifetime ahead to the half second', null, undefined, at(500.5), 1_001],
-    ['is the minimum ahead, where one is asked for', null, 300, at(300)],
+    ['is the minimum ahead, where one is given', null, 300, at(300)],
     ['is the minimum ahead, where that is more than half', null, 700, at(700)],
-    ["is the parent's end, where that is earlier", at(400), undefined, at(400)],
-    ["is the parent's end, where that is earlier than the minimum", at(400), 500, at(400)],
-    ["is not the parent's end, where that is later", at(501), undefined, at(500)],
+    ["is the parent's expiry, where that is earlier", at(400), undefined, at(400)],
+    ["is the parent's expiry, where that is earlier than the minimum", at(400), 500, at(400)],
+    ["is not the parent's expiry, where that is later", at(501), undefined, at(500)],
   ])('%s', (_what, parentEnd, minimum, expected, lifetime = 1_000) => {
     expect(minimumExpiry(aSession({ expiresAt: parentEnd }), minimum, lifetime, NOW)).toEqual(expected)
   })
@@ -214,7 +214,7 @@ describe('a cached child is reused', () => {
   it.each([
     ['with 501 s left', 500, true],
     ['but not with 500 s left', 501, false],
-  ])('at half of a life of 1,001 s, %s', (_what, seconds, reused) => {
+  ])('at half of a lifetime of 1,001 s, %s', (_what, seconds, reused) => {
     const child = anInternalToken({ expiresAt: at(1_001) })
 
     expect(isReusable(child, parent, INTERNAL, undefined, at(seconds))).toBe(reused)
@@ -234,14 +234,14 @@ describe('a cached child is reused', () => {
     ['but not after', 1_000, undefined, false],
     ['with a minimum that is left', 700, 300, true],
     ['but not with a minimum that is not', 701, 300, false],
-  ])('where it ends with its parent, %s', (_what, seconds, minimum, reused) => {
+  ])('where it expires with its parent, %s', (_what, seconds, minimum, reused) => {
     const ending = aSession({ expiresAt: at(1_000) })
 
     expect(isReusable(anInternalToken(), ending, INTERNAL, minimum, at(seconds))).toBe(reused)
     expect(isReusable(aNotebookToken(), ending, NOTEBOOK, minimum, at(seconds))).toBe(reused)
   })
 
-  it('to half of its life where the parent never ends', () => {
+  it('until half of its lifetime where the parent never expires', () => {
     const endless = aSession({ expiresAt: null })
 
     expect(isReusable(anInternalToken(), endless, INTERNAL, undefined, at(500))).toBe(true)
@@ -254,7 +254,7 @@ describe('a cached child is reused', () => {
     ['no scopes', [], false],
     ['another scope', ['exec:notebook'], false],
     ['one scope more', ['exec:notebook', 'read:all', 'read:tap'], false],
-  ])('as an internal token with %s than were asked for: %s', (_what, scopes, reused) => {
+  ])('as an internal token with %s than requested: %s', (_what, scopes, reused) => {
     const request: DelegationRequest = { type: 'internal', service: 'tap', scopes: ['read:all', 'read:tap'] }
 
     expect(isReusable(anInternalToken({ scopes }), parent, request, undefined, NOW)).toBe(reused)
@@ -272,12 +272,12 @@ describe('a cached child is reused', () => {
     ['a notebook token for a service', aNotebookToken({ scopes: ['read:all'] }), INTERNAL],
     ['an internal token for a notebook', anInternalToken({ scopes: parent.scopes }), NOTEBOOK],
     ['a session for a service', aSession({ scopes: ['read:all'] }), INTERNAL],
-    ['a token that never ends', anInternalToken({ expiresAt: null }), INTERNAL],
+    ['a token that never expires', anInternalToken({ expiresAt: null }), INTERNAL],
   ])('but never %s', (_what, child, request) => {
     expect(isReusable(child, parent, request, undefined, NOW)).toBe(false)
   })
 
-  it('at once when it was just made, whatever was asked for', () => {
+  it('at once when it was just issued, whatever was requested', () => {
     const wishes = fc
       .record({
         lifetime: fc.integer({ min: 600, max: 1e7 }),
@@ -311,7 +311,7 @@ describe('a cached child is reused', () => {
     )
   })
 
-  it('only while it lives, and only with the minimum that was asked for', () => {
+  it('only while it is live, and only with the requested minimum lifetime', () => {
     const seconds = fc.integer({ min: -100, max: 2_000 })
     const minimum = fc.option(fc.integer({ min: 300, max: 1_000 }), { nil: undefined })
     fc.assert(
@@ -330,7 +330,7 @@ describe('a child outlives its parent', () => {
     ['where it ends a second later', at(1), at(0), true],
     ['but not where both end together', at(1), at(1), false],
     ['but not where it ends a second earlier', at(0), at(1), false],
-    ['but not where its parent never ends', at(1), null, false],
+    ['but not where its parent never expires', at(1), null, false],
   ])('%s', (_what, childEnd, parentEnd, expected) => {
     expect(outlives({ expiresAt: childEnd }, aSession({ expiresAt: parentEnd }))).toBe(expected)
   })
@@ -348,7 +348,7 @@ describe('the two stores agree on a child', () => {
     expiresAt: at(1_000),
   }
 
-  it('where type, user, service, scopes and end are the same', () => {
+  it('where type, user, service, scopes and expiry are the same', () => {
     expect(agrees(child, record)).toBe(true)
     const notebook: ChildRecord = {
       ...record,
@@ -370,7 +370,7 @@ describe('the two stores agree on a child', () => {
     expect(agrees(child, { ...record, ...difference })).toBe(false)
   })
 
-  it('but not where the token store has one that never ends', () => {
+  it('but not where the token store has one that never expires', () => {
     expect(agrees({ ...child, expiresAt: null }, record)).toBe(false)
   })
 })

@@ -35,7 +35,7 @@ describe('a token that does not authenticate', () => {
     expect(new Set(messages).size).toBe(1)
   })
 
-  it('is told from no token at all, and by its reason in the log', () => {
+  it('differs from the error without a token, and has its reason in the log', () => {
     const missing = new UnauthenticatedError('missing')
 
     expect(missing.message).toContain('Authorization: Bearer <token>')
@@ -44,7 +44,7 @@ describe('a token that does not authenticate', () => {
   })
 })
 
-it('a store that did not answer is named to us and not to the client', () => {
+it('a store that did not respond is named in the log and not to the client', () => {
   const cause = new Error('connect ECONNREFUSED 10.1.2.3:6379')
   const error = new UnavailableError('redis', cause)
 

@@ -77,7 +77,7 @@ describe('to search history, one may not give', () => {
   it.each([
     ['192.0.2.20/24', '192.0.2.0/24'],
     ['2001:db8::20/32', '2001:db8::/32'],
-  ])('%s, as bits are set behind the prefix, and is told what it should be', (text, block) => {
+  ])('%s, as bits are set behind the prefix, with what it should be', (text, block) => {
     expect(() => parseAddressFilter(text)).toThrow(
       failure('INVALID_IP_ADDRESS', { message: expect.stringContaining(block) }),
     )

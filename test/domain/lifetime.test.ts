@@ -4,7 +4,7 @@ import { addSeconds, earlier, requireExpiry, secondsUntil } from '../../src/doma
 import { failure } from '../support/checks/failures.ts'
 import { at, NOW } from '../support/tokens/token-data.ts'
 
-describe('the earlier of two ends', () => {
+describe('the earlier of two expiries', () => {
   it.each([
     ['the first', at(1), at(2), at(1)],
     ['the second', at(2), at(1), at(1)],
@@ -17,7 +17,7 @@ describe('the earlier of two ends', () => {
   })
 })
 
-describe('the seconds until an end', () => {
+describe('the seconds until an expiry', () => {
   it.each([
     ['whole ones', at(300), 300],
     ['rounded down', at(299.999), 299],
@@ -41,7 +41,7 @@ describe('the seconds until an end', () => {
   })
 })
 
-describe('an end that is asked for', () => {
+describe('a requested expiry', () => {
   it.each([
     ['300 s ahead', at(300), at(300)],
     ['a fraction more, which is dropped', at(300.9), at(300)],

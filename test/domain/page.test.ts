@@ -156,7 +156,7 @@ describe('a page', () => {
     expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6])
   })
 
-  it('that ends before a cursor goes on behind it, and one that begins after a cursor before it', () => {
+  it('that ends before a cursor has a next page, and one that begins after a cursor has a previous one', () => {
     expect(fetch(parsePage('change', { first: 9, before: cursor(3) }))).toEqual({
       rows: [{ id: 0 }, { id: 1 }, { id: 2 }],
       hasNextPage: true,
@@ -169,7 +169,7 @@ describe('a page', () => {
     })
   })
 
-  it('has its rows in list order, whichever end it was asked from', () => {
+  it('has its rows in list order, in both directions', () => {
     expect(fetch(parsePage('change', { last: 3 })).rows).toEqual([{ id: 4 }, { id: 5 }, { id: 6 }])
     expect(fetch(parsePage('change', { last: 2, before: cursor(3) })).rows).toEqual([{ id: 1 }, { id: 2 }])
   })

@@ -80,13 +80,13 @@ describe('a set of scopes', () => {
   })
 })
 
-describe('scopes that are asked for', () => {
+describe('requested scopes', () => {
   it('pass where all are known and held', () => {
     expect(() => requireKnown(['admin:token', 'read:all'], KNOWN)).not.toThrow()
     expect(() => requireHeld(['read:all'], ['exec:notebook', 'read:all'])).not.toThrow()
   })
 
-  it('pass where none is asked for', () => {
+  it('are accepted where there are none', () => {
     expect(() => requireKnown([], KNOWN)).not.toThrow()
     expect(() => requireHeld([], [])).not.toThrow()
   })
@@ -114,7 +114,7 @@ describe('scopes that are asked for', () => {
 describe('scopes that are never delegated', () => {
   const undelegable = new Set(['admin:token', 'delegate:token'])
 
-  it('are refused by name where they are asked for', () => {
+  it('are refused by name where they are requested', () => {
     expect(() => requireDelegable(['read:all'], undelegable)).not.toThrow()
     expect(() => requireDelegable(['admin:token', 'read:all'], undelegable)).toThrow(
       failure('INVALID_SCOPES', {
@@ -124,7 +124,7 @@ describe('scopes that are never delegated', () => {
     )
   })
 
-  it('are left out of what a parent can pass on, all else stays in its order', () => {
+  it('are left out of what a parent can delegate, and the others keep their order', () => {
     fc.assert(
       fc.property(scopeSets, (scopes) => {
         expect(withoutUndelegable(scopes, undelegable)).toEqual(
@@ -134,7 +134,7 @@ describe('scopes that are never delegated', () => {
     )
   })
 
-  it('cost no new list where there are none', () => {
+  it('are filtered without a new list where there are none', () => {
     const scopes = ['read:all', 'read:tap']
     expect(withoutUndelegable(scopes, undelegable)).toBe(scopes)
   })
@@ -151,6 +151,6 @@ it.each([
   ['a line feed', 'a\n'],
   ['a letter of another alphabet', 'ä'],
   ['a quotation mark', 'a"'],
-])('%s makes no name of a scope', (_what, name) => {
+])('%s is not the name of a scope', (_what, name) => {
   expect(name).not.toMatch(SCOPE_NAME)
 })

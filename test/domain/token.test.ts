@@ -78,12 +78,12 @@ describe('a new token', () => {
   })
 })
 
-describe('a life', () => {
+describe('the lifetime of a token', () => {
   it.each([
     ['has not ended a second before its end', at(1), false],
     ['has ended at its end', NOW, true],
     ['has ended a second after its end', at(-1), true],
-    ['that never ends has not ended', null, false],
+    ['that never expires has not expired', null, false],
   ])('%s', (_what, expiresAt, expired) => {
     expect(isExpired({ expiresAt }, NOW)).toBe(expired)
   })

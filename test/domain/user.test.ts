@@ -147,7 +147,7 @@ describe('user information', () => {
     )
   })
 
-  it('is told all its faults at once', () => {
+  it('is refused with all its invalid fields named at once', () => {
     const groups = [
       { name: 'fine', id: 1 },
       { name: '-', id: 2 },

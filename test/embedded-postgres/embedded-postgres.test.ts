@@ -119,7 +119,7 @@ describe('the server', () => {
     expect(await ask(postgres.url, 'SELECT current_database(), current_user')).toEqual(['porthor', 'porthor'])
   })
 
-  it('asks for the password, and keeps it and the log from other users', async () => {
+  it('requires the password, and hides it and the log from other users', async () => {
     const postgres = await openHere()
     const url = new URL(postgres.url)
     url.password = 'guess'
@@ -160,14 +160,14 @@ describe('the server', () => {
 })
 
 describe('close', () => {
-  it('ends the server and can be called twice', async () => {
+  it('stops the server, and can be called twice', async () => {
     const postgres = await open()
     await Promise.all([postgres.close(), postgres.close()])
     await postgres.close()
     expect(await isAlive(postgres.pid)).toBe(false)
   })
 
-  it('ends a server whose clients are in the middle of something', async () => {
+  it('stops a server whose clients are in the middle of a query', async () => {
     const postgres = await open()
     const asleep = ask(postgres.url, 'SELECT pg_sleep(600)').catch((error: unknown) => error)
     await expect
@@ -180,7 +180,7 @@ describe('close', () => {
     expect(await isAlive(postgres.pid)).toBe(false)
   })
 
-  it('returns when the server has already ended, and its end was logged', async () => {
+  it('returns when the server has already stopped, and that was logged', async () => {
     const postgres = await open()
     process.kill(postgres.pid, 'SIGKILL')
     await expect.poll(() => warnings).toEqual(['embedded PostgreSQL has ended unexpectedly'])
@@ -190,7 +190,7 @@ describe('close', () => {
 })
 
 describe('one Porthor at a time', () => {
-  it('refuses a second start while the first lives, without harm to it', async () => {
+  it('refuses a second start while the first runs, without harm to it', async () => {
     const other = startElsewhere()
     const { url } = await other.next()
     await expect(open()).rejects.toThrow(
@@ -211,7 +211,7 @@ describe('one Porthor at a time', () => {
     await expect(open()).rejects.toThrow(`Another Porthor is using ${dataDir}, pid ${process.pid}`)
   })
 
-  it('takes over the server of a Porthor that was killed, with its data, and ends it', async () => {
+  it('takes over the server of a Porthor that was killed, with its data, and stops it', async () => {
     const other = startElsewhere()
     const { url, pid } = await other.next()
     await ask(url, `CREATE TABLE kept AS SELECT 'here' AS word`)
@@ -291,7 +291,7 @@ describe('one Porthor at a time', () => {
 })
 
 describe('what a crash left', () => {
-  it('a postmaster.pid whose process is gone does not stand in the way', async () => {
+  it('a postmaster.pid whose process has ended does not prevent a start', async () => {
     const postgres = await open()
     process.kill(postgres.pid, 'SIGKILL')
     await expect.poll(() => warnings.splice(0)).toEqual(['embedded PostgreSQL has ended unexpectedly'])
@@ -301,7 +301,7 @@ describe('what a crash left', () => {
     expect(await ask(again.url, 'SELECT 1')).toEqual([1])
   })
 
-  it('a postmaster.pid whose number is another program by now does not stand in the way', async () => {
+  it('a postmaster.pid whose number is that of another program now does not prevent a start', async () => {
     const clusterDir = join(dataDir, 'postgres')
     // PostgreSQL minds programs of its own OS user only.
     const { uid, gid } = await stat(clusterDir)
@@ -313,7 +313,7 @@ describe('what a crash left', () => {
     expect(await ask(postgres.url, 'SELECT 1')).toEqual([1])
   })
 
-  it('a half-made data directory is not used, and goes in time', async () => {
+  it('an incomplete data directory is not used, and is deleted later', async () => {
     const fresh = join(dataDir, 'postgres-draft-fresh')
     const dead = join(dataDir, 'postgres-draft-dead')
     for (const draft of [fresh, dead]) await mkdir(join(draft, 'data'), { recursive: true })

@@ -14,7 +14,7 @@ const oneByteChunks = (count: number): string => `${CHUNKED}${'1\r\n \r\n'.repea
 const times = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, index) => make(index))
 
-describe('a server answers others while strangers', () => {
+describe('a server responds to others while strangers', () => {
   const t = useTarget()
 
   function expectServed({ livez, delegation }: Service): void {
@@ -103,7 +103,7 @@ describe('a server answers others while strangers', () => {
     expect([...new Set(statuses)].sort()).toEqual([401, 429])
   })
 
-  it('ask for readiness thousands of times', async () => {
+  it('request readiness thousands of times', async () => {
     const connection = await openRaw(t.origin)
     expectServed(
       await t.served(async () => {

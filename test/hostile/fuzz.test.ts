@@ -49,7 +49,7 @@ describe(`a server with its tokens in ${FUZZ_STORE}, sent ${requests} random req
     ])
   }
 
-  it('answers each, with no status of 5xx but 503, and says in every refusal what would be right', async () => {
+  it('responds to each with no 5xx status except 503, and states in every refusal what would be right', async () => {
     const { port } = new URL(t.origin)
     let tokens = await openTokens()
 

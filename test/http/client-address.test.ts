@@ -88,7 +88,7 @@ describe('the header is not believed', () => {
     expect(addressOf(peer, '10.0.0.2, 10.0.0.3', trusted)).toBe(peer)
   })
 
-  it('from any direct caller, whatever it says', () => {
+  it('from any direct caller, whatever its headers say', () => {
     const outsider = fc.ipV4().filter((address) => !/^(10\.|192\.168\.7\.7$)/.test(address))
     const header = fc.oneof(
       fc.string(),
@@ -102,7 +102,7 @@ describe('the header is not believed', () => {
   })
 })
 
-it('the answer is always an address that PostgreSQL takes', () => {
+it('the result is always an address that PostgreSQL accepts', () => {
   const noise = fc.oneof(fc.string(), fc.ipV4(), fc.ipV6(), fc.constant('fe80::1%eth0'))
   fc.assert(
     fc.property(fc.array(noise), (entries) => {
@@ -113,7 +113,7 @@ it('the answer is always an address that PostgreSQL takes', () => {
   )
 })
 
-it('a peer on the same link is told without the name of our network card', () => {
+it('the address of a peer on the same link is returned without the name of the network interface', () => {
   expect(addressOf('fe80::1%eth0', undefined)).toBe('fe80::1')
 })
 

@@ -67,7 +67,7 @@ describe('a server on the stores of another', () => {
       expect(await status(101)).toEqual([413])
     })
 
-    it('that its length told wrong, no further than its bytes go', async () => {
+    it('whose length is wrong, no further than its bytes go', async () => {
       const url = await open()
       const head = 'POST /graphql HTTP/1.1\r\nHost: porthor\r\nContent-Type: application/json\r\n'
       const text = await sendRaw(
@@ -78,7 +78,7 @@ describe('a server on the stores of another', () => {
     })
   })
 
-  it('refuses bodies that there is no room for as UNAVAILABLE, and takes them when others have gone', async () => {
+  it('refuses bodies for which there is no memory as UNAVAILABLE, and accepts them when others are done', async () => {
     const url = await open({ maxHeldBytes: 20_000 })
     const head = 'POST /graphql HTTP/1.1\r\nHost: porthor\r\nContent-Type: application/json\r\n'
     const slow = await connectTo(url)
@@ -96,7 +96,7 @@ describe('a server on the stores of another', () => {
     await expect.poll(async () => (await ask()).status).toBe(200)
   })
 
-  it('answers all that one connection sends ahead, in its order, a few at a time', async () => {
+  it('responds to all requests that one connection sends ahead, in order, a few at a time', async () => {
     const connection = await connectTo(await open({ maxUnderWay: 3 }))
     const count = 500
     const paths = Array.from({ length: count }, (_, index) => (index % 5 === 0 ? '/nothing' : '/livez'))
@@ -107,7 +107,7 @@ describe('a server on the stores of another', () => {
     await expect.poll(() => statusesIn(connection.received()).length, PATIENT).toBe(count + 1)
   })
 
-  it('answers others while one connection has sent thousands of requests ahead', async () => {
+  it('responds to others while one connection has sent thousands of requests ahead', async () => {
     const url = await open()
     const greedy = await connectTo(url)
     const post = `POST /graphql HTTP/1.1\r\nHost: porthor\r\nContent-Type: application/json\r\nContent-Length: ${TYPENAME.length}\r\n\r\n${TYPENAME}`
@@ -141,7 +141,7 @@ describe('a server on the stores of another', () => {
     expect(await sendRaw(url, '')).toMatch(/^(HTTP\/1\.1 408 |$)/)
   })
 
-  it('closes a connection that does not read what it asked for', async () => {
+  it('closes a connection that does not read its response', async () => {
     const { url, countConnections } = await openServer({ stallTimeoutMs: 500 })
     const deaf = await connectTo(url)
     deaf.socket.pause()
@@ -152,7 +152,7 @@ describe('a server on the stores of another', () => {
     expect(await livez(url)).toBe(200)
   })
 
-  it('closes a connection that reads a little at a time, and so never comes to an end', async () => {
+  it('closes a connection that reads its response too slowly', async () => {
     const { url, countConnections } = await openServer({ stallTimeoutMs: 1_000, minBytesPerSecond: 2 ** 30 })
     const count = 5_000
     const slow = await connectTo(url)

@@ -227,7 +227,7 @@ async function driveFaults(r: Recorder, h: Porthor, store: StoreKind): Promise<v
 }
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
-  it('no secret leaves but in the one field of the answer that is meant to carry it', async () => {
+  it('no secret is in a response, the log, an output or a stored value, except in the one field that returns a token', async () => {
     const h = await openPorthor({ store })
     onTestFinished(() => h.close())
     const r = new Recorder(h)

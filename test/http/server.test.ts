@@ -39,7 +39,7 @@ describe('GraphQL over HTTP', () => {
     expect([status, JSON.parse(body)]).toEqual([200, { data: { viewer: { user: { username: 'wren' } } } }])
   })
 
-  it('a mutation never comes by GET', async () => {
+  it('a mutation by GET is refused', async () => {
     const count = () => api.h.sql('SELECT count(*) FROM token')
     const before = await count()
     const url = `${api.h.url}?query=${encodeURIComponent(SESSION)}`
@@ -53,7 +53,7 @@ describe('GraphQL over HTTP', () => {
     expect(await count()).toEqual(before)
   })
 
-  it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS'])('%s is not a way to ask', async (method) => {
+  it.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS'])('the method %s is refused', async (method) => {
     // Node's client says by itself how long a body is for POST and PUT only.
     const told = { ...JSON_BODY, 'Content-Length': String(TYPENAME.length) }
     const { status, headers, body } = await send(api.h.url, { method, headers: told }, [TYPENAME])
@@ -61,22 +61,19 @@ describe('GraphQL over HTTP', () => {
     expect(body).toContain('GraphQL only supports GET and POST requests.')
   })
 
-  it.each(['[', 'a b', 'a:99999', '@', '?#', ''])(
-    'a Host header that is none, %j, is no matter',
-    async (host) => {
-      const headers = { Authorization: `Bearer ${await api.h.session()}`, Host: host }
-      const query = encodeURIComponent('{ viewer { user { username } } }')
-      const byGet = await send(`${api.h.url}?query=${query}`, { headers })
-      expect([byGet.status, JSON.parse(byGet.body)]).toEqual([
-        200,
-        { data: { viewer: { user: { username: 'wren' } } } },
-      ])
-      expect((await send(api.h.url, { headers: { ...headers, Accept: 'text/html' } })).body).toContain(
-        'graphiql',
-      )
-      expect((await send(api.h.url, { method: 'PUT', headers })).status).toBe(405)
-    },
-  )
+  it.each(['[', 'a b', 'a:99999', '@', '?#', ''])('an invalid Host header, %j, is ignored', async (host) => {
+    const headers = { Authorization: `Bearer ${await api.h.session()}`, Host: host }
+    const query = encodeURIComponent('{ viewer { user { username } } }')
+    const byGet = await send(`${api.h.url}?query=${query}`, { headers })
+    expect([byGet.status, JSON.parse(byGet.body)]).toEqual([
+      200,
+      { data: { viewer: { user: { username: 'wren' } } } },
+    ])
+    expect((await send(api.h.url, { headers: { ...headers, Accept: 'text/html' } })).body).toContain(
+      'graphiql',
+    )
+    expect((await send(api.h.url, { method: 'PUT', headers })).status).toBe(405)
+  })
 
   it.each([
     'constructor',
@@ -84,7 +81,7 @@ describe('GraphQL over HTTP', () => {
     'text/plain',
     'application/xml, image/*;q=0.5',
     'application/json;charset=iso-8859-1',
-  ])('a mutation whose answer would not be accepted is not done: %s', async (Accept) => {
+  ])('a mutation whose response would not be accepted is not executed: %s', async (Accept) => {
     const count = () => api.h.sql('SELECT count(*) FROM token')
     const before = await count()
     const headers = { ...JSON_BODY, Accept, Authorization: `Bearer ${api.h.bootstrapToken}` }
@@ -99,7 +96,7 @@ describe('GraphQL over HTTP', () => {
     ['application/json; charset=UTF-8', '{"data":{"__typename":"Query"}}'],
     ['text/event-stream', 'data: {"data":{"__typename":"Query"}}'],
     ['multipart/mixed', '{"data":{"__typename":"Query"}}'],
-  ])('an answer is given as %s', async (Accept, answer) => {
+  ])('a response has the type %s', async (Accept, answer) => {
     const { status, body } = await post(TYPENAME, { ...JSON_BODY, Accept })
     expect([status, body]).toEqual([200, expect.stringContaining(answer)])
   })
@@ -125,7 +122,7 @@ describe('GraphQL over HTTP', () => {
   })
 
   it.each(['variables=xx', 'variables=1', 'variables=%7B', 'extensions=xx'])(
-    'a query by GET with %s is refused with 400, which says what would be right',
+    'a query by GET with %s is refused with 400 and what would be right',
     async (parameter) => {
       const { status, body } = await send(
         `${api.h.url}?query=${encodeURIComponent('{ __typename }')}&${parameter}`,
@@ -142,7 +139,7 @@ describe('GraphQL over HTTP', () => {
     ['compressed', { ...JSON_BODY, 'Content-Encoding': 'gzip' }],
     ['in UTF-16', { 'Content-Type': 'application/json; charset = utf-16' }],
     ['a form with files', { 'Content-Type': 'multipart/form-data; boundary=x' }],
-  ])('a body that is %s is refused with 415, which says what would be right', async (_what, headers) => {
+  ])('a body that is %s is refused with 415 and what would be right', async (_what, headers) => {
     const { status, body } = await post(TYPENAME, headers)
     expect(status).toBe(415)
     expect(JSON.parse(body)).toEqual({
@@ -165,7 +162,7 @@ describe('GraphQL over HTTP', () => {
     }
   })
 
-  it('batches are refused, and none of their operations is done', async () => {
+  it('batches are refused, and none of their operations is executed', async () => {
     const { status, body } = await post(JSON.stringify([{ query: SESSION }, { query: SESSION }]), {
       ...JSON_BODY,
       Authorization: `Bearer ${api.h.bootstrapToken}`,
@@ -199,7 +196,7 @@ describe('GraphQL over HTTP', () => {
     expect(await ask(NOTEBOOK, api.h.bootstrapToken)).toEqual([403, type])
   })
 
-  it('who accepts neither gets 406, and is told what to accept', async () => {
+  it('a client that accepts neither type gets 406 with the accepted types', async () => {
     const { status, headers, body } = await post(TYPENAME, { ...JSON_BODY, Accept: 'image/png' })
     expect([status, headers['content-type']]).toEqual([406, 'application/json; charset=utf-8'])
     expect(JSON.parse(body).errors[0].message).toContain('application/graphql-response+json')
@@ -234,13 +231,13 @@ describe('GraphQL over HTTP', () => {
     ['a wrong method', { method: 'PUT' }, ''],
     ['a wrong type of body', { method: 'POST', headers: { 'Content-Type': 'text/plain' } }, 'x'],
     ['a body that is too large', { method: 'POST', headers: JSON_BODY }, 'x'.repeat(300 * 1024)],
-  ])('the answer to a request with %s is kept by no cache', async (_what, options, body) => {
+  ])('the response to a request with %s is stored by no cache', async (_what, options, body) => {
     const headers = { ...options.headers, Authorization: `Bearer ${await api.h.session()}` }
     const answer = await send(api.h.url, { ...options, headers }, body ? [body] : [])
     expect(answer.headers['cache-control']).toBe('no-store')
   })
 
-  it('tells a script of another origin nothing', async () => {
+  it('a script of another origin can read no response', async () => {
     const { headers } = await post(TYPENAME, { ...JSON_BODY, Origin: 'https://elsewhere.example' })
     expect(Object.keys(headers).filter((name) => name.startsWith('access-control'))).toEqual([])
   })
@@ -266,7 +263,7 @@ describe('beside the API', () => {
 })
 
 describe('readiness', () => {
-  it('is lost with Redis, found again with it, and life goes on meanwhile', async () => {
+  it('is lost with Redis and back with it, while liveness does not change', async () => {
     let redis: RedisProcess = await startRedis()
     onTestFinished(() => redis.stop())
     const h = await openPorthor({ store: 'redis', env: { REDIS_URL: redis.url } })
@@ -334,11 +331,11 @@ describe('the client address', () => {
     ['an address that was forged before a word', '192.0.2.7, unknown', '127.0.0.1'],
     ['nothing that is an address', `'; DROP TABLE token; --`, '127.0.0.1'],
     ['an empty header', '', '127.0.0.1'],
-  ])('comes from a trusted proxy: %s', async (_what, forwarded, ip) => {
+  ])('is taken from a trusted proxy: %s', async (_what, forwarded, ip) => {
     expect(await recorded(proxied, forwarded)).toBe(ip)
   })
 
-  it('never comes from anybody else', async () => {
+  it('is taken from nobody else', async () => {
     expect(await recorded(direct, '192.0.2.7')).toBe('127.0.0.1')
   })
 
@@ -372,7 +369,7 @@ describe('stopping', () => {
     }
   }
 
-  it('takes no new requests, and answers those under way first', async () => {
+  it('accepts no new requests, and first completes those in progress', async () => {
     const { server, url, headers, waiting, letGo } = await openBusy()
     const underWay = send(url, { method: 'POST', headers }, [JSON.stringify({ query: SESSION })])
     await waiting()
@@ -385,7 +382,7 @@ describe('stopping', () => {
     await closed
   })
 
-  it('closes a connection that is kept alive when it is idle, and tells a busy one to close', async () => {
+  it('closes an idle kept connection, and asks a busy one to close', async () => {
     const { server, port, url, headers, waiting, letGo } = await openBusy()
     const cut = vi.spyOn(server, 'closeAllConnections')
     const agent = new Agent({ keepAlive: true })
@@ -407,7 +404,7 @@ describe('stopping', () => {
     expect(cut).not.toHaveBeenCalled()
   })
 
-  it('answers every request that comes over a kept connection meanwhile, and tells it to close', async () => {
+  it('responds to every request that arrives on a kept connection meanwhile, and asks it to close', async () => {
     const { server, port } = await openBusy()
     const livez = 'GET /livez HTTP/1.1\r\nHost: porthor\r\n\r\n'
     const kept = await Promise.all(Array.from({ length: 100 }, () => openRaw(`http://127.0.0.1:${port}`)))

@@ -1,7 +1,7 @@
 import { expect, it, vi } from 'vitest'
 import { lazy } from '../../src/lib/lazy.ts'
 
-it.each([[{}], [undefined], [null], [0]])('%j is made when first asked for, and once', (value) => {
+it.each([[{}], [undefined], [null], [0]])('%j is created at its first use, and once', (value) => {
   const make = vi.fn(() => value)
   const get = lazy(make)
   expect(make).not.toHaveBeenCalled()
@@ -10,7 +10,7 @@ it.each([[{}], [undefined], [null], [0]])('%j is made when first asked for, and 
   expect(make).toHaveBeenCalledTimes(1)
 })
 
-it('what could not be made is tried again', () => {
+it('a value that could not be created is tried again', () => {
   let isReady = false
   const get = lazy(() => {
     if (!isReady) throw new Error('not yet')

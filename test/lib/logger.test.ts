@@ -89,7 +89,7 @@ describe('what is logged last', () => {
     expect(await exited).toEqual([0, null])
   })
 
-  it('keeps no process from ending where the reader has gone', async () => {
+  it('prevents no process from ending where the reader has gone', async () => {
     const { child, exited } = start()
     await once(child.stdout, 'data')
     child.stdout.destroy()

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { RateLimitedLog } from '../../src/lib/rate-limited-log.ts'
 import { recordingLog } from '../support/checks/log.ts'
 
-it('what strangers cause has so many lines a minute, and the next one says how many were left out', () => {
+it('what strangers cause is logged so many times a minute, and the next line has the number of omitted ones', () => {
   const { log, lines } = recordingLog()
   let now = 5
   const limited = new RateLimitedLog(log, 3, () => now)

@@ -14,7 +14,7 @@ function hold<T>() {
 }
 
 describe('a single flight', () => {
-  it('runs the work of concurrent callers of one key once, and gives all the same answer', async () => {
+  it('runs the work of concurrent callers of one key once, and returns the same result to all', async () => {
     const flights = new SingleFlight<object>()
     const { work, resolve } = hold<object>()
     const answers = Array.from({ length: 20 }, () => flights.run('a', work))

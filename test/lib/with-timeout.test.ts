@@ -4,7 +4,7 @@ import { withTimeout } from '../../src/lib/with-timeout.ts'
 const tooLate = () => new Error('too late')
 
 describe('withTimeout', () => {
-  it('resolves with a result that comes in time', async () => {
+  it('resolves with a result that arrives in time', async () => {
     expect(await withTimeout(Promise.resolve('here'), 60_000, tooLate)).toBe('here')
   })
 

@@ -59,7 +59,7 @@ describe.each(['redis', 'postgres'])('a server with its tokens in %s', (store) =
     await expectAllWorks(server)
   })
 
-  it('and with the fewest descriptors serves or refuses as UNAVAILABLE, while strangers take all connections', async () => {
+  it('with the fewest descriptors serves, or refuses as UNAVAILABLE, while strangers take all connections', async () => {
     const server = await start(FEWEST)
     const idle = await Promise.all(Array.from({ length: FEWEST }, () => openRaw(server.url)))
     const codes = new Set<unknown>()

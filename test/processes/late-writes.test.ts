@@ -29,7 +29,7 @@ async function openStuckEdit(scopes: { readonly before: string[]; readonly edit:
   return { p, key, record, arrive }
 }
 
-it('a revoked token stays so, though an edit of it by another process was stuck on the wire meanwhile', async () => {
+it('a revoked token stays revoked, though an edit of it by another process arrives late', async () => {
   const { p, key, record, arrive } = await openStuckEdit({
     before: ['read:all', 'read:tap'],
     edit: ['read:tap'],
@@ -39,7 +39,7 @@ it('a revoked token stays so, though an edit of it by another process was stuck 
   expect(await record()).toBe(null)
 })
 
-it('a token that was narrowed stays so, though the edit that had widened it was stuck on the wire meanwhile', async () => {
+it('a narrowed token stays narrowed, though the edit that had widened it arrives late', async () => {
   const { p, key, record, arrive } = await openStuckEdit({
     before: ['read:tap'],
     edit: ['read:all', 'read:tap'],

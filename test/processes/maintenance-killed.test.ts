@@ -136,7 +136,7 @@ const plantExpired = ({ sql }: Stores) =>
            CASE WHEN i <= ${OLD} THEN '${PAST}' ELSE '${FUTURE}' END::timestamp + i * interval '1 second'
     FROM generate_series(1, ${OLD} + 500) AS i`)
 
-it('maintenance that is killed, and run again, leaves what one that is not disturbed leaves', async () => {
+it('maintenance that is killed and run again has the result of maintenance that is not killed', async () => {
   const [calm, killed] = await Promise.all([openStores(), openStores()])
   await Promise.all([calm, killed].map(plantExpired))
   const before = await contentOf(calm)
@@ -242,7 +242,7 @@ const recordsOf = async (redis: Redis, fernet: Fernet): Promise<Record<string, s
   return Object.fromEntries(keys.map((key, index) => [key, fernet.decrypt(values[index] ?? '').toString()]))
 }
 
-it('audit --fix that is killed, and run again, leaves what one that is not disturbed leaves', async () => {
+it('audit --fix that is killed and run again has the result of an audit that is not killed', async () => {
   const open = async () => {
     const server = await startRedis()
     onTestFinished(() => server.stop())

@@ -56,7 +56,7 @@ const createUser = (server: ServerProcess, token: string, name: string) =>
     { token },
   )
 
-describe('behind a PgBouncer that keeps sessions', () => {
+describe('behind a PgBouncer in session mode', () => {
   it('migrate, serve, delegation, revocation, maintenance and the audit work as without one', async () => {
     const { env } = await openStores(emptyDatabase, { pool_mode: 'session' })
     expect(await runPorthor(['migrate'], env)).toMatchObject({ code: 0, stderr: '' })
@@ -78,11 +78,11 @@ describe('behind a PgBouncer that keeps sessions', () => {
   })
 })
 
-describe('behind a PgBouncer that lends sessions out per transaction', () => {
+describe('behind a PgBouncer in transaction mode', () => {
   const REFUSAL =
     /^porthor: DATABASE_URL names a pooler that shares sessions among its clients .*: set pool_mode=session in PgBouncer, or name PostgreSQL itself\.\n$/
 
-  it('every command that uses the database does not start, and states what would be right', async () => {
+  it('no command that uses the database starts, and the error states what would be right', async () => {
     const { env, directUrl } = await openStores(emptyDatabase, { pool_mode: 'transaction' })
     const isRefused = async (...command: string[]) => {
       const { code, stdout, stderr } = await runPorthor(command, { ...env, PORT: '0' })
@@ -102,7 +102,7 @@ describe('behind a PgBouncer that lends sessions out per transaction', () => {
     ['that takes turns among sessions', { server_round_robin: 1 }],
     ['that resets each session that comes back', { server_reset_query_always: 1 }],
     ['that has one session', { default_pool_size: 1 }],
-  ])('%s, with few sessions open or many, it is noticed', async (_name, settings) => {
+  ])('%s, with few or many open sessions, the mode is detected', async (_name, settings) => {
     const { env } = await openStores(freshDatabase, { pool_mode: 'transaction', ...settings })
     const clients = new pg.Pool({ connectionString: env.DATABASE_URL, max: 5 })
     onTestFinished(() => clients.end())
@@ -114,8 +114,8 @@ describe('behind a PgBouncer that lends sessions out per transaction', () => {
   })
 })
 
-describe('silence between Porthor and a PgBouncer that keeps sessions', () => {
-  it('from an INSERT on makes the request fail within its time, and no later request commits what it had begun', async () => {
+describe('a connection to a PgBouncer in session mode that stops responding', () => {
+  it('from an INSERT on makes the request fail within its time limit, and no later request commits its transaction (rule 21)', async () => {
     const { env } = await openStores(freshDatabase, { pool_mode: 'session' })
     const cable = await openTcpProxy(env.DATABASE_URL ?? '')
     onTestFinished(() => cable.close())

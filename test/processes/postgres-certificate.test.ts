@@ -21,7 +21,7 @@ async function start() {
 
 describe('a PostgreSQL whose certificate is not trusted', { timeout: 90_000 }, () => {
   it.each(['redis', 'postgres'])(
-    'any more, while Porthor runs with tokens in %s: requests are UNAVAILABLE, the process stays, and all works again with the right one',
+    'any more, while Porthor runs with tokens in %s: requests are UNAVAILABLE, the process continues, and all works again with the right one',
     async (store) => {
       const postgres = await start()
       await migrate(postgres.url, { log })
@@ -45,7 +45,7 @@ describe('a PostgreSQL whose certificate is not trusted', { timeout: 90_000 }, (
     },
   )
 
-  it('at the start: migrating says so, and changes nothing', async () => {
+  it('at the start: the migration fails with that reason, and changes nothing', async () => {
     const postgres = await start()
     for (const certificate of BAD_CERTIFICATES) {
       await postgres.show(certificate)

@@ -32,7 +32,7 @@ async function start(
 }
 
 describe('a Redis whose certificate is not trusted', { timeout: 60_000 }, () => {
-  it('any more, while Porthor runs: requests are UNAVAILABLE, the process stays, and all works again with the right one', async ({
+  it('any more, while Porthor runs: requests are UNAVAILABLE, the process continues, and all works again with the right one', async ({
     onTestFinished,
   }) => {
     const { redis, server, admin } = await start(onTestFinished, async () => undefined)

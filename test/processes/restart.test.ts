@@ -78,15 +78,15 @@ describe('after a crash between the store and the commit, and a restart with a n
     for (const step of undo.toReversed()) await step()
   })
 
-  it('sessions and delegated tokens still work', async () => {
+  it('sessions and delegated tokens are still accepted', async () => {
     expect([await ask(server, VIEWER, session), await ask(server, VIEWER, child.token)]).toEqual(seen)
   })
 
-  it('a delegated token is found again', async () => {
+  it('a delegated token is reused', async () => {
     expect(await ask(server, internalFor('tap'), session)).toEqual({ ...child, source: 'DATABASE' })
   })
 
-  it('what the crash left has no row, ends by itself, and is handed to no one', async () => {
+  it('the record that the crash left has no row, expires, and is never returned', async () => {
     expect(await redis.ttl(stray)).toBeGreaterThan(0)
     const { key, source } = await ask(server, internalFor('portal'), session)
     expect(source).toBe('NEW')
@@ -95,7 +95,7 @@ describe('after a crash between the store and the commit, and a restart with a n
     expect(rows).toEqual([{ token: key }])
   })
 
-  it('only a server without the old SESSION_SECRET does not start, for it can read no record', async () => {
+  it('a server without the old SESSION_SECRET does not start, since it can decrypt no record', async () => {
     const foreign = startServer({ ...settings, SESSION_SECRET: generateFernetKey() })
     await expect(foreign).rejects.toThrow(
       /No record of the token store can be read with a key of SESSION_SECRET/,

@@ -61,7 +61,7 @@ const dropSessions = () =>
   client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [role])
 
 describe('a server whose role in PostgreSQL lacks', { timeout: 60_000 }, () => {
-  it.each(RIGHTS)('$what does not start, and says what is missing', async ({ take, said }) => {
+  it.each(RIGHTS)('$what does not start, and reports what is missing', async ({ take, said }) => {
     await client.query(take())
     await expect(start()).rejects.toThrow(said)
   })
@@ -89,7 +89,7 @@ describe('a server whose role in PostgreSQL lacks', { timeout: 60_000 }, () => {
   })
 
   it.each([...RIGHTS, WRITES])(
-    '$what, taken later, is not ready and decides nothing, until it is given back',
+    '$what, revoked later, is not ready and issues nothing until it is granted again',
     async ({ take, give }) => {
       const { server, admin } = await start()
       const readiness = async () => (await fetch(new URL('/readyz', server.url))).status

@@ -59,7 +59,7 @@ describe.concurrent('a connection to Redis that is lost without a close', { time
     },
   )
 
-  it('by the subscription to clearTokenCache is opened again, and what was not heard meanwhile is made up for', async ({
+  it('by the subscription to clearTokenCache is opened again, and missed messages are made up for', async ({
     expect,
     onTestFinished,
   }) => {

@@ -21,7 +21,7 @@ async function trackingLink(
 }
 
 // Each test has stores of its own, and some wait for a bound to pass.
-describe.concurrent('a process that keeps tracked copies', { timeout: 60_000 }, () => {
+describe.concurrent('a process with a client-side cache', { timeout: 60_000 }, () => {
   it.for(['subscriber', 'tracker'] as const)(
     'obeys a revocation though its %s is killed just before, and keeps copies again afterwards',
     async (which, { expect, onTestFinished }) => {
@@ -41,7 +41,7 @@ describe.concurrent('a process that keeps tracked copies', { timeout: 60_000 }, 
     },
   )
 
-  it('obeys a revocation though all its connections to Redis are cut just before, and keeps copies again afterwards', async ({
+  it('refuses a revoked token though all its connections to Redis were lost just before, and caches again afterwards', async ({
     expect,
     onTestFinished,
   }) => {
@@ -55,7 +55,7 @@ describe.concurrent('a process that keeps tracked copies', { timeout: 60_000 }, 
     expect(await p.warm(session)).toBe(key)
   })
 
-  it('obeys a revocation within two seconds though the network swallowed word of it, and asks Redis each time until it hears again', async ({
+  it('refuses a revoked token within two seconds though the invalidation was lost, and reads from Redis each time until invalidations arrive again', async ({
     expect,
     onTestFinished,
   }) => {
@@ -83,7 +83,7 @@ describe.concurrent('a process that keeps tracked copies', { timeout: 60_000 }, 
     expect(await p.lend(p.near, asleep)).toMatchObject({ code: 'UNAUTHENTICATED' })
   })
 
-  it('uses no copy older than two seconds while Redis is stopped, says UNAVAILABLE, and lends again once it goes on', async ({
+  it('uses no cached record older than two seconds while Redis is stopped, returns UNAVAILABLE, and reuses again once Redis continues', async ({
     expect,
     onTestFinished,
   }) => {
@@ -99,7 +99,7 @@ describe.concurrent('a process that keeps tracked copies', { timeout: 60_000 }, 
     expect(await p.warm(session)).toBe(child)
   })
 
-  it('uses no copy from before a restart of Redis, and keeps copies again without a restart of its own', async ({
+  it('uses no cached record from before a restart of Redis, and caches again without a restart of its own', async ({
     expect,
     onTestFinished,
   }) => {
@@ -114,11 +114,11 @@ describe.concurrent('a process that keeps tracked copies', { timeout: 60_000 }, 
   })
 })
 
-describe('what a reuse asks the stores', () => {
+describe('the commands and queries of a reuse:', () => {
   const REUSES = 200
 
   // Not at the same time as others: statements are counted at the driver, for the whole of this process.
-  it('a warm reuse sends no statement to PostgreSQL and no command to Redis; without tracked copies, Redis is asked each time', async ({
+  it('a warm reuse sends no query to PostgreSQL and no command to Redis; without a client-side cache, one command to Redis each time', async ({
     onTestFinished,
   }) => {
     const p = await openTrackedPair(onTestFinished, openTcpProxy)

@@ -43,7 +43,7 @@ describe.each(['redis', 'postgres'] as const)('two servers on the same PostgreSQ
     ['internal', TAP],
     ['notebook', NOTEBOOK],
   ])(
-    '200 equal requests at once on each, cold, make one token, one row and one history entry: %s',
+    'issue one token, with one row and one history event, for 200 equal requests at once on each: %s (rule 7)',
     async (_, query) => {
       const { token, children } = await t.session()
       const requests = t.servers.flatMap((server) =>
@@ -56,7 +56,7 @@ describe.each(['redis', 'postgres'] as const)('two servers on the same PostgreSQ
     },
   )
 
-  it('200 equal requests at once on one of them make one row', async () => {
+  it('write one row for 200 equal requests at once on one of them (rule 7)', async () => {
     const { token, children } = await t.session()
     const [server] = t.servers
     const answers = await Promise.all(Array.from({ length: 200 }, () => delegate(server, TAP, token)))
@@ -64,7 +64,7 @@ describe.each(['redis', 'postgres'] as const)('two servers on the same PostgreSQ
     expect((await children()).history).toHaveLength(1)
   })
 
-  it('clearTokenCache on one of them reaches the other', async () => {
+  it('both clear their token caches when one of them gets clearTokenCache', async () => {
     const { token } = await t.session(['admin:token', 'read:all'])
     const [one, other] = t.servers
     const { key } = await delegate(other, TAP, token)
@@ -79,7 +79,7 @@ describe.each(['redis', 'postgres'] as const)('two servers on the same PostgreSQ
   })
 
   // Last, as it leaves one server only.
-  it('when the one that holds the lock is killed, the other finishes', async () => {
+  it('issue the token where the one that holds the lock is killed', async () => {
     const { token, children } = await t.session()
     const blocker = await t.connect()
     await blocker.query('BEGIN; LOCK TABLE token_change_history IN SHARE MODE')

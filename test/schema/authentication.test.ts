@@ -61,7 +61,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     }
   })
 
-  it('a token is valid until the second it ends in', async () => {
+  it('a token is accepted until the second in which it expires', async () => {
     const token = await api.plant({ endsIn: 100 })
     api.h.clock.advance(99)
     expect((await api.h.ask(SCOPES, { token })).errors).toEqual([])
@@ -71,7 +71,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     expect(answer.headers.get('www-authenticate')).toBe(BAD_TOKEN)
   })
 
-  it('a token that is gone from the token store is refused', async () => {
+  it('a token whose record was deleted from the token store is refused', async () => {
     const token = await api.h.session()
     const { key } = parseToken(token)
     if (store === 'redis') await api.h.redis.del(`token:${key}`)
@@ -79,23 +79,26 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     expect(await api.h.ask(SCOPES, { token })).toMatchObject({ code: 'UNAUTHENTICATED', status: 401 })
   })
 
-  it.each(FIELDS)('a token of type OIDC, made by Gafaelfawr, does not act: %s', async (_field, query) => {
-    const token = await api.plant({ type: 'oidc', scopes: ['admin:token', 'user:token'] })
-    const answer = await api.h.ask(query, { token })
-    expect(answer).toMatchObject({ code: 'PERMISSION_DENIED', status: 403 })
-  })
+  it.each(FIELDS)(
+    'a token of type OIDC, issued by Gafaelfawr, is refused as a current token: %s',
+    async (_field, query) => {
+      const token = await api.plant({ type: 'oidc', scopes: ['admin:token', 'user:token'] })
+      const answer = await api.h.ask(query, { token })
+      expect(answer).toMatchObject({ code: 'PERMISSION_DENIED', status: 403 })
+    },
+  )
 })
 
 describe('authentication', () => {
   const api = usePorthor('postgres')
 
-  it.each(FIELDS)('%s needs a token', async (_field, query) => {
+  it.each(FIELDS)('%s requires a token', async (_field, query) => {
     const answer = await api.h.ask(query)
     expect(answer).toMatchObject({ code: 'UNAUTHENTICATED', status: 401 })
     expect(Object.values(answer.data ?? {}).filter((value) => value !== null)).toEqual([])
   })
 
-  it('is not needed for introspection and __typename', async () => {
+  it('is not required for introspection and __typename', async () => {
     const { data, errors } = await api.h.ask(
       '{ __typename __schema { queryType { name } } __type(name: "Token") { name } }',
     )
@@ -107,7 +110,7 @@ describe('authentication', () => {
     })
   })
 
-  it('that is missing is challenged without an error, RFC 6750 3.1', async () => {
+  it('a request without a token is challenged without an error code, as RFC 6750 3.1 requires', async () => {
     const answer = await api.h.ask(SCOPES)
     expect(answer.headers.get('www-authenticate')).toBe(NO_CREDENTIALS)
     expect(answer.errors[0]?.message).toBe('A valid token is required: send "Authorization: Bearer <token>".')
@@ -142,7 +145,7 @@ describe('authentication', () => {
   })
 
   it.each(['bearer', 'BEARER', 'Bearer  '])(
-    'takes the scheme in any case, and more than one blank: %j',
+    'accepts the scheme in any case, and more than one blank: %j',
     async (scheme) => {
       const token = await api.h.session()
       const answer = await api.h.ask(SCOPES, { headers: { Authorization: `${scheme} ${token}` } })
@@ -150,7 +153,7 @@ describe('authentication', () => {
     },
   )
 
-  it('says the same of every token that is no good, so that nothing is told apart', async () => {
+  it('returns the same error for every invalid token, so that a client cannot distinguish the reasons', async () => {
     const { key } = parseToken(await api.h.session())
     const expired = await api.plant({ endsIn: 1 })
     api.h.clock.advance(1)
@@ -160,7 +163,7 @@ describe('authentication', () => {
     expect(new Set(answers.map(({ status, errors }) => JSON.stringify([status, errors]))).size).toBe(1)
   })
 
-  it('happens once per request, whatever the number of fields', async () => {
+  it('reads the token once per request, whatever the number of fields', async () => {
     const { key } = parseToken(await api.h.session())
     const fields = ['a', 'b', 'c'].map((alias) => `${alias}: viewer { user { username } }`)
     const answer = await api.h.ask(`{ ${fields} }`, { token: `gt-${key}.${KEY}` })
@@ -178,7 +181,7 @@ describe('the bootstrap token', () => {
     expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="porthor", error="insufficient_scope"')
   })
 
-  it('sees the known scopes', async () => {
+  it('may list the known scopes', async () => {
     expect((await api.h.ask(SCOPES, { token: api.h.bootstrapToken })).errors).toEqual([])
   })
 

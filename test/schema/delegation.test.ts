@@ -30,7 +30,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   const ask = (token: string, query: string, variables = {}) => api.h.ask(query, { token, variables })
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
 
-  it('internalToken answers with every field, the scopes sorted and without duplicates', async () => {
+  it('internalToken returns every field, with the scopes sorted and without duplicates', async () => {
     const session = await api.h.session()
     const answer = await ask(session, INTERNAL, {
       service: 'image-cutouts',
@@ -54,7 +54,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     expect(key).not.toBe(parseToken(session).key)
   })
 
-  it('notebookToken answers with every field, and all scopes of the current token', async () => {
+  it('notebookToken returns every field, with all scopes of the current token', async () => {
     const answer = await ask(await api.h.session(), NOTEBOOK)
     const { token } = notebookOf(answer)
     expect(answer.status).toBe(200)
@@ -77,7 +77,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     ['internalToken', INTERNAL, internalOf],
     ['notebookToken', NOTEBOOK, notebookOf],
   ])(
-    '%s hands out the same token from the cache, and after a restart from the database',
+    '%s returns the same token from the cache, and after a restart from the database',
     async (_, query, read) => {
       const session = await api.h.session()
       const variables = query === INTERNAL ? { service: 'tap', scopes: ['read:all'] } : {}
@@ -88,14 +88,14 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     },
   )
 
-  it('a delegated token acts and delegates in its turn', async () => {
+  it('a delegated token authenticates requests, and can be delegated from', async () => {
     const notebook = notebookOf(await ask(await api.h.session(), NOTEBOOK))
     const child = internalOf(await ask(notebook.token, INTERNAL, { service: 'tap', scopes: ['read:all'] }))
     const [lineage] = await api.h.sql('SELECT parent FROM subtoken WHERE child = $1', [child.key])
     expect(lineage).toEqual({ parent: notebook.key })
   })
 
-  it('a token never outlives the acting one, nor lives longer than the delegated lifetime', async () => {
+  it('a delegated token never expires later than its parent, nor later than the delegated lifetime', async () => {
     const short = await api.plant({ endsIn: 1_000 })
     expect(internalOf(await ask(short, INTERNAL, { service: 'tap' }))).toMatchObject({
       expiresAt: inSeconds(1_000),
@@ -109,7 +109,7 @@ describe('delegation', () => {
   const api = usePorthor('postgres')
   const ask = (token: string, query: string, variables = {}) => api.h.ask(query, { token, variables })
 
-  it('needs no scope, and gives none unless asked', async () => {
+  it('requires no scope, and grants none that is not requested', async () => {
     const session = await api.h.session('wren', [])
     expect(internalOf(await ask(session, INTERNAL, { service: 'tap' })).scopes).toEqual([])
     expect(notebookOf(await ask(session, NOTEBOOK)).scopes).toEqual([])
@@ -119,12 +119,12 @@ describe('delegation', () => {
     ['the shortest', 'a'],
     ['the longest', 'x'.repeat(64)],
     ['every kind of character', 'aZ09._-'],
-  ])('serves a service whose name is %s', async (_what, service) => {
+  ])('accepts a service whose name is %s', async (_what, service) => {
     const { data } = await ask(await api.h.session(), INTERNAL, { service })
     expect(data).toMatchObject({ internalToken: { service } })
   })
 
-  it.each([300, LIFETIME - 300])('takes a minimumLifetime of %i s', async (minimumLifetime) => {
+  it.each([300, LIFETIME - 300])('accepts a minimumLifetime of %i s', async (minimumLifetime) => {
     const session = await api.h.session()
     expect((await ask(session, INTERNAL, { service: 'tap', minimumLifetime })).errors).toEqual([])
     expect((await ask(session, NOTEBOOK, { minimumLifetime })).errors).toEqual([])
@@ -170,7 +170,7 @@ describe('delegation', () => {
     expect(answer.errors[0]?.message).toContain(named)
   })
 
-  it('gives an admin no scope that the current token does not hold', async () => {
+  it('delegates no scope that the current token does not have, also for an admin', async () => {
     const admin = await api.h.session('ada', ['admin:token'])
     const answer = await ask(admin, INTERNAL, { service: 'tap', scopes: ['read:all'] })
     expect(answer).toMatchObject({ code: 'INVALID_SCOPES', status: 200 })
@@ -195,7 +195,7 @@ describe('delegation', () => {
     [undefined, 300],
     [400, 400],
   ])(
-    'serves a parent that just lives long enough: %s s are asked for, %i s are left',
+    'accepts a parent whose remaining lifetime is just enough: minimumLifetime %s s, %i s left',
     async (minimum, endsIn) => {
       const parent = await api.plant({ endsIn })
       const answer = await ask(parent, INTERNAL, { service: 'tap', minimumLifetime: minimum })
@@ -203,7 +203,7 @@ describe('delegation', () => {
     },
   )
 
-  it('is not for the bootstrap token', async () => {
+  it('is refused for the bootstrap token', async () => {
     for (const [query, variables] of [
       [INTERNAL, { service: 'tap' }],
       [NOTEBOOK, {}],
@@ -216,7 +216,7 @@ describe('delegation', () => {
     }
   })
 
-  it('refuses a parent that only the token store knows, and leaves nothing behind', async () => {
+  it('refuses a parent that is only in the token store, and leaves nothing behind', async () => {
     api.expectErrors()
     const parent = await api.plant({ isInDatabase: false })
     const rows = () =>
@@ -233,10 +233,10 @@ describe('delegation', () => {
   })
 })
 
-describe('with a delegated lifetime of its own', () => {
+describe('with DELEGATED_TOKEN_LIFETIME set', () => {
   const api = usePorthor('postgres', { TOKEN_LIFETIME: '10d', DELEGATED_TOKEN_LIFETIME: '1h' })
 
-  it('tokens live that long, and no longer minimum can be asked for', async () => {
+  it('delegated tokens have that lifetime, and no longer minimumLifetime is accepted', async () => {
     const token = await api.h.session()
     const ask = (minimumLifetime: number) =>
       api.h

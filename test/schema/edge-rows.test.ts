@@ -31,7 +31,7 @@ async function rowsRead(work: () => Promise<unknown>): Promise<number[]> {
   return counts
 }
 
-describe('lists of a request', () => {
+describe('the lists of a request', () => {
   const t = usePorthor('redis', {}, { isFresh: true })
 
   /** A session, and `breadth` children of it, each of which has as many. */
@@ -57,13 +57,13 @@ describe('lists of a request', () => {
       t.h.ask(`query ($key: ID!) { token(key: $key) { ${fields} } }`, { token: session, variables: { key } })
   }
 
-  it('are followed along their edges until all pages hold 5,000 rows, and then refused', async () => {
+  it('may have 5,000 rows on all pages together, also along their edges; more is refused', async () => {
     const ask = await plant(CHILDREN, 1)
     expect((await ask(nested(2))).errors).toEqual([])
     expect(await ask(nested(4))).toMatchObject({ status: 200, code: 'INVALID_PAGE_SIZE' })
   })
 
-  it('are no longer followed when one page of many was too much', async () => {
+  it('are not read any further once one of many pages was too much', async () => {
     const ask = await plant(CHILDREN, 1)
     const pages = Array.from(
       { length: CHILDREN },
@@ -77,7 +77,7 @@ describe('lists of a request', () => {
     expect(counts).toEqual(Array(1 + 6).fill(CHILDREN))
   })
 
-  it('are not read beyond what the request may be given', async () => {
+  it('are not read beyond the rows that the request may have', async () => {
     const ask = await plant(150, 2)
     const counts = await rowsRead(async () => {
       const answer = await ask(
@@ -88,7 +88,7 @@ describe('lists of a request', () => {
     expect(counts).toEqual([150, 5_001])
   })
 
-  it('of histories are not read beyond that either', async () => {
+  it('of history events are not read beyond the rows that the request may have', async () => {
     const ask = await plant(150, 1)
     await t.h.sql(
       `INSERT INTO token_change_history (token, username, token_type, scopes, actor, action, event_time)
@@ -102,7 +102,7 @@ describe('lists of a request', () => {
     expect(counts).toEqual([150, 5_001])
   })
 
-  it('at its root share the 5,000 rows with all others', async () => {
+  it('at its root count towards the same 5,000 rows', async () => {
     await plant(500, 1)
     const lists = (count: number, more = '') =>
       t.h.ask(

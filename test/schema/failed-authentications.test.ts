@@ -23,7 +23,7 @@ describe.each(['redis', 'postgres'] as const)('failed authentications, with toke
     for (let time = 0; time < LIMIT; time += 1) expect((await ask(wrongToken(), address)).status).toBe(401)
   }
 
-  it('of one address are answered by RATE_LIMITED beyond the limit, with the time to wait', async () => {
+  it('from one address get RATE_LIMITED beyond the limit, with the time to wait', async () => {
     await failOften()
     const { status, code, headers, errors } = await ask(wrongToken())
     expect([status, code]).toEqual([429, 'RATE_LIMITED'])
@@ -34,7 +34,7 @@ describe.each(['redis', 'postgres'] as const)('failed authentications, with toke
     expect((await ask(wrongToken(), '192.0.2.2')).status).toBe(401)
   })
 
-  it('never keep a valid token from being accepted, from whatever address', async () => {
+  it('never prevent a valid token from being accepted, from any address', async () => {
     const sessions = await Promise.all(['wren', 'finch'].map((username) => t.h.session(username)))
     await failOften()
     const wrong = Array.from({ length: 100 }, () => ask(wrongToken()))
@@ -46,7 +46,7 @@ describe.each(['redis', 'postgres'] as const)('failed authentications, with toke
     ).toEqual([])
   })
 
-  it('beyond the limit tell nothing of whether the token was revoked, or only its secret wrong', async () => {
+  it('beyond the limit do not show whether the token was revoked or only its secret is wrong', async () => {
     const session = await t.h.session()
     const { key } = parseToken(session)
     await failOften()
@@ -57,7 +57,7 @@ describe.each(['redis', 'postgres'] as const)('failed authentications, with toke
     await expect.poll(async () => (await ask(session)).status).toBe(429)
   })
 
-  it('are forgiven as time goes by', async () => {
+  it('are no longer counted after a minute', async () => {
     await failOften()
     expect((await ask(wrongToken())).status).toBe(429)
     t.h.clock.advance(60)
@@ -65,7 +65,7 @@ describe.each(['redis', 'postgres'] as const)('failed authentications, with toke
     expect((await ask(wrongToken())).status).toBe(429)
   })
 
-  it('do not count where no token is sent, and leave what needs none as it is', async () => {
+  it('do not count where no token is sent, and requests that require none still succeed', async () => {
     const anonymous = () => t.h.ask(VIEWER, { headers: from('192.0.2.1') })
     for (let time = 0; time < 2 * LIMIT; time += 1) expect((await anonymous()).status).toBe(401)
     expect((await ask(wrongToken())).status).toBe(401)
@@ -73,7 +73,7 @@ describe.each(['redis', 'postgres'] as const)('failed authentications, with toke
     expect((await t.h.ask('{ __typename }', { headers: from('192.0.2.3') })).status).toBe(200)
   })
 
-  it('are reported once for an address', async () => {
+  it('are logged once for an address', async () => {
     await failOften()
     for (let time = 0; time < 3; time += 1) await ask(wrongToken())
     const lines = t.h.logLines.filter(({ msg }) => msg.startsWith('too many failed'))

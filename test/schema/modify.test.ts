@@ -95,7 +95,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
     ['sooner', 86_400, 3_600],
     ['later', 3_600, 86_400],
     ['where there was none', null, 3_600],
-  ])('changes the end alone, in both stores: %s', async (_what, endsIn, seconds) => {
+  ])('changes the expiry alone, in both stores: %s', async (_what, endsIn, seconds) => {
     const root = await makeRoot(t.h, { endsIn })
     const before = await everything(root)
     expect(await modify(root, { expiresAt: iso(seconds) })).toMatchObject({ expiresAt: iso(seconds) })
@@ -118,7 +118,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
     })
   })
 
-  it('takes the end away, and with it the TTL', async () => {
+  it('removes the expiry, and with it the TTL', async () => {
     const root = await makeRoot(t.h, { endsIn: 3_600 })
     expect(await modify(root, { noExpire: true })).toMatchObject({ expiresAt: null })
 
@@ -129,7 +129,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
     expect((await t.h.stored(bearerOf(root))).expiresAt).toBeNull()
   })
 
-  it('changes all at once, with one edit in the history, by whom and from where', async () => {
+  it('changes all at once, with one `edit` event that has the actor and the address', async () => {
     const admin = await makeAdmin(t.h)
     const root = await makeRoot(t.h, { tokenName: 'laptop', endsIn: 86_400, scopes: ['read:all'] })
     await modify(root, { tokenName: 'desk', scopes: [], expiresAt: iso(3_600) }, admin)
@@ -167,7 +167,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
     },
   )
 
-  it('an empty list of scopes means none, in both stores and the history', async () => {
+  it('an empty list of scopes removes all, in both stores and the history', async () => {
     const root = await makeRoot(t.h, { scopes: ['read:all', 'user:token'] })
     expect(await modify(root, { scopes: [] })).toMatchObject({ scopes: [] })
 
@@ -245,7 +245,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
       ])
     })
 
-    it('a sooner end caps every one that lasts longer, with an edit each, and no other', async () => {
+    it('an earlier expiry shortens every descendant that would expire later, with an `edit` event each, and no other', async () => {
       const root = await makeRoot(t.h, { endsIn: 86_400 })
       const [long, short] = [await lend(t.h, root, 'long'), await lend(t.h, root, 'short')]
       const deep = await lend(t.h, long, 'deep')
@@ -270,7 +270,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
       ])
     })
 
-    it('a later end, more scopes or a name reach none', async () => {
+    it('a later expiry, more scopes or a name change no descendant', async () => {
       const { root, child, notebook, grandchild } = await makeTree(t.h, {
         endsIn: 3_600,
         scopes: ['read:all', 'read:tap'],
@@ -286,7 +286,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
       expect(await everything(...below)).toEqual(before)
     })
 
-    it('takes from a descendant only what the edit is about, and never more than it has', async () => {
+    it('changes of a descendant only the attribute that the edit is about, and grants nothing new', async () => {
       const { root, child } = await makeTree(t.h, { endsIn: 86_400 })
       await modify(root, { scopes: ['read:tap'], expiresAt: iso(172_800) })
 
@@ -313,13 +313,13 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
       expect(await everything(root)).toEqual(before)
     })
 
-    it('an end less than 300 s ahead, and no later one', async () => {
+    it('an expiry less than 300 s ahead, but not a later one', async () => {
       const root = await makeRoot(t.h)
       expect(await refusal(keyOf(root), { expiresAt: iso(299.9) })).toEqual(['INVALID_EXPIRES', 200])
       expect(await modify(root, { expiresAt: iso(300) })).toMatchObject({ expiresAt: iso(300) })
     })
 
-    it('to all but admins: not even the own token', async () => {
+    it('for callers who are not admins, also for their own token', async () => {
       const [mine, others] = [await makeRoot(t.h), await makeRoot(t.h)]
       const before = await everything(mine, others)
       for (const key of [keyOf(mine), keyOf(others), generateToken().key]) {
@@ -349,7 +349,7 @@ describe.each(['redis', 'postgres'] as const)('modifyToken over %s', (store) => 
       expect(await refusal(key, {})).toEqual(['NOT_FOUND', 200])
     })
 
-    it("a name that another of the user's tokens has, and not one of another user's or its own", async () => {
+    it("a name that another token of the same user has, but not its own name or one of another user's token", async () => {
       const mine = await makeRoot(t.h, { tokenName: 'laptop' })
       await makeRoot(t.h, { tokenName: 'desk' })
       const rival = await makeRoot(t.h, { username: mine.username, tokenName: 'phone' })

@@ -52,7 +52,7 @@ const DATES_OUT_OF_RANGE = ['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+23:59',
 /** Phrases of messages that state what would be right. */
 const HELPFUL = /must (be|begin|not)|There is no token|Known scopes|cannot represent/
 
-describe('odd input never is a fault of the server:', () => {
+describe('unusual input never causes an error of the server:', () => {
   const t = usePorthor('redis')
   let admin: string
   let key: string
@@ -94,7 +94,7 @@ describe('odd input never is a fault of the server:', () => {
     ['internalToken(service)', 'INVALID_SERVICE', INTERNAL, argument('service')],
     ['internalToken(scopes)', 'INVALID_SCOPES', INTERNAL, (scope) => ({ scopes: [scope] })],
     ['the name of a group', 'INVALID_USER_INFO', USER, (name) => group({ name: `${name}!` })],
-  ])('an odd text for %s is %s', async (_name, code, query, variables) => {
+  ])('an unusual text for %s is %s', async (_name, code, query, variables) => {
     for (const [what, text] of Object.entries(ODD_TEXTS)) {
       expect([what, ...(await refusalOf(query, variables(text)))]).toEqual([what, 200, code])
     }
@@ -109,24 +109,21 @@ describe('odd input never is a fault of the server:', () => {
     ['revokeTokens(username)', 'revokeTokens', REVOKE_MANY, filter('username')],
     ['revokeTokens(service)', 'revokeTokens', REVOKE_MANY, filter('service')],
     ['revokeTokens(ancestor)', 'revokeTokens', REVOKE_MANY, filter('ancestor')],
-  ])(
-    'an odd text for %s finds nothing, and a NUL cannot be found',
-    async (_name, field, query, variables) => {
-      for (const [what, text] of Object.entries(ODD_TEXTS)) {
-        if (what === 'a NUL') expect(await refusalOf(query, variables(text))).toEqual([200, 'INVALID_FILTER'])
-        else {
-          const { totalCount, count = totalCount } = fieldOf<Record<string, unknown>>(
-            await ask(query, variables(text)),
-            field,
-          )
-          expect([what, count]).toEqual([what, 0])
-        }
+  ])('an unusual text for %s finds nothing, and a NUL is refused', async (_name, field, query, variables) => {
+    for (const [what, text] of Object.entries(ODD_TEXTS)) {
+      if (what === 'a NUL') expect(await refusalOf(query, variables(text))).toEqual([200, 'INVALID_FILTER'])
+      else {
+        const { totalCount, count = totalCount } = fieldOf<Record<string, unknown>>(
+          await ask(query, variables(text)),
+          field,
+        )
+        expect([what, count]).toEqual([what, 0])
       }
-    },
-  )
+    }
+  })
 
   it.each(['name', 'email'])(
-    'an odd text for the %s of a user is stored, or refused as INVALID_USER_INFO',
+    'an unusual text for the %s of a user is stored, or refused as INVALID_USER_INFO',
     async (name) => {
       for (const [what, text] of Object.entries(ODD_TEXTS)) {
         const { status, code } = await ask(
@@ -155,21 +152,24 @@ describe('odd input never is a fault of the server:', () => {
     ['notebookToken(minimumLifetime)', 'INVALID_MINIMUM_LIFETIME', NOTEBOOK, argument('minimumLifetime'), 0],
     ['a uid', 'INVALID_USER_INFO', USER, (uid) => user({ userInfo: { uid } }), 0],
     ['a gid', 'INVALID_USER_INFO', USER, (gid) => user({ userInfo: { gid } }), 0],
-  ])('a number out of range for %s is %s, and what is no Int a fault of the query', async (...args) => {
-    const [name, code, query, variables, ...others] = args
-    const most = code === 'INVALID_USER_INFO' ? [] : [2 ** 31 - 1]
-    for (const value of [-1, -(2 ** 31), ...most, ...others]) {
-      expect([value, ...(await refusalOf(query, variables(value)))]).toEqual([value, 200, code])
-    }
-    for (const value of NO_INT) {
-      expect([name, value, ...(await refusalOf(query, variables(value)))]).toEqual([
-        name,
-        value,
-        400,
-        'BAD_USER_INPUT',
-      ])
-    }
-  })
+  ])(
+    'a number out of range for %s is %s, and one that is not an Int is an error of the query',
+    async (...args) => {
+      const [name, code, query, variables, ...others] = args
+      const most = code === 'INVALID_USER_INFO' ? [] : [2 ** 31 - 1]
+      for (const value of [-1, -(2 ** 31), ...most, ...others]) {
+        expect([value, ...(await refusalOf(query, variables(value)))]).toEqual([value, 200, code])
+      }
+      for (const value of NO_INT) {
+        expect([name, value, ...(await refusalOf(query, variables(value)))]).toEqual([
+          name,
+          value,
+          400,
+          'BAD_USER_INPUT',
+        ])
+      }
+    },
+  )
 
   it.each([2 ** 31 - 1, -(2 ** 31)])('the id of a group may be %i', async (id) => {
     const { errors } = await ask(USER, { input: { ...group({ id }).input, tokenName: `group ${id}` } })
@@ -189,7 +189,7 @@ describe('odd input never is a fault of the server:', () => {
     ['tokenChanges(until)', 'INVALID_FILTER', CHANGES, filter('until')],
     ['revokeTokens(createdBefore)', 'INVALID_FILTER', REVOKE_MANY, filter('createdBefore')],
   ])(
-    'a time out of range for %s is %s, and what is no time a fault of the query',
+    'a time out of range for %s is %s, and a value that is not a time is an error of the query',
     async (_name, code, query, variables) => {
       for (const date of DATES_OUT_OF_RANGE) {
         expect([date, ...(await refusalOf(query, variables(date)))]).toEqual([date, 200, code])

@@ -53,7 +53,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   }
 
   describe('revokeToken', () => {
-    it('ends the whole tree at once, in both stores, and no other', async () => {
+    it('revokes the whole tree at once, in both stores, and no other token', async () => {
       const { username } = await makeRoot(t.h)
       const [tree, other] = [await makeTree(t.h, { username }), await makeTree(t.h, { username })]
       const keys = await revoke(keyOf(tree.root))
@@ -66,7 +66,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       }
     })
 
-    it('answers with the deepest keys first and the named one last, and writes history in that order', async () => {
+    it('returns the deepest keys first and the named one last, and writes history events in that order', async () => {
       const admin = await makeAdmin(t.h)
       const tree = await makeTree(t.h)
       const { root, child, notebook, grandchild } = tree
@@ -108,14 +108,14 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       })
     })
 
-    it('takes a branch and leaves the rest of the tree', async () => {
+    it('revokes a branch and leaves the rest of the tree', async () => {
       const { root, child, notebook, grandchild } = await makeTree(t.h)
 
       expect(await revoke(keyOf(child))).toEqual(keysOf([grandchild, child]))
       expect(await living([root, child, notebook, grandchild])).toEqual([root, notebook])
     })
 
-    it('takes a token that has expired and is not yet swept', async () => {
+    it('revokes a token that has expired and is not yet deleted', async () => {
       const root = await makeRoot(t.h, { endsIn: 300 })
       await dropEntry(t.h, store, root)
       t.h.clock.advance(301)
@@ -124,7 +124,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await rowsOf(t.h, [root])).toEqual({})
     })
 
-    it('is for the own tokens with user:token, the acting one included', async () => {
+    it('may be called for the own tokens with user:token, including the current token', async () => {
       const { username } = await makeRoot(t.h)
       const [mine, second] = [await makeTree(t.h, { username }), await makeRoot(t.h, { username })]
 
@@ -167,13 +167,13 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await historyOf(t.h, [root], 'revoke')).toHaveLength(1)
     })
 
-    it.each(['', 'no such key', 'a\0b'])('of %j, which is no key, is NOT_FOUND', async (key) => {
+    it.each(['', 'no such key', 'a\0b'])('of %j, which is not a token key, is NOT_FOUND', async (key) => {
       expect(await refusalOf(t.h, REVOKE, { variables: { key } })).toEqual(['NOT_FOUND', 200])
     })
   })
 
   describe('revokeTokens', () => {
-    it('ends what matches, with its descendants, and says how many and which', async () => {
+    it('revokes what matches, with its descendants, and returns their number and keys', async () => {
       const [mine, others] = [await makeTree(t.h), await makeTree(t.h)]
       const { count, keys } = await revokeAll({ username: mine.root.username })
 
@@ -196,7 +196,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
         (key: string) => ({ ancestor: key, type: 'SESSION' }),
         [],
       ],
-    ] as const)('finds by %s; all that is given must match', async (_what, filterOf, doomed) => {
+    ] as const)('finds by %s; all given criteria must match', async (_what, filterOf, doomed) => {
       const tree = await makeTree(t.h)
       const filter = { username: tree.root.username, ...filterOf(keyOf(tree.root)) }
       const { count } = await revokeAll(filter)
@@ -206,7 +206,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await living(Object.values(tree))).toEqual(spared.map(([, token]) => token))
     })
 
-    it('finds by a time of creation, which itself is not before it', async () => {
+    it('finds tokens created before a time, but not at that time', async () => {
       const { username } = await makeRoot(t.h)
       t.h.clock.advance(10)
       const young = await makeRoot(t.h, { username })
@@ -233,7 +233,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect((await revokeAll({ username: root.username })).count).toBe(4)
     })
 
-    it('answers with as many keys as asked for, and counts all', async () => {
+    it('returns as many keys as requested, and counts all', async () => {
       const { root } = await makeTree(t.h)
       const filter = { username: root.username }
       for (const first of [0, 1, 3, 4, 10_000]) {
@@ -268,7 +268,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     })
 
     it.each([{}, { username: null }, { username: null, ancestor: null, createdBefore: null }])(
-      'by no criterion is INVALID_FILTER, dry or not: %j',
+      'without a criterion is INVALID_FILTER, also in a dry run: %j',
       async (filter) => {
         const root = await makeRoot(t.h)
         for (const dryRun of [false, true]) {
@@ -291,7 +291,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       },
     )
 
-    it('is for admins, even for the own tokens and to count', async () => {
+    it('is for admins only, also for the own tokens and in a dry run', async () => {
       const root = await makeRoot(t.h)
       for (const dryRun of [false, true]) {
         const variables = { filter: { username: root.username }, dryRun }

@@ -3,7 +3,7 @@ import { usePorthor } from '../support/porthor/use-porthor.ts'
 
 const SCOPES = '{ scopes { name description } }'
 
-describe('scopes', () => {
+describe('the query scopes', () => {
   const api = usePorthor('postgres', {
     KNOWN_SCOPES: JSON.stringify({
       'user:token': 'One’s own',
@@ -14,7 +14,7 @@ describe('scopes', () => {
     }),
   })
 
-  it('are those of the configuration, by name', async () => {
+  it('returns the scopes of KNOWN_SCOPES, ordered by name', async () => {
     const { data } = await api.h.ask(SCOPES, { token: await api.h.session('wren', []) })
     expect(data).toEqual({
       scopes: [
@@ -27,7 +27,7 @@ describe('scopes', () => {
     })
   })
 
-  it('are all that a token can be given', async () => {
+  it('returns all scopes with which a token can be created', async () => {
     const create = (scopes: string[]) =>
       api.h.ask(
         'mutation ($input: CreateSessionTokenInput!) { createSessionToken(input: $input) { token } }',

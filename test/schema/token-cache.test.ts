@@ -12,7 +12,7 @@ describe.each(['redis', 'postgres'] as const)('clearTokenCache over %s', (store)
   const api = usePorthor(store)
   const clear = (token = api.h.bootstrapToken) => api.h.ask(CLEAR, { token })
 
-  it('says what this process held, after which the tokens come from the database', async () => {
+  it('returns what this process had cached; then tokens are reused from the database', async () => {
     await clear()
     const token = await api.h.session()
     const first = await api.h.ask(INTERNAL, { token, variables: { service: 'a' } })
@@ -26,7 +26,7 @@ describe.each(['redis', 'postgres'] as const)('clearTokenCache over %s', (store)
     })
   })
 
-  it('is for admins', async () => {
+  it('is for admins only', async () => {
     expect((await clear(await api.h.session('ada', ['admin:token']))).errors).toEqual([])
     expect(await clear(await api.h.session('wren', ['user:token']))).toMatchObject({
       code: 'PERMISSION_DENIED',

@@ -67,7 +67,7 @@ async function plant(facts: {
 
 const tokensIn = ({ nodes }: Changes): string[] => nodes.map(({ token }) => token)
 
-describe('history', () => {
+describe('the list of history events', () => {
   /** Seven entries, A the newest, some of the same second. */
   const plantSeven = async (): Promise<string> => {
     const username = aUsername()
@@ -115,7 +115,7 @@ describe('history', () => {
     ])
   })
 
-  it('goes on at a cursor whose entry is gone', async () => {
+  it('continues at a cursor whose event was deleted', async () => {
     const username = await plantSeven()
     const { pageInfo } = await search({ username }, { first: 4 })
     await t.h.sql(`DELETE FROM token_change_history WHERE username = $1 AND token = 'D'`, [username])
@@ -124,7 +124,7 @@ describe('history', () => {
     expect(tokensIn(await search({ username }, { last: 2, before: pageInfo.endCursor }))).toEqual(['B', 'C'])
   })
 
-  it('outlives its token, for its user and for admins', async () => {
+  it('keeps the events of a revoked token, for its user and for admins', async () => {
     const { root, child, grandchild } = await makeTree(t.h)
     const keeper = await makeRoot(t.h, { username: root.username })
     await dataOf(t.h, `mutation { revokeToken(key: "${keyOf(root)}") { keys } }`)
@@ -136,7 +136,7 @@ describe('history', () => {
     }
   })
 
-  it('says who did what to which token, when, and from where', async () => {
+  it('has actor, action, token, time and address of each event', async () => {
     const admin = await makeAdmin(t.h)
     const root = await makeRoot(t.h, { tokenName: 'laptop', endsIn: 86_400 })
     t.h.clock.advance(90)
@@ -235,8 +235,8 @@ describe('history', () => {
   })
 })
 
-describe('history can be searched', () => {
-  it('by user, actor, type, key, and token; all that is given must match', async () => {
+describe('a search for history events', () => {
+  it('finds by user, actor, type, key and token; all given criteria must match', async () => {
     const admin = await makeAdmin(t.h)
     const { root, child, notebook, grandchild } = await makeTree(t.h)
     await dataOf(t.h, `mutation { modifyToken(key: "${keyOf(root)}", input: {tokenName: "desk"}) { key } }`, {
@@ -264,7 +264,7 @@ describe('history can be searched', () => {
     expect(await found({ username, actor: null, type: null })).toHaveLength(5)
   })
 
-  it('by time, both ends included', async () => {
+  it('finds by time, with both limits included', async () => {
     const username = aUsername()
     for (const seconds of [0, 1, 2, 3]) await plant({ token: String(seconds), username, seconds })
     const found = async (filter: object) => tokensIn(await search({ username, ...filter })).join('')
@@ -300,7 +300,7 @@ describe('history can be searched', () => {
     ['an IPv6 block', '2001:db8::/32', 'de'],
     ['a block of one IPv6 address', '2001:db8::20/128', 'd'],
     ['all of IPv6', '::/0', 'def'],
-  ])('by %s: %s', async (_what, ipAddress, expected) => {
+  ])('finds by %s: %s', async (_what, ipAddress, expected) => {
     const username = aUsername()
     for (const [token, ip] of Object.entries(ADDRESSES)) await plant({ token, username, ip })
     const { nodes, totalCount } = await search({ username, ipAddress })
@@ -328,7 +328,7 @@ describe('history can be searched', () => {
     ['localhost', 'a name'],
     ["1' OR 1=1 --", 'SQL'],
     ['192.0.2.20\0', 'a NUL'],
-  ])('not by %j: %s is INVALID_IP_ADDRESS', async (ipAddress) => {
+  ])('refuses %j: %s is INVALID_IP_ADDRESS', async (ipAddress) => {
     expect(await refusalOf(t.h, SEARCH, { variables: { filter: { ipAddress } } })).toEqual([
       'INVALID_IP_ADDRESS',
       200,
@@ -336,7 +336,7 @@ describe('history can be searched', () => {
   })
 
   it.each(['username', 'actor', 'key', 'token'])(
-    'not for a %s with a NUL in it: that is INVALID_FILTER',
+    'refuses a %s with a NUL in it as INVALID_FILTER',
     async (name) => {
       expect(await refusalOf(t.h, SEARCH, { variables: { filter: { [name]: 'a\0b' } } })).toEqual([
         'INVALID_FILTER',
@@ -349,14 +349,14 @@ describe('history can be searched', () => {
     ['before the calendar', '0000-12-31T23:59:59Z'],
     ['in its first year, but not in UTC', '0001-01-01T00:00:00+01:00'],
     ['after the calendar', '9999-12-31T23:59:59-12:00'],
-  ])('not by a time %s: that is INVALID_FILTER', async (_what, time) => {
+  ])('refuses a time %s as INVALID_FILTER', async (_what, time) => {
     for (const name of ['since', 'until']) {
       const answer = await refusalOf(t.h, SEARCH, { variables: { filter: { [name]: time } } })
       expect(answer).toEqual(['INVALID_FILTER', 200])
     }
   })
 
-  it('shows addresses in their shortest form, without a prefix', async () => {
+  it('returns addresses in their shortest form, without a prefix', async () => {
     const username = aUsername()
     for (const ip of ['2001:0db8:0000::0020', '192.0.2.20/32', null])
       await plant({ token: 'a', username, ip })
@@ -369,7 +369,7 @@ describe('history can be searched', () => {
     ])
   })
 
-  it('by a user in their own history only, whatever the filter, and also for one token', async () => {
+  it('shows a user their own history only, whatever the filter, also for one token', async () => {
     const [mine, others] = [await makeTree(t.h), await makeTree(t.h)]
     const token = bearerOf(mine.root)
 

@@ -53,7 +53,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   const inSeconds = (seconds: number) => new Date(api.h.clock.now().getTime() + seconds * 1000).toISOString()
 
   it.each([SESSION, SERVICE, USER])(
-    'is answered without another look at the database, which may be gone by then: %s',
+    'gets its response without another query, so that the database may be unavailable by then: %s',
     async (name) => {
       const cost = async (query: string) => {
         const variables = { input: complete(name, {}) }
@@ -69,7 +69,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     },
   )
 
-  it('createSessionToken makes a session that lives for the token lifetime', async () => {
+  it('createSessionToken creates a session that expires after TOKEN_LIFETIME', async () => {
     const { token, info } = createdBy(
       await asBootstrap(SESSION, { username: 'wren', scopes: ['read:tap', 'read:all', 'read:tap'] }),
     )
@@ -87,7 +87,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     })
   })
 
-  it('createServiceToken makes a token for a bot', async () => {
+  it('createServiceToken creates a token for a bot', async () => {
     const { token, info } = createdBy(
       await asBootstrap(SERVICE, { username: 'bot-ci', scopes: ['read:all'], expiresAt: inSeconds(300) }),
     )
@@ -104,7 +104,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     })
   })
 
-  it('createUserToken makes a token with a name', async () => {
+  it('createUserToken creates a token with a name', async () => {
     const { token, info } = createdBy(
       await asBootstrap(USER, { username: 'wren', tokenName: 'my laptop', scopes: ['read:all'] }),
     )
@@ -122,7 +122,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   })
 
   it.each([SESSION, SERVICE, USER])(
-    '%s: the token acts, and says of its user what it was told',
+    '%s: the token authenticates requests, and has the given user information',
     async (name) => {
       const input = complete(name, { userInfo: WREN })
       const { token } = createdBy(await asBootstrap(name, input))
@@ -135,7 +135,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     ['a session', SESSION, 'session'],
     ['a service token', SERVICE, 'service'],
     ['a user token', USER, 'user'],
-  ])('history says who made %s, and from where', async (_what, name, type) => {
+  ])('the history event has the actor and the address of the creation of %s', async (_what, name, type) => {
     const input = complete(name, {})
     const { info } = createdBy(await asBootstrap(name, input))
     const entries = await api.h.sql(
@@ -197,19 +197,19 @@ describe('who may create what', () => {
     expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="porthor", error="insufficient_scope"')
   })
 
-  it('one creates for oneself where no username is given', async () => {
+  it('a token is created for the caller where no username is given', async () => {
     const { info } = createdBy(await ask('the user, with user:token', USER, { tokenName: aName() }))
     expect(info.username).toBe('wren')
     const admins = createdBy(await ask('an admin', USER, { tokenName: aName() }))
     expect(admins.info.username).toBe('ada')
   })
 
-  it('the bootstrap token is nobody, and must say for whom', async () => {
+  it('the bootstrap token belongs to no user, and must give a username', async () => {
     const answer = await ask('the bootstrap token', USER, { tokenName: aName() })
     expect(answer).toMatchObject({ code: 'INVALID_USERNAME', status: 200, data: null })
   })
 
-  it("a user's own token holds only scopes of the current token", async () => {
+  it("a user's own token has only scopes of the current token", async () => {
     const own = (scopes: string[]) => ask('the user, with user:token', USER, { tokenName: aName(), scopes })
     expect(createdBy(await own(['read:all'])).info.scopes).toEqual(['read:all'])
     const answer = await own(['read:all', 'read:tap', 'admin:token'])
@@ -217,12 +217,12 @@ describe('who may create what', () => {
     expect(answer.errors[0]?.message).toContain('"admin:token", "read:tap"')
   })
 
-  it.each([SESSION, SERVICE, USER])('an admin gives any known scope: %s', async (name) => {
+  it.each([SESSION, SERVICE, USER])('an admin may grant any known scope: %s', async (name) => {
     const { info } = createdBy(await ask('an admin', name, complete(name, { scopes: ['exec:notebook'] })))
     expect(info.scopes).toEqual(['exec:notebook'])
   })
 
-  it('history names the admin as actor', async () => {
+  it('the history event has the admin as its actor', async () => {
     const { info } = createdBy(await ask('an admin', SESSION, { username: 'wren' }))
     const [entry] = await api.h.sql('SELECT actor, username FROM token_change_history WHERE token = $1', [
       info.key,
@@ -260,7 +260,7 @@ describe('user information', () => {
     expect(answer).toMatchObject({ code: 'INVALID_USER_INFO', status: 200, data: null })
   })
 
-  it('is not passed on from an admin to a token made for someone else', async () => {
+  it('of an admin is not copied to a token that the admin creates for another user', async () => {
     const admin = createdBy(
       await create(api.h.bootstrapToken, SESSION, {
         username: 'ada',
@@ -336,7 +336,7 @@ describe('user information', () => {
     }
   })
 
-  it('records numbers of up to 64 bits that stand in the document itself, to the last digit', async () => {
+  it('records numbers of up to 64 bits that are in the document itself, to the last digit', async () => {
     const document = `mutation { createSessionToken(input: { username: "wren", userInfo: {
       uidNumber: 9007199254740993, allGroups: [{ name: "g", gidNumber: -9223372036854775808 }] } }) { token } }`
     const answer = await api.h.ask(document, { token: api.h.bootstrapToken })
@@ -358,13 +358,16 @@ describe('user information', () => {
     ],
     ['a uidNumber of 0', { uidNumber: 0 }, /uid must be at least 1/],
     ['a gidNumber below 0', { gidNumber: '-9223372036854775808' }, /gid must be at least 1/],
-  ])('is refused with INVALID_USER_INFO for %s that cannot be', async (_what, userInfo, message) => {
-    for (const name of [SESSION, SERVICE, USER]) {
-      const answer = await create(api.h.bootstrapToken, name, complete(name, { userInfo }))
-      expect(answer).toMatchObject({ code: 'INVALID_USER_INFO', status: 200, data: null })
-      expect(answer.errors[0]?.message).toMatch(message)
-    }
-  })
+  ])(
+    'is refused with INVALID_USER_INFO for %s that is contradictory or out of range',
+    async (_what, userInfo, message) => {
+      for (const name of [SESSION, SERVICE, USER]) {
+        const answer = await create(api.h.bootstrapToken, name, complete(name, { userInfo }))
+        expect(answer).toMatchObject({ code: 'INVALID_USER_INFO', status: 200, data: null })
+        expect(answer.errors[0]?.message).toMatch(message)
+      }
+    },
+  )
 
   it.each([
     9007199254740992,
@@ -376,13 +379,13 @@ describe('user information', () => {
     '0x1',
     '',
     '٣',
-  ])('is refused as a fault of the query for the BigInt %j, which is never rounded', async (uidNumber) => {
+  ])('is refused as an error of the query for the BigInt %j, which is never rounded', async (uidNumber) => {
     const answer = await create(api.h.bootstrapToken, SESSION, { username: 'wren', userInfo: { uidNumber } })
     expect(answer).toMatchObject({ code: 'BAD_USER_INPUT', status: 400 })
     expect(answer.errors[0]?.message).toMatch(/must be an integer of up to 64 bits/)
   })
 
-  it('names every field at fault at once', async () => {
+  it('is refused with all invalid fields named at once', async () => {
     const answer = await create(api.h.bootstrapToken, SESSION, {
       username: 'wren',
       userInfo: { name: '', uid: 0 },
@@ -391,7 +394,7 @@ describe('user information', () => {
   })
 })
 
-describe('bad input', () => {
+describe('the input of a creation:', () => {
   const api = usePorthor('postgres')
   const create = (name: string, input: object) =>
     api.h.ask(mutation(name), { token: api.h.bootstrapToken, variables: { input: complete(name, input) } })
@@ -421,7 +424,7 @@ describe('bad input', () => {
   })
 
   it.each(['wren', 'bot', 'botuser', 'bot-', 'robot-x'])(
-    '%s is no username for a service token',
+    '%s is not a username for a service token',
     async (username) => {
       expect(await create(SERVICE, { username })).toMatchObject({ code: 'INVALID_USERNAME', status: 200 })
     },
@@ -487,7 +490,7 @@ describe('bad input', () => {
   })
 
   it.each(['tomorrow', '2199-01-01', '2199-02-30T00:00:00Z', '2199-01-01T00:00:00', ''])(
-    'an expiry of %j is no time',
+    'an expiry of %j is not a time',
     async (expiresAt) => {
       const answer = await create(USER, { expiresAt })
       expect(answer).toMatchObject({ code: 'BAD_USER_INPUT', status: 400 })
@@ -502,10 +505,10 @@ describe('bad input', () => {
   })
 })
 
-describe('with a token lifetime of its own', () => {
+describe('with TOKEN_LIFETIME set', () => {
   const api = usePorthor('postgres', { TOKEN_LIFETIME: '1h30m' })
 
-  it('a session lives that long, and other tokens as long as asked', async () => {
+  it('a session has that lifetime, and other tokens the requested one', async () => {
     const create = async (name: string, input: object) =>
       createdBy(await api.h.ask(mutation(name), { token: api.h.bootstrapToken, variables: { input } })).info
         .expiresAt

@@ -122,7 +122,7 @@ describe('a list of tokens', () => {
     ])
   })
 
-  it('is cut at both ends by after and before, and paged within', async () => {
+  it('is limited on both sides by after and before, and paged within', async () => {
     const username = aUsername()
     const all = await makeSeven(username)
     const { edges } = await lists.tokens(username, {})
@@ -136,7 +136,7 @@ describe('a list of tokens', () => {
     expect(keysIn(await lists.tokens(username, { after: before, before: after }))).toEqual([])
   })
 
-  it('goes on at a cursor whose token is gone, and at one that new tokens came before', async () => {
+  it('continues at a cursor whose token was deleted, and at one before which tokens were created', async () => {
     const username = aUsername()
     const all = await makeSeven(username)
     const { pageInfo } = await lists.tokens(username, { first: 3 })
@@ -152,7 +152,7 @@ describe('a list of tokens', () => {
     )
   })
 
-  it('has 50 on a page where no size is given, and up to 500', async () => {
+  it('has 50 tokens on a page by default, and up to 500', async () => {
     const username = aUsername()
     await t.h.sql(
       `INSERT INTO token (token, username, token_type, scopes, created)
@@ -224,8 +224,8 @@ describe('a list of tokens', () => {
   })
 })
 
-describe('tokens can be searched', () => {
-  it('by user, by type, and by both', async () => {
+describe('a search for tokens', () => {
+  it('finds by user, by type, and by both', async () => {
     const { root, child, notebook, grandchild } = await makeTree(t.h)
     const other = await makeTree(t.h)
     const search = async (args: string) => {
@@ -248,13 +248,13 @@ describe('tokens can be searched', () => {
     expect(notebooks).not.toContain(keyOf(child))
   })
 
-  it('not for a NUL, which no name has', async () => {
+  it('refuses a NUL, which is in no name', async () => {
     const query = 'query ($text: String) { tokens(username: $text) { totalCount } }'
     expect(await refusalOf(t.h, query, { variables: { text: 'a\0b' } })).toEqual(['INVALID_FILTER', 200])
   })
 })
 
-describe('what a query costs', () => {
+describe('a nested query', () => {
   const LEVELS = `query ($username: String!) {
     tokens(username: $username, type: USER) { totalCount nodes {
       parent { key }
@@ -267,7 +267,7 @@ describe('what a query costs', () => {
     } }
   }`
 
-  it('is one SQL statement for each level, however many tokens there are', async () => {
+  it('sends one SQL statement for each level, however many tokens there are', async () => {
     const [few, many] = [aUsername(), aUsername()]
     const narrow = 'mutation ($key: ID!) { modifyToken(key: $key, input: {scopes: ["read:all"]}) { key } }'
     for (const username of [few, ...Array.from({ length: 5 }, () => many)]) {
@@ -315,7 +315,7 @@ describe('what a query costs', () => {
   })
 })
 
-describe('who may see what', () => {
+describe('access to tokens:', () => {
   const TOKEN = 'query ($key: ID!) { token(key: $key) { key username } }'
   const ALL =
     '{ tokens(first: 500) { totalCount nodes { key } } tokenChanges(first: 500) { totalCount nodes { token } } }'
@@ -352,7 +352,7 @@ describe('who may see what', () => {
     }
   })
 
-  it("without user:token nothing is shown but the viewer's own token", async () => {
+  it("without user:token only the viewer's current token is shown", async () => {
     const root = await makeRoot(t.h, { scopes: ['read:all'] })
     const token = bearerOf(root)
     const denied = [
@@ -390,7 +390,7 @@ describe('who may see what', () => {
     expect(await refusalOf(t.h, TOKEN, { variables: { key: '' } })).toEqual(['NOT_FOUND', 200])
   })
 
-  it('is asked again on every edge: nothing of another user hangs on a token of mine', async () => {
+  it("is checked again on every edge: no token of another user is reached from one's own", async () => {
     const [mine, others] = [await makeTree(t.h), await makeTree(t.h)]
     // As no Porthor would write it: my child is lent from, and lends to, tokens of another user.
     await t.h.sql('UPDATE subtoken SET parent = $2 WHERE child = $1', [keyOf(mine.child), keyOf(others.root)])
@@ -422,7 +422,7 @@ describe('who may see what', () => {
 })
 
 describe('a token', () => {
-  it('shows its facts, its parent and its children to any depth', async () => {
+  it('has its attributes, its parent and its children to any depth', async () => {
     const { root, child, grandchild } = await makeTree(t.h, { tokenName: 'laptop', endsIn: 86_400 })
     const query = `query ($key: ID!) { token(key: $key) {
       key username type tokenName service scopes createdAt expiresAt lastUsedAt

@@ -48,7 +48,7 @@ describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
     })
   })
 
-  it('is the delegated token, with the user information of its parent, where a service asks', async () => {
+  it('is the delegated token, with the user information of its parent, where a service sends the request', async () => {
     const userInfo = {
       name: 'Wren',
       email: 'w@example.org',
@@ -84,7 +84,7 @@ describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
     })
   })
 
-  it('has the numbers of any size of its user, those within 32 bits in the fields of type Int too', async () => {
+  it("has the user's numbers of any size, those within 32 bits also in the fields of type Int", async () => {
     const [largest, nobody, huge] = [2 ** 31 - 1, 2 ** 32 - 2, 2n ** 53n + 1n]
     const groups = [
       { name: 'nogroup', id: nobody },
@@ -129,7 +129,7 @@ describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
     }
   })
 
-  it('has numbers of users and groups as they were, in each token delegated from it', async () => {
+  it('has the same numbers of users and groups in each token that is delegated from it', async () => {
     const [uid, gid, id] = [2 ** 40, 2n ** 63n - 1n, -(2n ** 63n)]
     const userInfo = { name: null, email: null, uid, gid, groups: [{ name: 'g_64', id }] }
     let token = await api.plant({ userInfo, scopes: ['read:all'] })
@@ -141,12 +141,12 @@ describe.each(['redis', 'postgres'] as const)('viewer over %s', (store) => {
     }
   })
 
-  it('needs no scope', async () => {
+  it('requires no scope', async () => {
     const { data } = await api.h.ask(VIEWER, { token: await api.h.session('wren', []) })
     expect(data).toMatchObject({ viewer: { token: { scopes: [] } } })
   })
 
-  it('is refused where only the token store knows the token', async () => {
+  it('is refused where the token is only in the token store', async () => {
     api.expectErrors()
     const token = await api.plant({ isInDatabase: false })
     expect(await api.h.ask(VIEWER, { token })).toMatchObject({

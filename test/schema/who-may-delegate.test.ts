@@ -31,7 +31,7 @@ describe('rule 11: a delegated token creates and modifies no tokens', () => {
   const api = usePorthor('redis', { UNDELEGABLE_SCOPES: 'none' })
 
   it.each(Object.entries(CHANGES))(
-    '%s is PERMISSION_DENIED for one, whatever its scopes',
+    '%s is PERMISSION_DENIED for a delegated token, whatever its scopes',
     async (_, query) => {
       const session = await api.h.session('wren', ['admin:token', 'user:token'])
       const delegated = [
@@ -50,7 +50,7 @@ describe('rule 11, with DELEGATED_TOKENS_MAY_CREATE', () => {
   const api = usePorthor('redis', { UNDELEGABLE_SCOPES: 'none', DELEGATED_TOKENS_MAY_CREATE: 'true' })
 
   it.each(Object.entries(CHANGES).filter(([name]) => name !== 'modifyToken'))(
-    'what %s makes for a delegated token ends no later than that and is revoked with it',
+    'a token that %s creates for a delegated token expires no later than that token, and is revoked with it',
     async (name, query) => {
       const session = await api.h.session('wren', ['admin:token', 'user:token'])
       const { token: delegated } = await internal(api.h, session, ['admin:token', 'user:token'])
@@ -70,7 +70,7 @@ describe('rule 11: no escape by way of what a delegated token has created', () =
   const create = (tokenName: string) =>
     `mutation { made: createUserToken(input: { tokenName: "${tokenName}", scopes: ["user:token"] }) { token } }`
 
-  it('what that creates is revoked with the session too, at any number of steps', async () => {
+  it('a token at any number of steps below a session is revoked with the session', async () => {
     const session = await api.h.session('wren', ['user:token'])
     let { token } = await internal(api.h, session, ['user:token'])
     const derived: string[] = []
@@ -89,7 +89,7 @@ describe('rule 12: some scopes are never delegated', () => {
   const api = usePorthor('redis', { UNDELEGABLE_SCOPES: 'admin:token,read:tap' })
 
   it.each(['admin:token', 'read:tap', 'delegate:token', 'introspect:token'])(
-    'an internal token that asks for %s is INVALID_SCOPES, a notebook token leaves it out',
+    'an internal token with %s is refused as INVALID_SCOPES, and a notebook token omits it',
     async (scope) => {
       const session = await api.h.session('wren', [scope, 'read:all'])
       const refused = await api.h.ask(INTERNAL, {
@@ -102,7 +102,7 @@ describe('rule 12: some scopes are never delegated', () => {
     },
   )
 
-  it('a notebook token without them is reused, from memory and from the database', async () => {
+  it('a notebook token without them is reused, from the cache and from the database', async () => {
     const token = await api.h.session('wren', ['admin:token', 'read:all'])
     const query = 'mutation { notebookToken { key source } }'
     const sources: unknown[] = []
@@ -114,10 +114,10 @@ describe('rule 12: some scopes are never delegated', () => {
   })
 })
 
-describe('rule 17: the holder may always revoke the current token', () => {
+describe('rule 17: the holder of a token may always revoke it', () => {
   const api = usePorthor('redis')
 
-  it('with or without user:token, and then nothing else', async () => {
+  it('with or without user:token, and may do nothing else afterwards', async () => {
     const session = await api.h.session('wren', ['read:all'])
     const { token } = await internal(api.h, session, [])
     const revoke = (key: string) => api.h.ask(REVOKE, { token, variables: { key } })

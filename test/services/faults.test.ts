@@ -37,7 +37,7 @@ const askEverything = ({ h, session }: BreakablePorthor) =>
   Promise.all(Object.values(EVERYTHING).map((query) => h.ask(query, { token: session })))
 
 // Each test has stores of its own, and some wait for a bound to pass.
-describe.concurrent('Redis', { timeout: 60_000 }, () => {
+describe.concurrent('Redis,', { timeout: 60_000 }, () => {
   it.for([
     ['is down', (f: BreakablePorthor) => f.redis.kill(), (f: BreakablePorthor) => f.startRedisAgain()],
     [
@@ -60,7 +60,7 @@ describe.concurrent('Redis', { timeout: 60_000 }, () => {
     },
   )
 
-  it('restarts: a request that comes meanwhile waits for it', async ({ onTestFinished }) => {
+  it('when it restarts: a request that arrives meanwhile waits for it', async ({ onTestFinished }) => {
     const f = await openBreakablePorthor('redis', onTestFinished)
     const { key } = delegated(await f.lend('tap'))
     await f.redis.kill()
@@ -100,7 +100,9 @@ describe.concurrent('Redis', { timeout: 60_000 }, () => {
     },
   )
 
-  it('has no room left: what is there is handed out, and nothing is made', async ({ onTestFinished }) => {
+  it('when it has no memory left: live tokens are reused, and no token is issued', async ({
+    onTestFinished,
+  }) => {
     const f = await openBreakablePorthor('redis', onTestFinished)
     const { key } = delegated(await f.lend('tap'))
     await f.redisClient.config('SET', 'maxmemory', '1')
@@ -118,7 +120,9 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
   'PostgreSQL, with the tokens in %s,',
   { timeout: 60_000 },
   (store) => {
-    it('cannot be reached: nothing is made, and then all works again', async ({ onTestFinished }) => {
+    it('when it cannot be reached: no token is issued, and everything works once it can', async ({
+      onTestFinished,
+    }) => {
       const f = await openBreakablePorthor(store, onTestFinished)
       const { key } = delegated(await f.lend('tap'))
       await f.cable.refuse()
@@ -138,7 +142,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       expect(f.errors()).toEqual([])
     })
 
-    it('goes silent: the answer comes within the bounds, and then all works again', async ({
+    it('when it stops responding: the response arrives within the time limits, and everything works once it responds', async ({
       onTestFinished,
     }) => {
       const f = await openBreakablePorthor(store, onTestFinished)
@@ -149,7 +153,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       await f.expectNothingHalfMade()
     })
 
-    it('has ended its idle connections: the next request takes no harm', async ({ onTestFinished }) => {
+    it('when it has closed its idle connections: the next request succeeds', async ({ onTestFinished }) => {
       const f = await openBreakablePorthor(store, onTestFinished)
       delegated(await f.lend('tap'))
       const [pooled] = await f.h.sql<{ count: number }>(
@@ -192,7 +196,9 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       },
     )
 
-    it('is cut off before it hears of the commit: it leaves no trace', async ({ onTestFinished }) => {
+    it('when the connection is lost before the commit arrives: nothing is left in either store', async ({
+      onTestFinished,
+    }) => {
       const f = await openBreakablePorthor(store, onTestFinished)
       const cut = f.cable.stopAt('COMMIT', 'before')
       expectUnavailable(await f.lend('tap'))
@@ -203,7 +209,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       expect(f.errors()).toEqual([])
     })
 
-    it('is cut off before it can say that it has committed: what it wrote is found, and handed out', async ({
+    it('when the connection is lost before the commit is acknowledged: the committed token is found and returned (rule 21)', async ({
       onTestFinished,
     }) => {
       const f = await openBreakablePorthor(store, onTestFinished)
@@ -242,7 +248,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       },
     )
 
-    it('keeps a creation waiting for a lock too long: nothing is made, and the next request works', async ({
+    it('when a creation waits too long for a lock: no token is issued, and the next request succeeds', async ({
       onTestFinished,
     }) => {
       const f = await openBreakablePorthor(store, onTestFinished)
@@ -254,7 +260,7 @@ describe.concurrent.each(['redis', 'postgres'] as const)(
       expect(f.errors()).toEqual([])
     })
 
-    it('has lost the parent: the answer is to log in again, and a line in the log', async ({
+    it('when it has lost the row of the parent: the error is UNAUTHENTICATED, and a line is logged', async ({
       onTestFinished,
     }) => {
       const f = await openBreakablePorthor(store, onTestFinished)

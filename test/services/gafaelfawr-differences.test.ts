@@ -14,7 +14,7 @@ import {
   writeEntry,
 } from '../support/tokens/trees.ts'
 
-describe('where Gafaelfawr fails or goes on,', () => {
+describe('a difference from Gafaelfawr:', () => {
   const t = usePorthor('redis')
   const VIEWER = '{ viewer { token { key } } }'
 
@@ -40,7 +40,7 @@ describe('where Gafaelfawr fails or goes on,', () => {
     ])
   })
 
-  it('logging out, a session that revokes itself, revokes the session and all that was delegated from it', async () => {
+  it('a session that revokes itself, as in a logout, revokes all tokens that were delegated from it', async () => {
     const session = await t.h.session()
     const delegate = 'mutation { notebookToken { token } }'
     const { notebookToken } = await dataOf<{ notebookToken: { token: string } }>(t.h, delegate, {

@@ -74,7 +74,7 @@ describe.concurrent('Redis is out of reach', () => {
     expect(await store.find(key)).toEqual(data)
   })
 
-  it('when it is paused, until it goes on', async ({ expect, onTestFinished }) => {
+  it('when it is paused, until it continues', async ({ expect, onTestFinished }) => {
     const { server, store } = await open(onTestFinished)
     await store.put(aSession({ token: aToken('kept') }))
     server.pause()
@@ -119,7 +119,7 @@ describe.concurrent('Redis is out of reach', () => {
     expect(await store.findRecord(key)).toEqual(entry)
   })
 
-  it('when it is a replica that has lost its master and may not answer from memory', async ({
+  it('when it is a replica that has lost its master and must not respond from memory', async ({
     expect,
     onTestFinished,
   }) => {
@@ -150,7 +150,7 @@ describe.concurrent('Redis is out of reach', () => {
     expect(await store.find(key)).toBe(undefined)
   })
 
-  it('but not when it says that a command was wrong', async ({ expect, onTestFinished }) => {
+  it('but not when it refuses a command as wrong', async ({ expect, onTestFinished }) => {
     const { redis, store } = await open(onTestFinished)
     await store.put(data)
     const asked = callStore('redis', () => redis.incr(`token:${key}`))
@@ -249,14 +249,14 @@ describe('PostgreSQL', () => {
       { interval: 5, timeout: 5_000 },
     )
 
-  describe.each(drivers)('by way of %s is out of reach', (_name, open) => {
+  describe.each(drivers)('by way of %s is unavailable', (_name, open) => {
     const opened = (url: string): Driver => {
       const driver = open(url)
       onTestFinished(() => driver.close())
       return driver
     }
 
-    it('when nobody listens on its port', async () => {
+    it('when nothing listens on its port', async () => {
       await expect(opened('postgresql://x:y@127.0.0.1:1/z').query('SELECT 1')).rejects.toEqual(
         outOfReach('postgres'),
       )
@@ -310,7 +310,7 @@ describe('PostgreSQL', () => {
     })
   })
 
-  it.each(drivers)('by way of %s is there when it refuses', async (_name, open) => {
+  it.each(drivers)('by way of %s is available when it refuses', async (_name, open) => {
     const driver = open(testDatabase.url)
     onTestFinished(() => driver.close())
     const row = `INSERT INTO token VALUES ('a', 'wren', 'user', 'connection terminated', '', NULL, now())`
@@ -394,7 +394,7 @@ describe('PostgreSQL', () => {
       await expectNothingKept()
     })
 
-    it('but is asked again for one of two that wait for each other, so that both succeed', async () => {
+    it('but one of two transactions that wait for each other is retried, so that both succeed', async () => {
       const database = openDatabase({ options: '-c deadlock_timeout=10ms' })
       await database.transaction((tx) => tx.insert(token, origin))
       const shapes = ['a', 'b'].map((service) => ({
@@ -424,7 +424,7 @@ describe('PostgreSQL', () => {
 })
 
 describe('asking a store', () => {
-  it('passes the answer on', async () => {
+  it('returns the response', async () => {
     expect(await callStore('redis', async () => 17)).toBe(17)
   })
 

@@ -24,7 +24,7 @@ const keys: fc.Arbitrary<CacheKey> = fc.record({
   scopes: fc.subarray(['read:all', 'read:tap']),
 })
 
-describe('the memory of children', () => {
+describe('the cache of children', () => {
   it.each<[string, Partial<CacheKey>]>([
     ['parent', { parentKey: aToken('another').key }],
     ['end of the parent', { parentEndMs: 1_767_312_001_000 }],
@@ -32,14 +32,14 @@ describe('the memory of children', () => {
     ['service', { service: 'tap2' }],
     ['set of scopes', { scopes: ['read:all'] }],
     ['set of scopes, of which there are none', { scopes: [] }],
-  ])('has nothing for another %s', (_what, other) => {
+  ])('has no entry for another %s', (_what, other) => {
     const cache = new ChildCache(10)
     cache.set(KEY, generateToken())
 
     expect(cache.get({ ...KEY, ...other })).toBe(undefined)
   })
 
-  it('holds to a key as it was, whatever becomes of the list of scopes that it was made with', () => {
+  it('keeps a key as it was, whatever happens to the list of scopes that it was built from', () => {
     const cache = new ChildCache(10)
     const scopes = [...KEY.scopes]
     const token = generateToken()
@@ -50,7 +50,7 @@ describe('the memory of children', () => {
     expect(cache.get({ ...KEY, scopes })).toBe(undefined)
   })
 
-  it('keeps nothing of what it has dropped', async () => {
+  it('keeps no reference to an entry that it has evicted', async () => {
     const cache = new ChildCache(10)
     const grown = await heapGrowth(() => {
       for (let index = 0; index < 50_000; index += 1) {
@@ -65,7 +65,7 @@ describe('the memory of children', () => {
     expect(grown).toBeLessThan(2 * MB)
   })
 
-  it('keeps nothing of the texts that its keys were cut from', async () => {
+  it('keeps no reference to the texts that its keys are parts of', async () => {
     const cache = new ChildCache(200)
     const grown = await heapGrowth(() => {
       for (let index = 0; index < 200; index += 1) {
@@ -78,7 +78,7 @@ describe('the memory of children', () => {
     expect(grown).toBeLessThan(2 * MB)
   })
 
-  it('answers like an LRU cache that has the whole key as one text', () => {
+  it('behaves like an LRU cache that has the whole key as one text', () => {
     const get = fc.record({ step: fc.constant('get'), key: keys })
     const set = fc.record({ step: fc.constant('set'), key: keys })
     const clear = fc.record({ step: fc.constant('clear'), key: keys })

@@ -21,7 +21,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       return tokens.reverse()
     }
 
-    it('so that from the last one neither an internal nor a notebook token is issued', async () => {
+    it('so that neither an internal nor a notebook token is issued from the last one', async () => {
       const [last, parent] = await chain(MAX_DEPTH)
       if (!last || !parent) throw new Error('there is no chain')
       for (const ask of [delegate(t.cache, last), t.cache.getNotebookToken(last, IP)]) {
@@ -31,7 +31,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await delegate(t.cache, parent, 'portal')).toMatchObject({ service: 'portal' })
     })
 
-    it('and what lives already is reused at any depth', async () => {
+    it('and live tokens are reused at any depth', async () => {
       const [last] = await chain(MAX_DEPTH)
       if (!last) throw new Error('there is no chain')
       const child = await delegate(t.anotherProcess({ DELEGATION_MAX_DEPTH: '50' }), last)
@@ -40,7 +40,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       }
     })
 
-    it('also where lineage goes in a circle', async () => {
+    it('also where the lineage is circular', async () => {
       const [last, , first] = await chain(MAX_DEPTH)
       if (!last || !first) throw new Error('there is no chain')
       await t.h.sql('UPDATE subtoken SET parent = $1 WHERE child = $2', [last.token.key, first.token.key])
@@ -64,7 +64,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     const notebook = async () =>
       (await t.cache.getNotebookToken(await t.parent({ scopes: ['user:token'] }), IP)).data
 
-    it('rule 13: a chain of tokens that each created the next is no longer than one of delegations', async () => {
+    it('rule 13: a chain of tokens that each created the next has the same limit as a chain of delegations', async () => {
       const chain: TokenData[] = [await notebook()]
       for (const token of chain) if (chain.length < MAX_DEPTH) chain.push(await create(token))
       const last = chain.at(-1)
@@ -74,7 +74,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await t.children(last)).toEqual([])
     })
 
-    it('rule 14: a parent creates and delegates MAX_CHILDREN live tokens together, also when 30 are asked for at once', async () => {
+    it('rule 14: a parent has at most MAX_CHILDREN created and delegated live tokens together, also with 30 requests at once', async () => {
       const parent = await notebook()
       await delegate(t.cache, parent)
       const answers = await Promise.allSettled(Array.from({ length: 30 }, () => create(parent)))
@@ -86,7 +86,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await t.children(parent)).toHaveLength(MAX_CHILDREN)
     })
 
-    it('rules 13 and 14 leave what a session creates alone: it is no child', async () => {
+    it('rules 13 and 14 do not limit what a session creates, which is not its child', async () => {
       let token: TokenData = await t.parent({ scopes: ['user:token'] })
       for (let length = 0; length <= MAX_DEPTH; length += 1) token = await create(token)
       for (let count = 0; count <= MAX_CHILDREN; count += 1) await create(token)
@@ -105,7 +105,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       return children
     }
 
-    it('and exactly as many when 50 different requests come to two processes at once', async () => {
+    it('and exactly as many when 50 different requests arrive at two processes at once', async () => {
       const parent = await t.parent()
       const caches = [t.cache, t.anotherProcess()]
       const answers = await Promise.allSettled(
@@ -120,7 +120,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await t.children(parent)).toHaveLength(MAX_CHILDREN)
     })
 
-    it('and those are reused, from memory and from the database', async () => {
+    it('and those are reused, from the cache and from the database', async () => {
       const parent = await t.parent()
       const [first] = await fill(parent)
       await expect(t.cache.getNotebookToken(parent, IP)).rejects.toMatchObject({ code: 'TOO_MANY_TOKENS' })
@@ -129,7 +129,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       }
     })
 
-    it('not counting what has been revoked, or has expired by the database', async () => {
+    it('not counting revoked ones, and ones that have expired by the database', async () => {
       const parent = await t.parent()
       const [first] = await fill(parent)
       await t.h.sql('DELETE FROM token WHERE token = $1', [first?.token.key])
@@ -139,7 +139,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await delegate(t.cache, parent, 'another')).toMatchObject({ service: 'another' })
     })
 
-    it('and others of the same user as many of their own', async () => {
+    it('and each token of a user has its own limit', async () => {
       const parent = await t.parent()
       await fill(parent)
       const other = await t.parent({ username: parent.username })

@@ -90,7 +90,7 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
     return counts
   }
 
-  it('serves every bearer string', async () => {
+  it('accepts every bearer string', async () => {
     expect(bearers).toHaveLength(rows.length)
     for (const [what, token] of bearers) {
       const answer = await h.ask(VIEWER, { token })
@@ -111,7 +111,7 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
     }
   })
 
-  it('tells what it knows of a user, groups in their order', async () => {
+  it('has the recorded user information, with groups in their order', async () => {
     const { data } = await h.ask(VIEWER, { token: bearerOf.get('DYJMtDJMJv-msH3zwdDXAA') ?? '' })
 
     expect(data?.viewer).toMatchObject({
@@ -123,7 +123,7 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
     })
   })
 
-  it('answers a request for the same token with that very one, from the database and then from the cache', async () => {
+  it('reuses a token that Gafaelfawr issued, from the database and then from the cache', async () => {
     expect(lent).toHaveLength(8)
     const before = await countRows()
     for (const { token: key, token_type: type, service, scopes, username, expires } of lent) {
@@ -150,7 +150,7 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
     expect(await countRows()).toEqual(before)
   })
 
-  it('can be added to: what Porthor makes from it is numbered on and written in the same way', async () => {
+  it('can be extended: what Porthor issues continues the numbers, and is written in the same way', async () => {
     const token = bearerOf.get('Qyc9006p5ZiNDh6JB20rdw') ?? ''
     const { data, errors } = await h.ask(INTERNAL, {
       token,
@@ -174,7 +174,7 @@ describe.each(['redis', 'postgres'] as const)("a Gafaelfawr's data, with the tok
     expect(h.logLines.splice(0).filter(({ level }) => level >= 40)).toHaveLength(bearers.length)
   })
 
-  it('lets its tokens go when their time has come', async () => {
+  it('has tokens that expire at their time', async () => {
     h.clock.advance(31 * 86_400)
     for (const [what, token] of bearers) {
       const isEndless = rows.find((each) => each.token === parseToken(token).key)?.expires === null

@@ -20,7 +20,7 @@ const USER_INFO: UserInfo = {
   ],
 }
 
-describe.each(['redis', 'postgres'] as const)('what the token cache makes over %s', (store) => {
+describe.each(['redis', 'postgres'] as const)('a token that the token cache issues over %s', (store) => {
   const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
 
   const both = [
@@ -52,7 +52,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
     )
 
   it.each(['Wren', '<bootstrap>', 'a'])(
-    'a token of %s, which is no username, has no children',
+    'is refused for a parent of the user %s, which is not a username',
     async (username) => {
       const made = await t.parent()
       const parent = { ...made, username }
@@ -64,13 +64,13 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
     },
   )
 
-  describe('rule 4: a new token lasts the delegated lifetime, but no longer than its parent, whose facts it carries', () => {
+  describe('rule 4: a new token has the delegated lifetime, expires no later than its parent, and has its user information:', () => {
     it.each([
-      ['the delegated lifetime, where the parent lasts longer', LIFE + 1, LIFE],
-      ['the delegated lifetime, where the parent never ends', null, LIFE],
-      ['as long as its parent, where that ends sooner', LIFE - 1, LIFE - 1],
-      ['as long as its parent, where that ends as soon as may be', 300, 300],
-    ])('lasts %s', async (_what, endsIn, seconds) => {
+      ['the delegated lifetime, where the parent expires later', LIFE + 1, LIFE],
+      ['the delegated lifetime, where the parent never expires', null, LIFE],
+      ['the lifetime of its parent, where that expires sooner', LIFE - 1, LIFE - 1],
+      ['the lifetime of its parent, where that is the shortest allowed', 300, 300],
+    ])('it expires after %s', async (_what, endsIn, seconds) => {
       const parent = await t.parent({ endsIn })
       for (const [, ask] of both) {
         const { data } = await ask(parent)
@@ -83,7 +83,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       ['all that is recorded', USER_INFO],
       ['nothing, where nothing is recorded', NO_USER_INFO],
       ['that there are no groups', { ...NO_USER_INFO, groups: [] }],
-    ])("carries its parent's username and user information: %s", async (_what, userInfo) => {
+    ])("it has its parent's username and user information: %s", async (_what, userInfo) => {
       const parent = await t.parent({ userInfo })
       for (const [, ask] of both) {
         const { data } = await ask(parent)
@@ -92,7 +92,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       }
     })
 
-    it('is internal, for the service and with the scopes that were asked for; or notebook, with all scopes that can be delegated', async () => {
+    it('it is internal, with the requested service and scopes, or notebook, with all scopes that can be delegated', async () => {
       const parent = await t.parent({ scopes: ['admin:token', 'read:tap', 'read:all'] })
       const lent = await t.cache.getInternalToken(parent, 'tap', ['read:tap', 'read:all'], IP)
       expect(lent.data).toMatchObject({ type: 'internal', service: 'tap', scopes: ['read:all', 'read:tap'] })
@@ -101,7 +101,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       expect(own.data).not.toHaveProperty('service')
     })
 
-    it('narrows from parent to child, however deep', async () => {
+    it('its scopes are a subset of its parent, at any depth', async () => {
       const session = await t.parent({ endsIn: LIFE + 600 })
       const child = (await t.cache.getInternalToken(session, 'portal', ['read:all'], IP)).data
       t.clock.advance(600)
@@ -114,7 +114,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       })
     })
 
-    it('has times in whole seconds, in both stores', async () => {
+    it('its times are whole seconds, in both stores', async () => {
       const parent = await t.parent()
       t.clock.advance(0.987)
       const { data } = await t.cache.getInternalToken(parent, 'tap', [], IP)
@@ -131,7 +131,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
     })
   })
 
-  describe('what is refused before anything is looked up', () => {
+  describe('is refused before anything is read:', () => {
     const internal = (service: string, scopes: string[] = [], minimumLifetime?: number) => ({
       service,
       scopes,
@@ -158,7 +158,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       ['in 299 s', 299, undefined],
       ['before the minimum lifetime', 600, 601],
       ['in the past', -1, undefined],
-    ])('a parent that ends %s', async (_what, endsIn, minimumLifetime) => {
+    ])('a parent that expires %s', async (_what, endsIn, minimumLifetime) => {
       const parent = await t.parent({ endsIn: 600 })
       t.clock.advance(600 - endsIn)
       for (const asked of [
@@ -169,7 +169,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       }
     })
 
-    it('a scope that the parent has lost, though a child with it is still there', async () => {
+    it('a scope that the parent has lost, though a child with it is still live', async () => {
       const parent = await t.parent()
       await t.cache.getInternalToken(parent, 'tap', ['read:all'], IP)
       const edited = await t.edit(parent, { scopes: ['read:tap'] })
@@ -180,7 +180,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       }
     })
 
-    it('a scope that is no longer known stays with a notebook, and is in the way of nothing else', async () => {
+    it('a scope that is no longer known stays in a notebook token, and prevents nothing else', async () => {
       const parent = await t.parent()
       const known = { 'admin:token': '', 'user:token': '', 'read:all': '' }
       const cache = t.anotherProcess({ KNOWN_SCOPES: JSON.stringify(known) })
@@ -192,11 +192,11 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
     })
   })
 
-  describe('rule 5: every creation writes a token, its lineage and its history in one transaction, and the store before the commit', () => {
+  describe('rule 5: every creation writes row, lineage and history event in one transaction, and the record before the commit:', () => {
     it.each([
       ['internal', 'tap', 'read:all'],
       ['notebook', null, 'read:all,read:tap'],
-    ] as const)('writes one row each: %s', async (type, service, scopes) => {
+    ] as const)('one of each is written: %s', async (type, service, scopes) => {
       const parent = await t.parent()
       const { data } = await (type === 'internal'
         ? t.cache.getInternalToken(parent, 'tap', ['read:all'], IP)
@@ -230,13 +230,13 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       })
     })
 
-    it('keeps no address where there is none', async () => {
+    it('the history event has no address where the request has none', async () => {
       const parent = await t.parent()
       await t.cache.getNotebookToken(parent, null)
       expect((await rowsOf(parent)).history).toMatchObject([{ ip_address: null }])
     })
 
-    it('has the store entry in place before the commit, and no row that others see', async () => {
+    it('the record is written before the commit, while others see no row', async () => {
       const parent = await t.parent()
       const seen: object[] = []
       const cache = t.processOver((tokens) => ({
@@ -250,7 +250,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       expect(await t.children(parent)).toEqual([data.token.key])
     })
 
-    it('takes the store entry back when the commit is refused, and makes another token next time', async () => {
+    it('the record is deleted when the commit fails, and the next request issues another token', async () => {
       const puts: TokenKey[] = []
       const parent = await t.parent()
       const cache = t.processOver(notingPuts(puts))
@@ -271,7 +271,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       expect(await t.children(parent)).toEqual([data.token.key])
     })
 
-    it('writes no row when the store refuses the entry', async () => {
+    it('no row is written when the token store refuses the record', async () => {
       const parent = await t.parent()
       const fault = new UnavailableError('redis', new Error('a write was refused'))
       const cache = t.processOver(() => ({ put: () => Promise.reject(fault) }))
@@ -279,7 +279,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       expect(await rowsOf(parent)).toEqual({ tokens: [], lineage: [], history: [] })
     })
 
-    it('takes back an entry that the store wrote without saying so', async () => {
+    it('a record that the token store wrote without acknowledging it is deleted', async () => {
       const parent = await t.parent()
       const puts: TokenKey[] = []
       const cache = t.processOver((tokens) => ({
@@ -294,7 +294,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       for (const key of puts) expect(await t.tokens.find(key)).toBe(undefined)
     })
 
-    it('tells of the first fault when the entry cannot be taken back either, and of both in the log', async () => {
+    it('the first error is returned when the record cannot be deleted either, and both are logged', async () => {
       t.expectErrors()
       const parent = await t.parent()
       await refuseCommits(parent.username)
@@ -303,7 +303,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       expect(t.errors()).toEqual(['could not delete token store records of a failed creation'])
     })
 
-    it('never hands out an entry without a row, as a crash before the commit leaves it', async () => {
+    it('a record without a row, as a crash before the commit leaves it, is never reused', async () => {
       const parent = await t.parent()
       const { data } = await t.cache.getInternalToken(parent, 'tap', [], IP)
       await t.h.sql('DELETE FROM token WHERE token = $1', [data.token.key])
@@ -313,9 +313,9 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
     })
   })
 
-  describe('rule 6: the parent must be in the database', () => {
+  describe('rule 6: the parent must be in the database:', () => {
     it.each(['internal', 'notebook'])(
-      'a parent in the store only gets no %s token, and a line in the log',
+      'from a parent that is only in the token store no %s token is issued, and an error is logged',
       async (type) => {
         t.expectErrors()
         const puts: TokenKey[] = []
@@ -337,7 +337,7 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       },
     )
 
-    it('a parent that is in neither was revoked: that is no desynchronisation', async () => {
+    it('a parent that is in neither store was revoked, and is not logged as desynchronised', async () => {
       const parent = await t.parent()
       await t.h.sql('DELETE FROM token WHERE token = $1', [parent.token.key])
       await t.tokens.delete([parent.token.key])
@@ -347,14 +347,14 @@ describe.each(['redis', 'postgres'] as const)('what the token cache makes over %
       })
     })
 
-    it('a parent that is in the database only was revoked, too', async () => {
+    it('a parent that is only in the database was revoked, and is not logged as desynchronised', async () => {
       const parent = await t.parent()
       await t.tokens.delete([parent.token.key])
       await expect(t.cache.getNotebookToken(parent, IP)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' })
       expect(await t.children(parent)).toEqual([])
     })
 
-    it('works again when the row is back', async () => {
+    it('tokens are issued again when the row is back', async () => {
       t.expectErrors()
       const parent = await t.parent()
       const [kept] = await t.h.sql('DELETE FROM token t WHERE token = $1 RETURNING to_jsonb(t) AS row', [

@@ -28,8 +28,8 @@ const notebook = (
 describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store) => {
   const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
 
-  describe('rule 1: the cache key is the parent and its expiry, and for internal tokens the service and scopes', () => {
-    it('hands each wish its own token, and that one again', async () => {
+  describe('rule 1: the cache key is the parent and its expiry, and for internal tokens the service and scopes:', () => {
+    it('each request key gets its own token, and then that token again', async () => {
       const parent = await t.parent()
       const other = await t.parent({ username: parent.username })
       const wishes = [
@@ -50,7 +50,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(second).toEqual(first.map(({ data }) => ({ data, source: 'cache' })))
     })
 
-    it('takes scopes for a set: neither order nor repetition makes another wish', async () => {
+    it('scopes are a set: neither order nor repetition changes the request key', async () => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent, undefined, ['read:tap', 'read:all'])
       const again = await internal(t.cache, parent, undefined, ['read:all', 'read:tap', 'read:all'])
@@ -60,7 +60,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
     it.each([
       ['prolonged', 24 * LIFE],
       ['freed of its end', null],
-    ])('gives a parent that was %s the longer child that is now possible', async (_what, endsIn) => {
+    ])('a parent that was %s gets the longer-lived child that is now possible', async (_what, endsIn) => {
       const parent = await t.parent({ endsIn: 400 })
       await internal(t.cache, parent)
       const longer = await internal(t.cache, await t.edit(parent, { endsIn }))
@@ -69,12 +69,12 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
     })
   })
 
-  describe('rule 2: a cached token is reused only if it still holds, covers no more than asked, and lasts', () => {
+  describe('rule 2: a cached token is reused only if its record, its scopes and its remaining lifetime allow it:', () => {
     it.each([
       ['internal', internal],
       ['notebook', notebook],
     ])(
-      'a token is reused until half of its life is gone, and replaced a second later: %s',
+      'a token is reused until half of its lifetime has passed, and replaced a second later: %s',
       async (_, ask) => {
         const parent = await t.parent()
         const first = await ask(t.cache, parent)
@@ -87,7 +87,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       },
     )
 
-    it('half-life counts over GraphQL, too, where no minimum lifetime is asked for', async () => {
+    it('half of the lifetime is the minimum over GraphQL too, where no minimumLifetime is given', async () => {
       const token = formatToken((await t.parent()).token)
       const source = async () => {
         const { data } = await t.h.ask('mutation { internalToken(service: "tap") { source } }', { token })
@@ -100,14 +100,14 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await source()).toEqual({ source: 'NEW' })
     })
 
-    it('a minimum lifetime replaces the half-life: it may ask for less', async () => {
+    it('a minimum lifetime replaces half of the lifetime, and may be shorter', async () => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
       t.clock.advance(LIFE - 300)
       expect(await internal(t.cache, parent, 300)).toEqual({ data, source: 'cache' })
     })
 
-    it('a minimum lifetime replaces the half-life: it may ask for more', async () => {
+    it('a minimum lifetime replaces half of the lifetime, and may be longer', async () => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
       t.clock.advance(600)
@@ -118,19 +118,16 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
     it.each([
       ['internal', internal],
       ['notebook', notebook],
-    ])(
-      'a child that already ends with its parent is never replaced for being past half-life: %s',
-      async (_, ask) => {
-        const parent = await t.parent({ endsIn: LIFE - 1 })
-        const { data } = await ask(t.cache, parent)
-        expect(data.expiresAt).toEqual(parent.expiresAt)
-        t.clock.advance(LIFE - 1 - 300)
-        // From the cache: to find the same child in the database each time would be waste.
-        expect(await ask(t.cache, parent)).toEqual({ data, source: 'cache' })
-      },
-    )
+    ])('a child that expires with its parent is reused after half of its lifetime: %s', async (_, ask) => {
+      const parent = await t.parent({ endsIn: LIFE - 1 })
+      const { data } = await ask(t.cache, parent)
+      expect(data.expiresAt).toEqual(parent.expiresAt)
+      t.clock.advance(LIFE - 1 - 300)
+      // From the cache: to find the same child in the database each time would be waste.
+      expect(await ask(t.cache, parent)).toEqual({ data, source: 'cache' })
+    })
 
-    it('a token that the store has lost is not reused', async () => {
+    it('a token whose record is deleted is not reused', async () => {
       const parent = await t.parent()
       const first = await internal(t.cache, parent)
       await t.tokens.delete([first.data.token.key])
@@ -139,7 +136,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(bearer(next)).not.toBe(bearer(first))
     })
 
-    it('a token that the store has with another secret is not reused', async () => {
+    it('a token whose record has another secret is not reused', async () => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
       const changed = { ...data, token: { ...data.token, secret: generateToken().secret } }
@@ -148,18 +145,18 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
     })
 
     it.each([
-      ['of another type', { type: 'session' as const }],
-      ['with more scopes than asked for', { scopes: ['read:all', 'read:tap'] }],
-      ['with a scope that was not asked for', { scopes: ['read:tap'] }],
-      ['without an end', { expiresAt: null }],
-    ])('a token that the store has %s is not reused', async (_what, facts) => {
+      ['another type', { type: 'session' as const }],
+      ['more scopes than requested', { scopes: ['read:all', 'read:tap'] }],
+      ['a scope that was not requested', { scopes: ['read:tap'] }],
+      ['no expiry', { expiresAt: null }],
+    ])('a token whose record has %s is not reused', async (_what, facts) => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
       await t.tokens.put({ ...data, ...facts } as TokenData)
       expect(await internal(t.cache, parent)).toMatchObject({ source: 'new', data: { scopes: ['read:all'] } })
     })
 
-    it('a child has exactly the scopes asked for, in every process, after its parent was narrowed and widened again', async () => {
+    it('a child has exactly the requested scopes, in every process, after its parent was narrowed and widened again', async () => {
       const other = t.anotherProcess()
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
@@ -191,7 +188,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await notebook(t.cache, edited)).toEqual({ data: next.data, source: 'cache' })
     })
 
-    it('a reuse touches no table of tokens', async () => {
+    it('a reuse reads no table of tokens', async () => {
       const parent = await t.parent()
       const wishes = [() => internal(t.cache, parent), () => notebook(t.cache, parent)]
       for (const wish of wishes) await wish()
@@ -202,11 +199,11 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
     })
   })
 
-  describe('rule 3: a match in the database is a live child of the same shape that lasts long enough', () => {
+  describe('rule 3: a match in the database is a live child with the same request key and enough remaining lifetime:', () => {
     it.each([
       ['internal', internal],
       ['notebook', notebook],
-    ])('what another process made is found: %s', async (_, ask) => {
+    ])('a token that another process issued is found: %s', async (_, ask) => {
       const parent = await t.parent()
       const { data } = await ask(t.anotherProcess(), parent)
       expect(await ask(t.cache, parent)).toEqual({ data, source: 'database' })
@@ -219,7 +216,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       ['fewer scopes', { scopes: [] }],
       ['more scopes', { scopes: ['read:all', 'read:tap'] }],
       ['other scopes', { scopes: ['read:tap'] }],
-    ])('a child of %s is no match', async (what, { service = 'tap', scopes = ['read:all'] }) => {
+    ])('a child of %s is not a match', async (what, { service = 'tap', scopes = ['read:all'] }) => {
       const parent = await t.parent()
       const other = what === 'another parent' ? await t.parent({ username: parent.username }) : parent
       await t.cache.getInternalToken(other, service, scopes, IP)
@@ -229,7 +226,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       })
     })
 
-    it('an internal token and a notebook token are no match for each other', async () => {
+    it('an internal token and a notebook token do not match each other', async () => {
       const parent = await t.parent({ scopes: ['read:all'] })
       const lent = await internal(t.cache, parent)
       const own = await notebook(t.cache, parent)
@@ -252,7 +249,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await notebook(t.cache, restored)).toEqual({ data: before.data, source: 'database' })
     })
 
-    it('it may end half a delegated lifetime from now, and not a second sooner', async () => {
+    it('it expires after at least half of the delegated lifetime from now', async () => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
       t.clock.advance(HALF)
@@ -263,7 +260,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await internal(t.cache, parent)).toMatchObject({ source: 'new' })
     })
 
-    it('where a minimum lifetime is asked for, it may end so far from now, and not a second sooner', async () => {
+    it('where a minimum lifetime is given, it expires after at least that time from now', async () => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
       t.clock.advance(LIFE - 600)
@@ -273,7 +270,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await internal(t.cache, parent, 601)).toMatchObject({ source: 'new' })
     })
 
-    it('it may end with its parent, however soon that is', async () => {
+    it('it may expire with its parent, however soon that is', async () => {
       const parent = await t.parent({ endsIn: HALF })
       const { data } = await internal(t.cache, parent)
       t.clock.advance(HALF - 300)
@@ -281,7 +278,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await internal(t.cache, parent)).toEqual({ data, source: 'database' })
     })
 
-    it('the longest-lived match wins, be it the newest or not', async () => {
+    it('the longest-lived match is reused, whether or not it is the newest', async () => {
       const parent = await t.parent()
       const older = await internal(t.cache, parent)
       t.clock.advance(600)
@@ -297,14 +294,17 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
 
     it.each<[string, ((data: DelegatedToken['data']) => object) | undefined]>([
       ['does not have', undefined],
-      ['has with an earlier end', ({ expiresAt }) => ({ expiresAt: new Date(expiresAt.getTime() - 1000) })],
-      ['has with a later end', ({ expiresAt }) => ({ expiresAt: new Date(expiresAt.getTime() + 1000) })],
-      ['has without an end', () => ({ expiresAt: null })],
+      [
+        'has with an earlier expiry',
+        ({ expiresAt }) => ({ expiresAt: new Date(expiresAt.getTime() - 1000) }),
+      ],
+      ['has with a later expiry', ({ expiresAt }) => ({ expiresAt: new Date(expiresAt.getTime() + 1000) })],
+      ['has without an expiry', () => ({ expiresAt: null })],
       ['has with other scopes', () => ({ scopes: ['read:tap'] })],
       ['has for another service', () => ({ service: 'portal' })],
       ['has for another user', () => ({ username: 'somebody-else' })],
       ['has as another type', () => ({ type: 'notebook' })],
-    ])('a match that the token store %s is passed over for the next', async (_what, change) => {
+    ])('a match that the token store %s is skipped for the next one', async (_what, change) => {
       const parent = await t.parent()
       const older = await internal(t.cache, parent)
       t.clock.advance(600)
@@ -315,7 +315,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await internal(t.cache, parent)).toEqual({ data: older.data, source: 'database' })
     })
 
-    it('a notebook token that the token store has as another type is no match', async () => {
+    it('a notebook token whose record has another type is not a match', async () => {
       const parent = await t.parent()
       const { data } = await notebook(t.cache, parent)
       await t.tokens.put({ ...data, type: 'session' })
@@ -323,7 +323,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       expect(await notebook(t.cache, parent)).toMatchObject({ source: 'new', data: { type: 'notebook' } })
     })
 
-    it('what was made before a restart is found, also when a new secret has come first', async () => {
+    it('a token from before a restart is found, also after a new encryption key was put first', async () => {
       const parent = await t.parent()
       const { data } = await internal(t.cache, parent)
       onTestFinished(() => t.h.restart())
@@ -338,7 +338,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       ['internal', internal],
       ['notebook', notebook],
     ])(
-      'a child that would outlive its parent, as a race in Gafaelfawr may leave one, is no match: %s',
+      'a child that would expire after its parent, as a race in Gafaelfawr may leave one, is not a match: %s',
       async (_, ask) => {
         const parent = await t.parent()
         await ask(t.cache, parent)
@@ -350,7 +350,7 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
       },
     )
 
-    it('a row whose store entry is gone never makes a second replacement', async () => {
+    it('a row whose record is deleted is replaced once, and not a second time', async () => {
       const parent = await t.parent()
       await t.tokens.delete([(await internal(t.cache, parent)).data.token.key])
       const { data } = await internal(t.cache, parent)
@@ -363,12 +363,12 @@ describe.each(['redis', 'postgres'] as const)('the token cache over %s', (store)
   })
 })
 
-describe('rule 10: the caches are bounded, and keep what was used last', () => {
+describe('rule 10: the caches are bounded, and keep the most recently used entries:', () => {
   const t = usePorthor('redis', { ...SHORT_LIVED, TOKEN_CACHE_SIZE: '2' })
   const sourceFor = async (parent: TokenData, service: string) =>
     (await t.cache.getInternalToken(parent, service, [], IP)).source
 
-  it('the token that was used longest ago makes room', async () => {
+  it('the least recently used token is evicted', async () => {
     const parent = await t.parent()
     for (const service of ['a', 'b', 'a', 'c']) await sourceFor(parent, service)
     expect(await sourceFor(parent, 'a')).toBe('cache')
@@ -376,14 +376,14 @@ describe('rule 10: the caches are bounded, and keep what was used last', () => {
     expect(await sourceFor(parent, 'b')).toBe('database')
   })
 
-  it('notebook tokens do not crowd out internal ones', async () => {
+  it('notebook tokens evict no internal tokens', async () => {
     const parent = await t.parent()
     await sourceFor(parent, 'a')
     for (let other = 0; other < 3; other += 1) await notebook(t.cache, await t.parent())
     expect(await sourceFor(parent, 'a')).toBe('cache')
   })
 
-  it('clearing empties both caches, says what they held, and revokes nothing', async () => {
+  it('clearing empties both caches, returns their sizes, and revokes nothing', async () => {
     t.cache.clear()
     const parent = await t.parent()
     for (const service of ['a', 'b', 'c']) await sourceFor(parent, service)

@@ -59,7 +59,7 @@ function watchComparisons(): [string, string][] {
   return pairs
 }
 
-describe('a weakness of the token cache of Gafaelfawr that is none here:', () => {
+describe('unlike in the token cache of Gafaelfawr,', () => {
   const t = usePorthor('redis', { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
   const VIEWER = '{ viewer { token { key } } }'
 
@@ -188,7 +188,7 @@ describe('a weakness of the token cache of Gafaelfawr that is none here:', () =>
   })
 
   it.each(['mutation { internalToken(service: "tap") { token } }', 'mutation { notebookToken { token } }'])(
-    'an OIDC token is no parent: %s',
+    'nothing is delegated from an OIDC token: %s',
     async (query) => {
       const token = await plant(t.h, 'redis', { type: 'oidc' })
       const answer = await t.h.ask(query, { token })

@@ -249,10 +249,10 @@ const commands = fc.commands(
 describe.each([
   ['redis', 30],
   ['postgres', 10],
-] as const)('over %s, whatever happens and in whatever order', (store, numRuns) => {
+] as const)('the token cache over %s, with any operations in any order:', (store, numRuns) => {
   const t = usePorthor(store, { ...SHORT_LIVED, TOKEN_LIFETIME: '30d' })
 
-  it('every answer is valid, within its parent, and the only one of its shape that was needed', async () => {
+  it('every returned token is valid, grants no more than its parent, and is new only if no live child matched (rules 1 to 8)', async () => {
     const other = t.anotherProcess()
     await fc.assert(
       fc.asyncProperty(commands, fc.constantFrom(null, LIFE, LIFE + 900, 3 * LIFE), async (steps, endsIn) => {

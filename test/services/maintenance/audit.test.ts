@@ -60,7 +60,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
   }
   const settle = () => t.h.clock.advance(60)
 
-  it('of stores that agree finds nothing, trees, expired and endless tokens included', async () => {
+  it('of stores that agree finds nothing, with trees, expired tokens and tokens that never expire', async () => {
     await makeTree(t.h, { endsIn: 600 })
     await makeTree(t.h)
     expect(await found()).toEqual([])
@@ -70,7 +70,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found()).toEqual([])
   })
 
-  it('finds nothing where a token that has ended gave up its name, and left its tree behind', async () => {
+  it('finds nothing where an expired token lost its name to another one, and left its tree behind', async () => {
     const { root } = await makeTree(t.h, { endsIn: 600, tokenName: 'laptop' })
     t.h.clock.advance(600)
     await makeRoot(t.h, { username: root.username, tokenName: 'laptop' })
@@ -177,7 +177,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
   ]
   const RUBBISH = 'not URL-safe base64'
 
-  it.each(cases)('finds and mends $name', async (each) => {
+  it.each(cases)('finds and fixes $name', async (each) => {
     const tree = await makeTree(t.h, { endsIn: 86_400 })
     settle()
     await each.break(tree)
@@ -201,7 +201,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
   const mendable = (finding: string, tree: Tree, left: (tree: Tree) => string[]): boolean =>
     left(tree).length === 0 || !finding.startsWith('mismatch')
 
-  describe('of two sides that disagree, the intersection wins', () => {
+  describe('where the stores disagree, only what both grant remains,', () => {
     const HOUR = 3_600
     interface Sides {
       readonly row?: { readonly scopes?: string[]; readonly endsIn?: number | null }
@@ -239,57 +239,62 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
           left: { scopes: ['read:all'], endsIn: HOUR },
         },
       ],
-    ])('on both, and in what was delegated from the token: %s', async (_what, { row, record, left }) => {
-      const tree = await makeTree(t.h, { endsIn: 10 * HOUR, scopes: ROOT })
-      const start = t.h.clock.now()
-      settle()
-      const reach = (side: NonNullable<Sides['row']>, token: TokenData) => ({
-        scopes: side.scopes ?? token.scopes,
-        expiresAt:
-          side.endsIn === undefined
-            ? token.expiresAt
-            : side.endsIn === null
-              ? null
-              : addSeconds(start, side.endsIn),
-      })
-      const inRow = reach(row ?? {}, tree.root)
-      await t.h.sql('UPDATE token SET scopes = $2, expires = $3 WHERE token = $1', [
-        keyOf(tree.root),
-        inRow.scopes.join(','),
-        inRow.expiresAt && jsonTime(inRow.expiresAt),
-      ])
-      await writeEntry(
-        t.h,
-        store,
-        tree.root,
-        sealedOf(t.h, { ...tree.root, ...reach(record ?? {}, tree.root) }),
-      )
-
-      expect(await run()).toContainEqual(expect.objectContaining({ kind: 'mismatch', key: keyOf(tree.root) }))
-      await run(true)
-      const expiresAt = left.endsIn === null ? null : addSeconds(start, left.endsIn)
-      const narrowed = Object.values(tree).map((token) => ({
-        ...token,
-        scopes: token.scopes.filter((scope: string) => left.scopes.includes(scope)),
-        expiresAt,
-      }))
-      for (const token of narrowed) {
-        expect(JSON.parse((await documentOf(t.h, store, token)) ?? '')).toMatchObject({
-          scopes: token.scopes,
-          expires: expiresAt && expiresAt.getTime() / 1_000,
+    ])(
+      'in both stores, and in what was delegated from the token: %s',
+      async (_what, { row, record, left }) => {
+        const tree = await makeTree(t.h, { endsIn: 10 * HOUR, scopes: ROOT })
+        const start = t.h.clock.now()
+        settle()
+        const reach = (side: NonNullable<Sides['row']>, token: TokenData) => ({
+          scopes: side.scopes ?? token.scopes,
+          expiresAt:
+            side.endsIn === undefined
+              ? token.expiresAt
+              : side.endsIn === null
+                ? null
+                : addSeconds(start, side.endsIn),
         })
-      }
-      const rows = await rowsOf(t.h, narrowed)
-      for (const token of narrowed) {
-        expect(rows[keyOf(token)]).toMatchObject({
-          scopes: token.scopes.join(','),
-          expires: expiresAt && jsonTime(expiresAt),
-        })
-      }
-      expect(await run()).toEqual([])
-    })
+        const inRow = reach(row ?? {}, tree.root)
+        await t.h.sql('UPDATE token SET scopes = $2, expires = $3 WHERE token = $1', [
+          keyOf(tree.root),
+          inRow.scopes.join(','),
+          inRow.expiresAt && jsonTime(inRow.expiresAt),
+        ])
+        await writeEntry(
+          t.h,
+          store,
+          tree.root,
+          sealedOf(t.h, { ...tree.root, ...reach(record ?? {}, tree.root) }),
+        )
 
-    it('and what else differs is left to people', async () => {
+        expect(await run()).toContainEqual(
+          expect.objectContaining({ kind: 'mismatch', key: keyOf(tree.root) }),
+        )
+        await run(true)
+        const expiresAt = left.endsIn === null ? null : addSeconds(start, left.endsIn)
+        const narrowed = Object.values(tree).map((token) => ({
+          ...token,
+          scopes: token.scopes.filter((scope: string) => left.scopes.includes(scope)),
+          expiresAt,
+        }))
+        for (const token of narrowed) {
+          expect(JSON.parse((await documentOf(t.h, store, token)) ?? '')).toMatchObject({
+            scopes: token.scopes,
+            expires: expiresAt && expiresAt.getTime() / 1_000,
+          })
+        }
+        const rows = await rowsOf(t.h, narrowed)
+        for (const token of narrowed) {
+          expect(rows[keyOf(token)]).toMatchObject({
+            scopes: token.scopes.join(','),
+            expires: expiresAt && jsonTime(expiresAt),
+          })
+        }
+        expect(await run()).toEqual([])
+      },
+    )
+
+    it('and other differences are reported and not fixed', async () => {
       const root = await makeRoot(t.h)
       settle()
       await setRow(root, "scopes = 'read:all', username = 'robin'")
@@ -300,7 +305,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
   })
 
   describe('a record that cannot be read', () => {
-    it('is kept, with its row and what was delegated from it, unless it is to be deleted', async () => {
+    it('is kept, with its row and its descendants, unless unreadable records are to be deleted', async () => {
       const tree = await makeTree(t.h, { endsIn: 86_400 })
       const stray = await makeRoot(t.h)
       const [foreign] = [await makeRoot(t.h)]
@@ -341,7 +346,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     }
   })
 
-  it('finds unknown scopes, of rows and of strays, one at a time, and leaves them to people', async () => {
+  it('reports each unknown scope, of rows and of records without a row, and does not fix it', async () => {
     const root = await makeRoot(t.h, { scopes: ['exec:notebook', 'read:all', 'read:tap'] })
     const stray = await makeRoot(t.h, { scopes: ['read:tap'] })
     await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(stray)])
@@ -370,7 +375,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found()).toEqual([])
   })
 
-  it('finds all kinds at once, mends what can be mended, and then finds no more of it', async () => {
+  it('finds all kinds at once, fixes what can be fixed, and then does not find that again', async () => {
     const trees: Tree[] = []
     for (const _case of cases) trees.push(await makeTree(t.h, { endsIn: 86_400 }))
     settle()
@@ -395,7 +400,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found()).toEqual(left)
   })
 
-  it('mends nothing where every record was sealed with another key, until one was with its own', async () => {
+  it('fixes nothing while every record is encrypted with another key, until one is encrypted with its own', async () => {
     const tree = await makeTree(t.h, { endsIn: 86_400 })
     const tokens = Object.values(tree)
     settle()
@@ -413,7 +418,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     await t.h.restart()
   })
 
-  it('mends nothing where several records were sealed with another key since the last with its own', async () => {
+  it('fixes nothing where several records were encrypted with another key since the last with its own', async () => {
     const old = await makeRoot(t.h)
     t.h.clock.advance(1)
     const before = t.h.context.config.sessionSecrets.reveal().join(',')
@@ -432,7 +437,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     )
   })
 
-  it('mends records that say that they were sealed with another key in the future', async () => {
+  it('fixes records that were encrypted with another key at a time in the future', async () => {
     const own = await makeRoot(t.h)
     const stranger = new Fernet([generateFernetKey()])
     const later = new Date(t.h.clock.now().getTime() + 1_000)
@@ -447,13 +452,13 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await storedOf(t.h, store, [own])).toEqual([own])
   })
 
-  it('mends a damaged record that is the only one', async () => {
+  it('fixes a damaged record that is the only record', async () => {
     const root = await makeRoot(t.h)
     await writeEntry(t.h, store, root, 'rubbish')
     expect(await found(true)).toContain(`malformed ${keyOf(root)} ${RUBBISH} (fixed)`)
   })
 
-  it('tells whose token it is, but for a damaged entry without a row, and no secret', async () => {
+  it('reports the username of a token, except of a damaged record without a row, and never a secret', async () => {
     const [mine, stray] = [await makeRoot(t.h), await makeRoot(t.h)]
     settle()
     await dropEntry(t.h, store, mine)
@@ -468,7 +473,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(JSON.stringify(findings)).not.toContain(stray.token.secret)
   })
 
-  it('writes down what it mends: an edit for a row that changes, a revocation for one that goes', async () => {
+  it('writes a history event for what it fixes: `edit` for a changed row, `revoke` for a deleted one', async () => {
     const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
     settle()
     await dropEntry(t.h, store, notebook)
@@ -498,7 +503,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await rowsOf(t.h, [notebook])).toEqual({})
   })
 
-  it('leaves alone what it is not asked to mend', async () => {
+  it('changes nothing that it is not asked to fix', async () => {
     const { root, child } = await makeTree(t.h, { endsIn: 86_400 })
     settle()
     await setRow(root, "scopes = ''")
@@ -516,7 +521,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     ]).toEqual(before)
   })
 
-  it('takes no offence at an entry that Redis drops up to a second early', async () => {
+  it('does not report a record that Redis deletes up to a second early', async () => {
     const root = await makeRoot(t.h, { endsIn: 301 })
     await dropEntry(t.h, store, root)
     expect(await found()).toHaveLength(1)
@@ -524,7 +529,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found()).toEqual([])
   })
 
-  it('takes no offence at an entry that has ended and waits to be swept, unless for hours', async () => {
+  it('does not report an expired record that waits for maintenance, unless for hours', async () => {
     const root = await makeRoot(t.h, { endsIn: 300 })
     await writeEntry(t.h, store, root, sealedOf(t.h, root))
     t.h.clock.advance(300)
@@ -534,7 +539,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     expect(await found(true)).toEqual([`redis-only ${keyOf(root)} not in the database (fixed)`])
   })
 
-  it('ignores a record that is too young for its row to have been committed', async () => {
+  it('does not report a record that is too young for its row to have been committed', async () => {
     const root = await makeRoot(t.h)
     await t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(root)])
     t.h.clock.advance(59)
@@ -545,7 +550,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
   })
 })
 
-describe('an audit while tokens come and go', () => {
+describe('an audit while tokens are issued and revoked', () => {
   const t = usePorthor('redis', SHORT_LIVED)
   beforeEach(() => emptyStores(t.h))
 
@@ -580,7 +585,7 @@ describe('an audit while tokens come and go', () => {
   }
   const found = (audit: AuditService, fix = true) => collect(audit.run({ fix }))
 
-  it('does not report a token that was revoked between the two looks', async () => {
+  it('does not report a token that was revoked between the two reads', async () => {
     const { root } = await makeTree(t.h)
     t.clock.advance(60)
     const audit = auditWith(() => t.h.context.services.revocation.revoke(OPERATOR, keyOf(root)))
@@ -588,7 +593,7 @@ describe('an audit while tokens come and go', () => {
     expect(await t.h.sql('SELECT FROM token')).toEqual([])
   })
 
-  it('does not report a token that was modified between the two looks', async () => {
+  it('does not report a token that was modified between the two reads', async () => {
     const { root } = await makeTree(t.h)
     const audit = auditWith(() =>
       t.h.context.services.modification.modify(OPERATOR, keyOf(root), { scopes: [] }),
@@ -599,7 +604,7 @@ describe('an audit while tokens come and go', () => {
     ])
   })
 
-  it('does not report a token that expired between the two looks', async () => {
+  it('does not report a token that expired between the two reads', async () => {
     const root = await makeRoot(t.h, { endsIn: 300 })
     const audit = auditWith(async () => {
       t.clock.advance(300)
@@ -609,7 +614,7 @@ describe('an audit while tokens come and go', () => {
     expect(await found(audit)).toEqual([])
   })
 
-  it('does not report, or delete, a token whose row was committed between the two looks', async () => {
+  it('does not report, or delete, a token whose row was committed between the two reads', async () => {
     const root = await makeRoot(t.h)
     const [row] = await t.h.sql('DELETE FROM token WHERE token = $1 RETURNING *', [keyOf(root)])
     t.clock.advance(60)
@@ -624,7 +629,7 @@ describe('an audit while tokens come and go', () => {
     expect(await storedOf(t.h, 'redis', [root])).toEqual([root])
   })
 
-  it('waits for a revocation that has reached one store only, and then has nothing to report', async () => {
+  it('waits for a revocation that has reached one store only, and reports nothing', async () => {
     const root = await makeRoot(t.h)
     const goOn = await pauseRevocation(t, keyOf(root), 'records deleted')
     const auditing = found(auditWith(async () => undefined))
@@ -633,7 +638,7 @@ describe('an audit while tokens come and go', () => {
     expect(await auditing).toEqual([])
   })
 
-  it('tells what it finds as it goes, a thousand records at a time', async () => {
+  it('reports its findings as it goes, a thousand records at a time', async () => {
     await t.h.sql(
       `INSERT INTO token (token, username, token_type, scopes, created)
        SELECT 'k' || lpad(n::text, 5, '0'), 'wren', 'session', '', '2026-01-01' FROM generate_series(1, 2500) AS n`,
@@ -647,7 +652,7 @@ describe('an audit while tokens come and go', () => {
     expect(told).toEqual([1_000, 2_000, 2_500])
   })
 
-  it('mends again what was broken again, as often as it is run', async () => {
+  it('fixes the same finding again, as often as it occurs', async () => {
     const child = await lend(t.h, await makeRoot(t.h), 'tap', ['read:all', 'read:tap'])
     for (const [broken, scopes] of [
       [['read:all'], ['read:all']],

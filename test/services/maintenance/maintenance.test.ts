@@ -29,11 +29,11 @@ const NOTHING = { expired: 0, truncated: 0, orphaned: 0, swept: 0 }
 
 const upkeepOf = ({ context }: Porthor): MaintenanceService => context.services.maintenance
 
-describe.each(['redis', 'postgres'] as const)('upkeep, with the token store in %s,', (store) => {
+describe.each(['redis', 'postgres'] as const)('maintenance, with the token store in %s,', (store) => {
   const t = usePorthor(store)
   beforeEach(() => emptyStores(t.h))
 
-  it('removes tokens from the second in which they end, each written down as it was', async () => {
+  it('removes tokens from the second in which they expire, with a history event for each', async () => {
     const { root, child, notebook, grandchild } = await makeTree(t.h, { tokenName: 'laptop', endsIn: 600 })
     const { username } = root
     const [later, endless] = [
@@ -89,7 +89,7 @@ describe.each(['redis', 'postgres'] as const)('upkeep, with the token store in %
     expect(await upkeepOf(t.h).run()).toEqual(NOTHING)
   })
 
-  it('leaves the store entries of living tokens', async () => {
+  it('keeps the records of live tokens', async () => {
     const [dying, living] = [await makeRoot(t.h, { endsIn: 300 }), await makeRoot(t.h, { endsIn: 301 })]
     t.h.clock.advance(300)
     await upkeepOf(t.h).run()
@@ -99,11 +99,11 @@ describe.each(['redis', 'postgres'] as const)('upkeep, with the token store in %
   })
 })
 
-describe('upkeep', () => {
+describe('maintenance', () => {
   const t = usePorthor('postgres')
   beforeEach(() => emptyStores(t.h))
 
-  it('judges the expiry by the row at the moment of its deletion: a token extended meanwhile stays', async () => {
+  it('decides by the row at the moment of its deletion: a token that is extended meanwhile stays', async () => {
     const [extended, other] = [await makeRoot(t.h, { endsIn: 300 }), await makeRoot(t.h, { endsIn: 300 })]
     t.h.clock.advance(300)
     const editing = await connect(t.h)
@@ -124,7 +124,7 @@ describe('upkeep', () => {
     expect(await historyOf(t.h, [extended], 'expire')).toEqual([])
   })
 
-  it('leaves a row that somebody holds for the next time', async () => {
+  it('leaves a row that another transaction holds to the next run', async () => {
     const root = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
     const holding = await connect(t.h)
@@ -136,7 +136,7 @@ describe('upkeep', () => {
     expect(await upkeepOf(t.h).run()).toMatchObject({ expired: 1 })
   })
 
-  it('revokes a child that outlives its parent, once the parent has expired', async () => {
+  it('revokes a child that would expire after its parent, once the parent has expired', async () => {
     const root = await makeRoot(t.h, { endsIn: 300 })
     const child = await lend(t.h, root, 'tap')
     await t.h.sql(`UPDATE token SET expires = expires + interval '1 day' WHERE token = $1`, [keyOf(child)])
@@ -146,7 +146,7 @@ describe('upkeep', () => {
     expect(await rowsOf(t.h, [child])).toEqual({})
   })
 
-  it('works in batches, and tells how far it is', async () => {
+  it('works in batches, and reports its progress', async () => {
     const { username } = await makeRoot(t.h)
     const ended = addSeconds(t.h.clock.now(), -1).toISOString()
     await t.h.sql(
@@ -187,7 +187,7 @@ describe('upkeep', () => {
     expect(Object.keys(await rowsOf(t.h, [root]))).toEqual([keyOf(root)])
   })
 
-  it('is done by one process at a time, and by the next one afterwards', async () => {
+  it('runs in one process at a time, and in the next one afterwards', async () => {
     const root = await makeRoot(t.h, { endsIn: 300 })
     t.h.clock.advance(300)
     const { clock, log } = t.h.context
@@ -206,7 +206,7 @@ describe('upkeep', () => {
     expect(await historyOf(t.h, [root], 'expire')).toHaveLength(1)
   })
 
-  it('that fails is UNAVAILABLE, keeps what was done, and lets the next one at it', async () => {
+  it('that fails is UNAVAILABLE, keeps what was done, and releases its lock for the next process', async () => {
     const proxy = await openTcpProxy(t.h.env.DATABASE_URL ?? '')
     onTestFinished(() => proxy.close())
     const { clock, log } = t.h.context
@@ -227,7 +227,7 @@ describe('upkeep', () => {
     await proxy.pass()
   })
 
-  it('is done by the server in its first minute and every hour, what was used is written every ten seconds, until it stops', async () => {
+  it('is run by the server in its first minute and every hour, and usage is written every ten seconds, until the server stops', async () => {
     const timers = testTimers()
     const stop = startBackgroundJobs(t.h.context, timers.later)
     const [dying, used] = [await makeRoot(t.h, { endsIn: 300 }), await makeRoot(t.h)]
@@ -248,7 +248,7 @@ describe('upkeep', () => {
     expect(timers.pending()).toBe(0)
   })
 
-  it('that takes long in the server is not done again before it has ended, and an hour later', async () => {
+  it('that takes long in the server is run again only after it has ended, an hour later', async () => {
     const holding = await connect(t.h)
     await holding.query('SELECT pg_advisory_lock(64)')
     onTestFinished(async () => void (await t.h.sql('DROP FUNCTION stop CASCADE')))
@@ -269,7 +269,7 @@ describe('upkeep', () => {
     await expect.poll(timers.pending).toBe(3)
   })
 
-  it('that fails in the server is logged, and tried again an hour later', async () => {
+  it('that fails in the server is logged, and run again an hour later', async () => {
     const proxy = await openTcpProxy(t.h.env.DATABASE_URL ?? '')
     onTestFinished(() => proxy.close())
     const { clock, log } = t.h.context

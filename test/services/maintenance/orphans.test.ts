@@ -11,14 +11,14 @@ const deleteAsGafaelfawr = async (t: ReturnType<typeof usePorthor>, token: Token
 }
 
 describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
-  describe('rule 22: maintenance ends live delegated tokens without a parent', () => {
+  describe('rule 22: maintenance revokes live delegated tokens without a parent', () => {
     const t = usePorthor(store, SHORT_LIVED)
     const maintain = () => t.h.context.services.maintenance.run()
 
     it.each([
       ['whose parent another program deleted', 'UPDATE subtoken SET parent = NULL WHERE child = $1'],
       ['without any lineage', 'DELETE FROM subtoken WHERE child = $1'],
-    ])('%s, with all that was delegated from them, in both stores', async (_what, sql) => {
+    ])('%s, with their descendants, in both stores', async (_what, sql) => {
       const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 3_600 })
       await t.h.sql(sql, [keyOf(child)])
       expect(await maintain()).toMatchObject({ orphaned: 2 })
@@ -35,7 +35,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
       expect(await maintain()).toMatchObject({ orphaned: 0 })
     })
 
-    it('and no others: roots, children of live parents, and what has expired', async () => {
+    it('but not roots, children of live parents, and expired tokens', async () => {
       const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 3_600 })
       await t.h.sql('UPDATE subtoken SET parent = NULL WHERE child = $1', [keyOf(grandchild)])
       await t.h.sql('UPDATE token SET expires = $2 WHERE token = $1', [keyOf(grandchild), t.clock.now()])
@@ -58,10 +58,10 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
   })
 })
 
-describe('rule 22: what was delegated from a token that another program deletes ends a second later', () => {
+describe('rule 22: children of a token that another program deletes are revoked a second later', () => {
   const t = usePorthor('redis', { ...SHORT_LIVED, CLIENT_SIDE_CACHE: 'true', MAX_CHILDREN: '100000' })
 
-  it('also what is delegated at full speed meanwhile, by this process and another, and nothing else', async () => {
+  it('also those that this process and another one issue meanwhile, and no other token', async () => {
     const other = t.anotherProcess()
     const [root, bystander] = [await t.parent(), await t.parent()]
     const kept = await lend(t.h, bystander, 'tap')

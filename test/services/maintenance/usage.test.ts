@@ -28,7 +28,7 @@ describe('lastUsedAt', () => {
     return found.lastUsedAt && (Date.parse(found.lastUsedAt) - token.createdAt.getTime()) / 1000
   }
 
-  it('is when a token last acted, in whole seconds, once that is written; null before', async () => {
+  it('is the time at which a token last authenticated a request, in whole seconds, once it is written, and null before', async () => {
     const { root, child, notebook } = await makeTree(t.h)
     t.h.clock.advance(7.8)
     await use(root)
@@ -40,7 +40,7 @@ describe('lastUsedAt', () => {
     t.h.clock.advance(-0.8)
   })
 
-  it('is noted for a parent that delegates, and not for the child that is made', async () => {
+  it('changes for a parent that delegates, and not for the child that is issued', async () => {
     const root = await makeRoot(t.h)
     await dataOf(t.h, 'mutation { internalToken(service: "tap") { token } }', { token: bearerOf(root) })
     const child = await lend(t.h, root, 'tap', [])
@@ -84,7 +84,7 @@ describe('lastUsedAt', () => {
     expect(await lastUsed(root)).toBe(119)
   })
 
-  it("is never on a request's way: a request whose token is held by another transaction is answered", async () => {
+  it('delays no request: one whose token is locked by another transaction gets its response', async () => {
     const [root, other] = [await makeRoot(t.h), await makeRoot(t.h)]
     const holding = await connect(t.h)
     await holding.query('BEGIN')
@@ -112,14 +112,14 @@ describe('lastUsedAt', () => {
     expect(await statementsOf(flush)).toEqual([])
   })
 
-  it('is written for what was used last when the process ends', async () => {
+  it('is written for the last used tokens when the process ends', async () => {
     const root = await makeRoot(t.h)
     await use(root)
     await t.h.restart()
     expect(await lastUsed(root)).toBe(0)
   })
 
-  it('that cannot be written is a warning, and noted at the next use', async () => {
+  it('that cannot be written is logged as a warning, and written after the next use', async () => {
     const proxy = await openTcpProxy(t.h.env.DATABASE_URL ?? '')
     onTestFinished(() => proxy.close())
     const { clock, log } = t.h.context

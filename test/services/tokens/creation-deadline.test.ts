@@ -23,7 +23,7 @@ describe('a creation', () => {
     return left
   }
 
-  it('has seven seconds in all: the wait for its turn is part of them, and the search for a live child before', async () => {
+  it('has seven seconds in all, including the wait for its turn and the search for a live child before it', async () => {
     const session = await t.h.session()
     const [searching, issuing] = [watchTime('findChildren'), watchTime('transaction')]
     expect(await t.h.ask(DELEGATE, { token: session })).toMatchObject({ data: { lent: { source: 'NEW' } } })
@@ -35,7 +35,7 @@ describe('a creation', () => {
 })
 
 describe('work within a deadline', () => {
-  it('has the time that an outer deadline leaves, and more only to correct what has failed', async () => {
+  it('has the time that an outer deadline leaves, and more only to undo what has failed', async () => {
     await withinMs(1, async () => {
       expect(await withinMs(60_000, async () => remainingMs())).toBeLessThanOrEqual(1)
       expect(await withMoreMs(60_000, async () => remainingMs())).toBeGreaterThan(1)

@@ -6,7 +6,7 @@ import { aUsername, keyOf, makeRoot, statementsOf } from '../../support/tokens/t
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
 
-describe('a tree that no user should have', { timeout: 120_000 }, () => {
+describe('a tree of extreme depth', { timeout: 120_000 }, () => {
   const t = usePorthor('redis', SHORT_LIVED)
   const revocation = () => t.h.context.services.revocation
 
@@ -63,7 +63,7 @@ describe('a tree that no user should have', { timeout: 120_000 }, () => {
     },
   )
 
-  it('that leads in a circle is revoked whole, by whichever of its tokens', async () => {
+  it('whose lineage is circular is revoked whole, by any of its tokens', async () => {
     const { root, last } = await grow(2_000, (n) => n - 1)
     await t.h.sql('INSERT INTO subtoken VALUES ($1, $2)', [keyOf(root), last])
     const keys = await revocation().revoke(OPERATOR, keyOf(root))
@@ -71,7 +71,7 @@ describe('a tree that no user should have', { timeout: 120_000 }, () => {
     await expectGone(root.username, keys, 2_001)
   })
 
-  it('cannot keep the named token alive: its record is deleted before its tree is listed', async () => {
+  it('does not delay the refusal of the named token: its record is deleted before its tree is listed', async () => {
     const { root } = await grow(3, (n) => n - 1)
     const holding = await t.connect()
     await holding.query('BEGIN')

@@ -121,7 +121,7 @@ describe.each(['redis', 'postgres'] as const)(
       expect(await count('{actor: "<bootstrap>", until: "2026-11-22T18:24:12Z"}')).toBe(2)
     })
 
-    it('have stores that agree', async () => {
+    it('are in both stores alike, by an audit', async () => {
       h.clock.advance(60)
       const findings: unknown[] = []
       for await (const finding of h.context.services.audit.run({ fix: true })) findings.push(finding)

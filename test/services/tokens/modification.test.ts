@@ -33,7 +33,7 @@ import {
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
 
-describe.each(['redis', 'postgres'] as const)('modifying, with the token store in %s,', (store) => {
+describe.each(['redis', 'postgres'] as const)('an edit, with the token store in %s,', (store) => {
   const t = usePorthor(store)
   const service = () => t.h.context.services.modification
   const inSeconds = (seconds: number) => new Date(t.h.clock.now().getTime() + seconds * 1000)
@@ -72,7 +72,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     expect(Object.keys(await rowsOf(t.h, [root]))).toEqual([keyOf(root)])
   })
 
-  it('a descendant without a store entry is edited in the database alone', async () => {
+  it('changes a descendant without a record in the database alone', async () => {
     const { root, child, grandchild } = await makeTree(t.h)
     await dropEntry(t.h, store, child)
     await service().modify(OPERATOR, keyOf(root), { scopes: [] })
@@ -134,7 +134,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     ])
   })
 
-  it('what is in its last second has ended: nothing is given to it, and it is in the way of nothing', async () => {
+  it('treats a token in its last second as expired: it gets nothing, and prevents nothing', async () => {
     const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 301 })
     const ending = await makeRoot(t.h, { endsIn: 301 })
     await service().modify(OPERATOR, keyOf(root), { expiresAt: null })
@@ -148,8 +148,8 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
     expect(await historyOf(t.h, [root, child, notebook, grandchild], 'edit')).toHaveLength(5)
   })
 
-  describe('a token name', () => {
-    it('when two want the same name at once, one gets it, and the other DUPLICATE_TOKEN_NAME', async () => {
+  describe('of a token name:', () => {
+    it('of two edits to the same name at once, one succeeds and the other is DUPLICATE_TOKEN_NAME', async () => {
       const username = aUsername()
       for (let round = 0; round < 5; round += 1) {
         const [one, two] = [await makeRoot(t.h, { username }), await makeRoot(t.h, { username })]
@@ -180,7 +180,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
       }
     })
 
-    it('a name that only an expired token has can be taken, and its end is written down', async () => {
+    it('a name that only an expired token has can be used, and the expiry gets a history event', async () => {
       const old = await makeRoot(t.h, { tokenName: 'laptop', endsIn: 300 })
       t.h.clock.advance(301)
       const { username } = old
@@ -191,7 +191,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
       expect(await historyOf(t.h, [old], 'expire')).toMatchObject([{ actor: '<internal>', ip_address: null }])
     })
 
-    it('a name that a refused edit wanted leaves the expired token alone', async () => {
+    it('an edit that is refused leaves the expired token with the name', async () => {
       const old = await makeRoot(t.h, { tokenName: 'laptop', endsIn: 300 })
       t.h.clock.advance(301)
       const next = await makeRoot(t.h, { username: old.username, tokenName: 'desk' })
@@ -204,7 +204,7 @@ describe.each(['redis', 'postgres'] as const)('modifying, with the token store i
   })
 })
 
-describe('modifying while others are at it', () => {
+describe('an edit with concurrent requests', () => {
   const t = usePorthor('redis', SHORT_LIVED)
   const inSeconds = (seconds: number) => new Date(t.clock.now().getTime() + seconds * 1000)
 
@@ -238,7 +238,7 @@ describe('modifying while others are at it', () => {
     })
   }
 
-  it('waits for a child that is being issued, and caps it too', async () => {
+  it('waits for a child that is being issued, and shortens it too', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     const making = await t.connect()
     await making.query('BEGIN')
@@ -264,7 +264,7 @@ describe('modifying while others are at it', () => {
     ).toEqual([{ capped: true }])
   })
 
-  it('a request in progress with the old scopes and expiry gets no child that exceeds the new ones', async () => {
+  it('gives a request in progress with the old scopes and expiry no child that exceeds the new ones', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     await t.h.context.services.modification.modify(OPERATOR, keyOf(root), {
       scopes: ['read:tap'],
@@ -276,7 +276,7 @@ describe('modifying while others are at it', () => {
     expect(child.expiresAt).toEqual(inSeconds(3_600))
   })
 
-  it('an edit does not bring back what is revoked while its records are written', async () => {
+  it('does not restore a token that is revoked while its records are written', async () => {
     const { root, child, notebook, grandchild } = await makeTree(t.h, { endsIn: 86_400 })
     const slow = serviceOver((tokens) => ({
       replace: async (entry, data) => {
@@ -289,7 +289,7 @@ describe('modifying while others are at it', () => {
     expect(await rowsOf(t.h, [root, child, notebook, grandchild])).toEqual({})
   })
 
-  it('an edit does not undo what another edit makes of the token while its records are written', async () => {
+  it('does not undo another edit of the token while its records are written', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     const child = await lend(t.h, root, 'tap', ['read:all', 'read:tap'])
     let isFirst = true
@@ -308,7 +308,7 @@ describe('modifying while others are at it', () => {
     }
   })
 
-  it('an edit that the token store does not follow is UNAVAILABLE, says that it is recorded, and is completed', async () => {
+  it('that does not reach the token store is UNAVAILABLE, says that it is recorded, and is completed', async () => {
     const root = await makeRoot(t.h, { scopes: ['read:tap'], endsIn: 86_400 })
     const wanted = { scopes: ['read:all', 'read:tap'], expiresAt: null }
     const failing = serviceOver(() => ({
@@ -328,7 +328,7 @@ describe('modifying while others are at it', () => {
     ['revoked', (key) => t.h.context.services.revocation.revoke(OPERATOR, key), undefined],
     ['edited again', (key) => t.h.context.services.modification.modify(OPERATOR, key, { scopes: [] }), []],
   ])(
-    'what an edit has written, and arrives late, does nothing to a token that was %s meanwhile',
+    'whose write arrives late changes nothing in a token that was %s meanwhile',
     async (_what, meanwhile, scopes) => {
       t.expectErrors()
       const root = await makeRoot(t.h, { endsIn: 86_400 })
@@ -349,7 +349,7 @@ describe('modifying while others are at it', () => {
     },
   )
 
-  it('what an edit adds is not given to a token that was revoked before it could be', async () => {
+  it('grants nothing to a token that was revoked before its record was written', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     const revoke = () => t.h.context.services.revocation.revoke(OPERATOR, keyOf(root))
     const late = serviceOver(() => ({}), revoke)
@@ -357,7 +357,7 @@ describe('modifying while others are at it', () => {
     expect(await storedOf(t.h, 'redis', [root])).toEqual([])
   })
 
-  it('what an edit adds is not given to a token that was edited again before it could be', async () => {
+  it('grants nothing to a token that was edited again before its record was written', async () => {
     const root = await makeRoot(t.h, { scopes: ['read:tap'], endsIn: 86_400 })
     const again = { scopes: ['exec:notebook'], expiresAt: inSeconds(3_600) }
     const late = serviceOver(
@@ -368,7 +368,7 @@ describe('modifying while others are at it', () => {
     expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...again })
   })
 
-  it('what an edit adds, and the token store is yet to have, is nothing for an audit to mend', async () => {
+  it('that has not reached the token store yet is not fixed by an audit', async () => {
     const root = await makeRoot(t.h, { scopes: ['read:tap'], endsIn: 86_400 })
     const wanted = { scopes: ['read:all', 'read:tap'], expiresAt: null }
     const findings: AuditedFinding[] = []
@@ -384,7 +384,7 @@ describe('modifying while others are at it', () => {
     expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...wanted })
   })
 
-  it('an edit whose records cannot all be written is completed, whatever the reason was', async () => {
+  it('whose records cannot all be written is completed, whatever the reason was', async () => {
     const tree = await makeTree(t.h, { endsIn: 86_400 })
     const refused = new Set<TokenKey>([keyOf(tree.grandchild)])
     const failing = serviceOver((store) => ({
@@ -403,7 +403,7 @@ describe('modifying while others are at it', () => {
     expect(await historyOf(t.h, Object.values(tree), 'edit')).toHaveLength(4)
   })
 
-  it('what an edit is not about stays in the token store, though the row says otherwise', async () => {
+  it('keeps in the token store what it is not about, though the row differs', async () => {
     const root = await makeRoot(t.h, { endsIn: 86_400 })
     await t.h.sql("UPDATE token SET scopes = 'read:all' WHERE token = $1", [keyOf(root)])
     await t.h.context.services.modification.modify(OPERATOR, keyOf(root), { expiresAt: null })

@@ -6,7 +6,7 @@ import { usePorthor } from '../../support/porthor/use-porthor.ts'
 import { keyOf, makeRoot, makeTree, refuseCommits, rowsOf } from '../../support/tokens/trees.ts'
 
 describe.each(['redis', 'postgres'] as const)(
-  'completing what is left, with the token store in %s,',
+  'the completion of pending changes, with the token store in %s:',
   (store) => {
     const t = usePorthor(store, SHORT_LIVED)
     const pendingChanges = () => t.h.context.services.pendingChanges
@@ -26,7 +26,7 @@ describe.each(['redis', 'postgres'] as const)(
       ['another actor', 'alice', 'bob'],
       ['the same actor', 'alice', 'alice'],
     ])(
-      'a revocation that cannot be completed keeps off no younger change of %s, and its record is deleted',
+      'a revocation that cannot be completed prevents no younger change of %s, and its record is deleted',
       async (_whose, first, second) => {
         const [stuck, younger] = [await makeTree(t.h), await makeTree(t.h)]
         const edited = await makeRoot(t.h, { scopes: ['read:all', 'read:tap'] })
@@ -50,7 +50,7 @@ describe.each(['redis', 'postgres'] as const)(
       },
     )
 
-    it('the records of all revoked tokens are deleted before any tree is waited for', async () => {
+    it('the records of all revoked tokens are deleted before the completion waits for any tree', async () => {
       const [first, second] = [await makeTree(t.h), await makeTree(t.h)]
       const holding = await t.connect()
       await holding.query('BEGIN')

@@ -17,7 +17,7 @@ const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
 describe.each(['redis', 'postgres'] as const)('over %s, the name of a token', (store) => {
   const t = usePorthor(store)
 
-  it('is free where its row has no record, which ends with all that was delegated from it', async () => {
+  it('is free where its row has no record: that row is deleted with its descendants', async () => {
     const username = aUsername()
     const lost = await makeRoot(t.h, { username, tokenName: 'laptop' })
     const child = await lend(t.h, lost, 'tap')
@@ -48,7 +48,7 @@ describe.each(['redis', 'postgres'] as const)('over %s, the name of a token', (s
     expect(await historyOf(t.h, [token], 'edit')).toHaveLength(1)
   })
 
-  it('is taken where its token has a record, also one that another encryption key opens', async () => {
+  it('is taken where its token has a record, also one that only another encryption key decrypts', async () => {
     const username = aUsername()
     const token = await makeRoot(t.h, { username, tokenName: 'laptop' })
     const again = () => makeRoot(t.h, { username, tokenName: 'laptop' })

@@ -234,14 +234,14 @@ describe('the name of a user token', () => {
 
   it.each<[string, Partial<NewTokenRow>]>([
     ['lives a second longer', { expiresAt: at(1) }],
-    ['never ends', { expiresAt: null }],
+    ['never expires', { expiresAt: null }],
   ])('is taken by a token that %s', async (_what, facts) => {
     await insert(named('a', facts))
 
     await expect(insert(named('b'))).rejects.toThrow(failure('DUPLICATE_TOKEN_NAME'))
   })
 
-  it('is not freed by what could not be made after all', async () => {
+  it('is not freed by a creation that fails', async () => {
     await insert(named('a', { expiresAt: at(-300) }))
     await insert(session({ key: aToken('b').key }))
     const sameKey = insert(named('b', { type: 'user' }))
@@ -281,7 +281,7 @@ describe('the name of a user token', () => {
 })
 
 describe('a transaction', () => {
-  it('is kept whole when its work is done, and answers with the result', async () => {
+  it('is committed whole when its work is done, and returns the result', async () => {
     const answer = await database.transaction(async (tx) => {
       await tx.insert(session(), ORIGIN)
       await tx.insert(child(), ORIGIN)
@@ -305,7 +305,7 @@ describe('a transaction', () => {
       expect(await rowsOf(table)).toEqual([])
   })
 
-  it('is not seen by others before its end', async () => {
+  it('is not visible to others before its commit', async () => {
     await insert(session())
     await database.transaction(async (tx) => {
       await tx.insert(child(), ORIGIN)
@@ -317,7 +317,7 @@ describe('a transaction', () => {
 })
 
 describe('finding children', () => {
-  it('answers with those of the shape that live long enough, the longest-lived first', async () => {
+  it('returns those of the request key with enough remaining lifetime, the longest-lived first', async () => {
     await insert(session())
     const lives = { ends99: at(99), ends100: at(100), ends300: at(300), ends200: at(200) }
     for (const [name, expiresAt] of Object.entries(lives))
@@ -332,7 +332,7 @@ describe('finding children', () => {
     )
   })
 
-  it('prefers the younger of those that end together, and then goes by the code points of the key', async () => {
+  it('prefers the younger of those that expire together, and then orders by the code points of the key', async () => {
     await insert(session())
     for (const name of ['0ld', 'b', 'a', 'B', '_']) {
       await insert(child({ key: aToken(name).key, createdAt: name === '0ld' ? at(-60) : NOW }))
@@ -361,7 +361,7 @@ describe('finding children', () => {
     ['more scopes', { scopes: ['exec:portal', 'read:image', 'read:tap'] }],
     ['no scopes', { scopes: [] }],
     ['no end', { expiresAt: null }],
-  ])('passes over a child with %s', async (_what, facts) => {
+  ])('skips a child with %s', async (_what, facts) => {
     await insert(session())
     await insert(session({ key: aToken('stepparent').key }))
     await insert(child(facts))
@@ -382,7 +382,7 @@ describe('finding children', () => {
     ])
   })
 
-  it('passes over an orphan, whose parent is gone', async () => {
+  it('skips an orphan, whose parent has no row', async () => {
     await insert(session())
     await insert(child())
     await sql.query('DELETE FROM token WHERE token = $1', [PARENT])
@@ -442,7 +442,7 @@ describe('finding children', () => {
     expect(await find()).toEqual(few)
   })
 
-  it('takes a list of scopes that is longer than an entry of an index may be', async () => {
+  it('accepts a list of scopes that is longer than an index row may be', async () => {
     const scopes = Array.from({ length: 2_000 }, (_, index) => `scope:${index.toString(36).padStart(6, '0')}`)
     await insert(session())
     await insert(child({ scopes }))
@@ -497,7 +497,7 @@ describe('inserting a child unless there is one', () => {
     expect(await Promise.all(tables.map(rowsOf))).toEqual(before)
   })
 
-  it('goes by the same conditions as finding one', async () => {
+  it('applies the same conditions as finding one', async () => {
     await insert(session())
     await insert(child({ expiresAt: at(299) }))
     await insert(child({ key: aToken('other service').key, service: 'tap' }))
@@ -534,7 +534,7 @@ describe('locking for a delegation', () => {
   it.each([
     ['its end', at(30 * 86_400)],
     ['no end', null],
-  ])('answers with what the row of the parent says: %s', async (_what, expiresAt) => {
+  ])('returns what the row of the parent has: %s', async (_what, expiresAt) => {
     const key = aToken('another').key
     const { scopes } = session()
     await insert(session({ key, expiresAt }))
@@ -576,7 +576,7 @@ describe('locking for a delegation', () => {
     })
   })
 
-  it('makes equal shapes wait for each other and different ones not', async () => {
+  it('makes equal request keys wait for each other, and different ones not', async () => {
     let isDone = false
     let second: Promise<unknown> | undefined
     await whileLocked(async () => {
@@ -598,7 +598,7 @@ describe('locking for a delegation', () => {
     expect(isDone).toBe(true)
   })
 
-  it('lets one that waited see what the one before it made', async () => {
+  it('lets one that waited see what the one before it issued', async () => {
     const make = () =>
       database.transaction(async (tx) => {
         await tx.lockForDelegation(SHAPE, LIMITS)
@@ -612,7 +612,7 @@ describe('locking for a delegation', () => {
     expect(await rowsOf('subtoken')).toHaveLength(1)
   })
 
-  it('answers with nothing to one that waited for a parent that is then deleted, and locks nothing', async () => {
+  it('returns nothing to one that waited for a parent that is then deleted, and locks nothing', async () => {
     const revoker = await sql.connect()
     try {
       await revoker.query('BEGIN')
@@ -628,7 +628,7 @@ describe('locking for a delegation', () => {
     }
   })
 
-  it('answers with the scopes and the end that a parent has after the change that it waited for', async () => {
+  it('returns the scopes and the expiry that a parent has after the change that it waited for', async () => {
     const revoker = await sql.connect()
     try {
       await revoker.query('BEGIN')
@@ -653,6 +653,6 @@ describe('locking for a delegation', () => {
   })
 })
 
-it('the database answers a ping', async () => {
+it('the database responds to a ping', async () => {
   await expect(database.ping()).resolves.toBe(undefined)
 })

@@ -97,7 +97,7 @@ describe('an empty database', () => {
     expect(await readRecord()).toEqual(record)
   })
 
-  it('lets a process that has migrated end at once', async () => {
+  it('does not delay the end of a process that has migrated', async () => {
     const env = { ...process.env, DATABASE_URL: database.url }
     const child = spawn(process.execPath, ['--import', 'tsx', SCRIPT], {
       env,
@@ -162,7 +162,7 @@ describe('several at once', () => {
     expect(await waiting).toEqual({ applied: ALL, baselined: [] })
   })
 
-  it('gives up after the time allowed, and says so', async () => {
+  it('gives up after the allowed time, with an error that says so', async () => {
     await client.query('SELECT pg_advisory_lock($1)', [ENGINE_LOCK])
     expect(await refusal(migrate(database.url, { log, timeoutMs: 300 }))).toMatch(
       /Another process has been migrating/,
@@ -251,7 +251,7 @@ describe('refuses, and says what would be right', () => {
   })
 })
 
-describe('a database that Gafaelfawr made', () => {
+describe('a database that Gafaelfawr created', () => {
   it('is taken as it is, with its rows kept and only what it lacks added', async () => {
     await createGafaelfawrTables(client)
     await loadGafaelfawrRows(client)

@@ -192,7 +192,7 @@ describe('a broadcast in a cluster', () => {
     expect(first?.onMessage).toHaveBeenCalledTimes(1)
   })
 
-  it('is heard again after the connection was lost', async () => {
+  it('is received again after the connection was lost', async () => {
     const { broadcast, onMessage } = join()
     await untilListening(1)
     const [lost] = await listeners()
@@ -267,7 +267,7 @@ describe('a cluster is out of reach', () => {
       PATIENT,
     )
 
-  it('while a slot has no master, and what was given up then is not made up for', async () => {
+  it('while a slot has no master, and what failed then is not done later', async () => {
     const { redis, store } = open()
     await untilAllGood(store)
     const givenUp = await aSessionOn(redis, 0, 'given-up')

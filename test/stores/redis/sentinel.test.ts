@@ -54,7 +54,7 @@ describe.concurrent('Redis behind Sentinel', () => {
     await expect(open(`${ours}=wrong`, onTestFinished).store.ping()).rejects.toEqual(outOfReach)
   })
 
-  it('is found by another Sentinel where one is silent', async ({ expect, onTestFinished }) => {
+  it('is found by another Sentinel where one does not respond', async ({ expect, onTestFinished }) => {
     const { url } = await start(onTestFinished)
     const silent = createServer().listen(0, '127.0.0.1')
     await once(silent, 'listening')
@@ -65,7 +65,10 @@ describe.concurrent('Redis behind Sentinel', () => {
     await expect(store.ping()).resolves.toBe(undefined)
   })
 
-  it('is out of reach while Sentinel is silent, and then not', async ({ expect, onTestFinished }) => {
+  it('is unavailable while Sentinel does not respond, and available afterwards', async ({
+    expect,
+    onTestFinished,
+  }) => {
     const { url, sentinel } = await start(onTestFinished)
     sentinel.pause()
     const { store } = open(url, onTestFinished)
@@ -77,7 +80,7 @@ describe.concurrent('Redis behind Sentinel', () => {
     await vi.waitFor(() => store.ping(), PATIENT)
   })
 
-  it('is out of reach when the master falls silent, until its replica is followed', async ({
+  it('is unavailable when the master stops responding, until its replica is promoted', async ({
     expect,
     onTestFinished,
   }) => {
@@ -101,7 +104,10 @@ describe.concurrent('Redis behind Sentinel', () => {
     }, PATIENT)
   })
 
-  it('is followed to its new master by every Porthor, copies and all', async ({ expect, onTestFinished }) => {
+  it('is followed to its new master by every Porthor, with its client-side cache', async ({
+    expect,
+    onTestFinished,
+  }) => {
     const watched = await start(onTestFinished)
     const h = await openPorthor({
       store: 'redis',

@@ -176,7 +176,7 @@ describe('variables that do not fit', () => {
   const many = (count: number, of: (index: number) => readonly [string, unknown]) =>
     Object.fromEntries(Array.from({ length: count }, (_, index) => of(index)))
 
-  it.each(WAYS)('are told of in few words, however many there are: %s', async (search) => {
+  it.each(WAYS)('are reported in a short message, however many there are: %s', async (search) => {
     const filter = many(10_000, (index) => [`field${index}`, index])
     const query = 'query ($filter: TokenChangeFilter) { tokenChanges(filter: $filter) { totalCount } }'
     const { status, body } = await send(

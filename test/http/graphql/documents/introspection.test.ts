@@ -50,7 +50,7 @@ describe('in production', () => {
 describe('in production with INTROSPECTION=true', () => {
   const api = usePorthor('postgres', { NODE_ENV: 'production', INTROSPECTION: 'true' })
 
-  it.each(QUERIES)('anybody may ask for %s', async (_what, query) => {
+  it.each(QUERIES)('anybody may query %s', async (_what, query) => {
     expect((await api.h.ask(query)).errors).toEqual([])
   })
 
@@ -62,7 +62,7 @@ describe('in production with INTROSPECTION=true', () => {
 describe('in development without GraphiQL', () => {
   const api = usePorthor('postgres', { GRAPHIQL: 'false' })
 
-  it.each(QUERIES)('only who has a valid token may ask for %s', async (_what, query) => {
+  it.each(QUERIES)('only a client with a valid token may query %s', async (_what, query) => {
     expect(await api.h.ask(query)).toMatchObject({ status: 401, data: null, code: 'UNAUTHENTICATED' })
     expect(await api.h.ask(query, { token: 'gt-x' })).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' })
     expect((await api.h.ask(query, { token: await api.h.session() })).errors).toEqual([])
@@ -72,7 +72,7 @@ describe('in development without GraphiQL', () => {
 describe('in development', () => {
   const api = usePorthor('postgres')
 
-  it.each(QUERIES)('GraphiQL may ask for %s before it has a token', async (_what, query) => {
+  it.each(QUERIES)('GraphiQL may query %s before it has a token', async (_what, query) => {
     expect((await api.h.ask(query)).errors).toEqual([])
   })
 

@@ -45,7 +45,7 @@ describe.each(['', '?by=yoga'])('an operation, sent to /graphql%s', (search) => 
       'one of each that creates',
       'mutation { createUserToken(input: { tokenName: "a" }) { token } notebookToken { key } }',
     ],
-  ])('that would issue more than one token issues none: %s', async (_what, query) => {
+  ])('that would issue more than one token issues none (rule 18): %s', async (_what, query) => {
     const before = created()
     const { data, errors } = await ask(query)
     expect(data).toBeUndefined()

@@ -54,11 +54,11 @@ describe.each(['redis', 'postgres'] as const)('an unexpected error over %s', (st
   )
 })
 
-describe('an answer with errors', () => {
+describe('a response with errors', () => {
   const api = usePorthor('postgres')
   const bearer = formatToken(generateToken())
 
-  it('says where in the query the fault is', async () => {
+  it('has the place of the error in the query', async () => {
     const parse = await api.h.ask('{ viewer ')
     expect(parse.errors).toMatchObject([{ locations: [{ line: 1, column: 10 }] }])
     const validate = await api.h.ask('{ viewers }')
@@ -105,7 +105,7 @@ describe('an answer with errors', () => {
     expect(anonymous).toMatchObject({ data: { __typename: 'Query', token: null }, status: 401 })
   })
 
-  it('tells of the first mutation that failed, those before it being done', async () => {
+  it('reports the first mutation that failed, and those before it are executed', async () => {
     const { errors, data } = await api.h.ask(
       'mutation { a: clearTokenCache { internal } b: createUserToken(input: { username: "wren", tokenName: "" }) { token } c: clearTokenCache { internal } }',
       { token: api.h.bootstrapToken },

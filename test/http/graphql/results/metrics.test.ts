@@ -35,11 +35,11 @@ describe('/metrics', () => {
     )
   })
 
-  it('tells of the process too', async () => {
+  it('has metrics of the process', async () => {
     expect(await scrape()).toMatch(/^process_resident_memory_bytes \d+$/m)
   })
 
-  it('names no user, service or token, and grows with none', async () => {
+  it('names no user, service or token, and does not grow with their number', async () => {
     const token = await api.h.session('wren')
     await api.h.ask(INTERNAL, { token })
     const before = await scrape()

@@ -14,7 +14,7 @@ describe.each(['redis', 'postgres'] as const)('the log over %s', (store) => {
     return api.h.logLines.slice(first).filter((line) => line.msg === msg)
   }
 
-  it('has one line for an operation: who asked for what, how it ended, and how long it took', async () => {
+  it('has one line for an operation: who sent it, what it is, its outcome, and its duration', async () => {
     const token = await api.h.session()
     const { key } = parseToken(token)
     const lines = await linesOf('operation', async () => {
@@ -56,7 +56,7 @@ describe.each(['redis', 'postgres'] as const)('the log over %s', (store) => {
     expect(lines.map(({ operationName }) => operationName)).toEqual(['B'])
   })
 
-  it('tells how an operation failed, of whom as far as that is known', async () => {
+  it('has the error of a failed operation, and its user if that is known', async () => {
     const token = await api.h.session()
     const lines = await linesOf('operation', async () => {
       await api.h.ask('query None { viewer { token { key } } }')
@@ -116,7 +116,7 @@ describe.each(['redis', 'postgres'] as const)('the log over %s', (store) => {
     expect(lines.map(({ status }) => status)).toEqual([415, 405, 413])
   })
 
-  it('tells why a token was refused, which its client is not told', async () => {
+  it('has the reason why a token was refused, which its client does not get', async () => {
     const token = await api.h.session()
     const { key } = parseToken(token)
     const lines = await linesOf('refused token', async () => {
@@ -143,7 +143,7 @@ describe.each(['redis', 'postgres'] as const)('the log over %s', (store) => {
     expect(lines.length).toBeGreaterThan(0)
   })
 
-  it('has a line for each token that is made, and none for one that is found again', async () => {
+  it('has a line for each token that is issued, and no line for one that is reused', async () => {
     const token = await api.h.session('wren', ['read:all'])
     const { key: parentKey } = parseToken(token)
     let made: { key: string; expiresAt: string } | undefined
@@ -177,7 +177,7 @@ describe.each(['redis', 'postgres'] as const)('the log over %s', (store) => {
     expect(user).not.toHaveProperty('parentKey')
   })
 
-  it('has no line for a token that could not be made', async () => {
+  it('has no line for a token that could not be issued', async () => {
     const lines = await linesOf('created token', () =>
       api.h.ask('mutation { createSessionToken(input: { username: "Wren" }) { token } }', {
         token: api.h.bootstrapToken,

@@ -70,14 +70,14 @@ describe.each(['', '?by=yoga'])('a response, to a request to /graphql%s', (searc
       'long aliases of lists of introspection',
       `{ __schema { types { ${repeated(30, (n) => `${LONG}${n}: fields { name description args { name description type { fields { name description } } } }`)} } } }`,
     ],
-  ])('of %s is refused while it is made, or small', async (_what, query) => {
+  ])('of %s is refused while it is built, or is small', async (_what, query) => {
     const { body } = await ask(query)
     expect(Buffer.byteLength(body)).toBeLessThanOrEqual(8_000_000)
     const { data } = JSON.parse(body) as { data: object | null }
     if (data === null) expect(JSON.parse(body)).toEqual(refused)
   })
 
-  it('of mutations that becomes too large says so, and does none after that', async () => {
+  it('of mutations that becomes too large is refused, and no later mutation is executed', async () => {
     await plantHistory(1)
     const token = await api.h.session()
     const keys = repeated(29, (n) => `k${n}: keys(first: 10000)`)

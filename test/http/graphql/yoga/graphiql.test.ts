@@ -76,7 +76,7 @@ describe('GraphiQL', () => {
     expect(new Set(names).size).toBe(TABS.length)
   })
 
-  it('leads from the bootstrap token to an answer from the cache, and through all of its tabs', async () => {
+  it('leads from the bootstrap token to a reuse from the cache, through all of its tabs', async () => {
     const [first = '', ...others] = TABS
     const answer = await api.h.ask(first, { token: api.h.bootstrapToken })
     const { token } = fieldOf<{ token: string }>(answer, 'createSessionToken')
@@ -103,7 +103,7 @@ describe('without GRAPHIQL', () => {
 describe('in production', () => {
   const api = usePorthor('postgres', { NODE_ENV: 'production' })
 
-  it('a browser gets no page unless GRAPHIQL says so', async () => {
+  it('a browser gets no page unless GRAPHIQL is set', async () => {
     expect((await send(api.h.url, { headers: BROWSER })).body).not.toContain('<html')
     await api.h.restart({ GRAPHIQL: 'true' })
     expect((await send(api.h.url, { headers: BROWSER })).body).toContain('<title>Porthor</title>')

@@ -25,12 +25,12 @@ describe.each(['', '?by=yoga'])('a body, sent to /graphql%s', (search) => {
     expect(await post({ query: '{ __typename }', ...members })).toEqual(ANSWER)
   })
 
-  it('with an empty name and several operations is told that none was named', async () => {
+  it('with an empty name and several operations gets the error that no operation is named', async () => {
     const { body } = await post({ query: 'query A { __typename } query B { __typename }', operationName: '' })
     expect(body).toMatchObject({ errors: [{ extensions: { code: 'OPERATION_RESOLUTION_FAILURE' } }] })
   })
 
-  it('that names a persisted query hears that there are none, so that its client sends the query', async () => {
+  it('that names a persisted query gets PERSISTED_QUERY_NOT_SUPPORTED, so that its client sends the query', async () => {
     const extensions = { persistedQuery: { version: 1, sha256Hash: 'ab' } }
     expect(await post({ extensions })).toEqual({
       status: 200,
@@ -46,7 +46,7 @@ describe.each(['', '?by=yoga'])('a body, sent to /graphql%s', (search) => {
 describe('a URL', () => {
   const api = usePorthor('postgres')
 
-  it('that names a persisted query hears the same', async () => {
+  it('that names a persisted query gets the same', async () => {
     const extensions = encodeURIComponent(
       JSON.stringify({ persistedQuery: { version: 1, sha256Hash: 'ab' } }),
     )
