@@ -1,6 +1,7 @@
 import { getIntrospectionQuery } from 'graphql'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Documents } from '../../../../src/http/graphql/documents/documents.ts'
+import { MAX_MEMBERS } from '../../../../src/http/graphql/documents/variable-limits.ts'
 import { heapGrowth } from '../../../support/checks/heap.ts'
 import { usePorthor } from '../../../support/porthor/use-porthor.ts'
 import { send } from '../../../support/requests/http.ts'
@@ -176,19 +177,33 @@ describe('variables that do not fit', () => {
   const many = (count: number, of: (index: number) => readonly [string, unknown]) =>
     Object.fromEntries(Array.from({ length: count }, (_, index) => of(index)))
 
-  it.each(WAYS)('are reported in a short message, however many there are: %s', async (search) => {
-    const filter = many(10_000, (index) => [`field${index}`, index])
-    const query = 'query ($filter: TokenChangeFilter) { tokenChanges(filter: $filter) { totalCount } }'
-    const { status, body } = await send(
-      `${api.h.url}${search}`,
-      { method: 'POST', headers: { 'Content-Type': 'application/json' } },
-      [JSON.stringify({ query, variables: { filter } })],
-    )
-    const { errors } = JSON.parse(body) as { errors: { message: string }[] }
-    expect([status, errors.length]).toEqual([400, 4])
-    expect(errors[0]?.message).toMatch(/^Variable "\$filter" got invalid value .* is not defined by type/)
-    expect(body.length).toBeLessThan(5_000)
-  })
+  it.each(
+    WAYS.flatMap((search) => [
+      [
+        MAX_MEMBERS,
+        'the first ones by name',
+        4,
+        /^Variable "\$filter" got invalid value .* is not defined by type/,
+        search,
+      ] as const,
+      [10_000, 'as too many', 1, /^An object in variables may have at most 300 members/, search] as const,
+    ]),
+  )(
+    'are reported in a short message: %i members %s, %i error(s)',
+    async (count, _how, errorCount, message, search) => {
+      const filter = many(count, (index) => [`field${index}`, index])
+      const query = 'query ($filter: TokenChangeFilter) { tokenChanges(filter: $filter) { totalCount } }'
+      const { status, body } = await send(
+        `${api.h.url}${search}`,
+        { method: 'POST', headers: { 'Content-Type': 'application/json' } },
+        [JSON.stringify({ query, variables: { filter } })],
+      )
+      const { errors } = JSON.parse(body) as { errors: { message: string }[] }
+      expect([status, errors.length]).toEqual([400, errorCount])
+      expect(errors[0]?.message).toMatch(message)
+      expect(body.length).toBeLessThan(5_000)
+    },
+  )
 })
 
 describe('requests without a token', () => {
