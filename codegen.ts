@@ -17,6 +17,7 @@ import {
   separateOperations,
   stripIgnoredCharacters,
 } from 'graphql'
+import { generateSettingsPage, SETTINGS_PAGE } from './codegen-settings.ts'
 import { schema } from './src/schema/index.ts'
 
 const OPERATIONS = new URL('src/client/operations/', import.meta.url)
@@ -27,6 +28,7 @@ export async function generate(): Promise<Readonly<Record<string, string>>> {
   return {
     'schema.graphql': printed,
     'src/client/generated/operations.ts': await generateClient(printed),
+    [SETTINGS_PAGE]: await generateSettingsPage(),
   }
 }
 

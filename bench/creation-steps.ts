@@ -3,6 +3,7 @@ import { addSeconds, DAY_SECONDS } from '../src/domain/lifetime.ts'
 import { generateToken, NO_USER_INFO, type TokenData } from '../src/domain/token.ts'
 import type { PrismaClient } from '../src/generated/prisma/client.ts'
 import { systemClock } from '../src/lib/clock.ts'
+import { parsePostgresUrl } from '../src/lib/postgres-url.ts'
 import { TokenCacheService } from '../src/services/delegation/token-cache-service.ts'
 import { TokenIssuer } from '../src/services/tokens/token-issuer.ts'
 import { openPrisma } from '../src/stores/database/prisma.ts'
@@ -108,7 +109,7 @@ await withDatabase(async (url) => {
   const redis = await startRedis()
   const stores = openStores({ ...newSecrets(), DATABASE_URL: url, REDIS_URL: redis.url })
   const log = pino({ level: 'silent' })
-  const prisma = openPrisma(url, log)
+  const prisma = openPrisma(parsePostgresUrl(url), log)
 
   /** Creates children, `atOnce` at a time. */
   async function create(atOnce: number, count: number): Promise<Run> {

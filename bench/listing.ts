@@ -3,6 +3,7 @@ import { parseAddressFilter } from '../src/domain/ip-address.ts'
 import { type PageRequest, parsePage } from '../src/domain/page.ts'
 import { toTokenKey } from '../src/domain/token.ts'
 import type { Prisma, PrismaClient } from '../src/generated/prisma/client.ts'
+import { parsePostgresUrl } from '../src/lib/postgres-url.ts'
 import { HistoryListing } from '../src/stores/database/history-listing.ts'
 import { openPrisma } from '../src/stores/database/prisma.ts'
 import { TokenListing } from '../src/stores/database/token-listing.ts'
@@ -111,7 +112,7 @@ await withDatabase((url) =>
     const { rows } = await client.query('SELECT FROM token LIMIT 1')
     if (rows.length === 0)
       say('generated data in', format((await timed(() => generateData(client, SIZE))).ms / 1000), 's')
-    const prisma = openPrisma(url, pino({ level: 'warn' }))
+    const prisma = openPrisma(parsePostgresUrl(url), pino({ level: 'warn' }))
     let last: Prisma.Sql | undefined
     const recording = {
       $queryRaw: (sql: Prisma.Sql) => {

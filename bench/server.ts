@@ -12,7 +12,7 @@ import { pino } from 'pino'
 import { type Environment, loadConfig } from '../src/config/config.ts'
 import { formatToken, generateToken } from '../src/domain/token.ts'
 import { systemClock } from '../src/lib/clock.ts'
-import { Fernet, generateFernetKey } from '../src/lib/fernet.ts'
+import { generateFernetKey } from '../src/lib/fernet.ts'
 import { EncryptedRecords } from '../src/stores/token-store/encrypted-records.ts'
 import { PostgresTokenStore } from '../src/stores/token-store/postgres-token-store.ts'
 import { RedisTokenStore } from '../src/stores/token-store/redis-token-store.ts'
@@ -130,15 +130,14 @@ export function openStores(env: Environment): {
   readonly tokens: TokenStore
   readonly close: () => Promise<void>
 } {
-  const { sessionSecrets, tokenStore, redisUrl, databaseUrl } = loadConfig(env)
-  const pool = new pg.Pool({ connectionString: databaseUrl.reveal(), max: 10 })
+  const { encryption, tokenStore } = loadConfig(env)
+  const pool = new pg.Pool({ connectionString: env.DATABASE_URL, max: 10 })
   const clock = systemClock
-  const fernet = new Fernet(sessionSecrets.reveal())
-  const records = new EncryptedRecords({ fernet, clock, log: pino({ level: 'warn' }) })
-  if (tokenStore === 'postgres' || !redisUrl) {
+  const records = new EncryptedRecords({ fernet: encryption, clock, log: pino({ level: 'warn' }) })
+  if (tokenStore === 'postgres') {
     return { pool, tokens: new PostgresTokenStore({ pool, records, clock }), close: () => pool.end() }
   }
-  const redis = new Redis(redisUrl.reveal())
+  const redis = new Redis(env.REDIS_URL ?? '')
   const close = async () => {
     redis.disconnect()
     await pool.end()

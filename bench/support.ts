@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { openEmbeddedPostgres } from '../src/embedded-postgres/embedded-postgres.ts'
 import { systemClock } from '../src/lib/clock.ts'
+import { parsePostgresUrl } from '../src/lib/postgres-url.ts'
 import { migrate } from '../src/stores/migrations/migrations.ts'
 
 export const log = { info: () => undefined, warn: (facts: object, message: string) => say(message, facts) }
@@ -17,14 +18,14 @@ export const say = (...words: unknown[]): void => {
 export async function withDatabase(work: (databaseUrl: string) => Promise<void>): Promise<void> {
   const { DATABASE_URL: given } = process.env
   if (given) {
-    await migrate(given, { log })
+    await migrate(parsePostgresUrl(given), { log })
     return work(given)
   }
   const dataDir = await mkdtemp(join(tmpdir(), 'porthor-bench-'))
   try {
     const postgres = await openEmbeddedPostgres({ dataDir, log })
     try {
-      await migrate(postgres.url, { log })
+      await migrate(parsePostgresUrl(postgres.url), { log })
       await work(postgres.url)
     } finally {
       await postgres.close()

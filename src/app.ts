@@ -2,7 +2,6 @@ import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
 import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
-import { Fernet } from './lib/fernet.ts'
 import { RecentCheck } from './lib/recent-check.ts'
 import { Authenticator } from './services/authentication/authenticator.ts'
 import { RateLimitedAuthenticator } from './services/authentication/rate-limited-authenticator.ts'
@@ -255,7 +254,7 @@ interface Probe {
 function openProbe(config: Config, { clock, log }: AppDependencies): Probe {
   const { tokenStore, redisUrl, databaseUrl } = config
   const quiet = log.child({}, { level: 'silent' })
-  const records = new EncryptedRecords({ fernet: new Fernet(config.sessionSecrets.reveal()), clock, log })
+  const records = new EncryptedRecords({ fernet: config.encryption, clock, log })
   const prisma = openPrisma(databaseUrl.reveal(), quiet, 1)
   const database = new TokenDatabase(prisma)
   const redis = tokenStore === 'redis' && redisUrl ? openRedis(redisUrl.reveal(), quiet) : undefined

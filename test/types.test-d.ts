@@ -16,6 +16,7 @@ import type {
   TokenSecret,
   TokenType,
 } from '../src/domain/token.ts'
+import type { PostgresUrl } from '../src/lib/postgres-url.ts'
 import { Secret } from '../src/lib/secret.ts'
 import type { TokenStore } from '../src/stores/token-store/token-store.ts'
 
@@ -109,7 +110,7 @@ export function aSecretDoesNotConvert(secret: Secret, keys: Secret<readonly stri
 
   expectTypeOf(secret.reveal()).toEqualTypeOf<string>()
   expectTypeOf(new Secret(1).reveal()).toEqualTypeOf<number>()
-  expectTypeOf(config.databaseUrl).toEqualTypeOf<Secret>()
+  expectTypeOf(config.databaseUrl).toEqualTypeOf<Secret<PostgresUrl>>()
   expectTypeOf(config.bootstrapToken).toEqualTypeOf<Secret<Token> | undefined>()
 }
 

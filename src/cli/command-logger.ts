@@ -12,6 +12,6 @@ const STDERR = 2
  * @throws {ConfigError} A setting is not valid. Nothing has been started.
  */
 export function openCommandLogger(env: Environment): Logger {
-  const { logLevel } = loadConfig(withPlaceholders({ ...env, LOG_LEVEL: env.LOG_LEVEL || 'warn' }))
+  const { logLevel } = loadConfig(withPlaceholders({ LOG_LEVEL: 'warn', ...env }))
   return createLogger(logLevel, pino.destination(STDERR))
 }

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
 import type { Logger } from 'pino'
-import { type Environment, isProduction, splitList } from '../config/config.ts'
+import { dataDirOf, type Environment, isProduction } from '../config/config.ts'
+import { splitList } from '../config/kinds.ts'
 import { formatToken, generateToken, parseToken } from '../domain/token.ts'
 import { Fernet, generateFernetKey } from '../lib/fernet.ts'
 import { makeDirectory } from '../lib/make-directory.ts'
@@ -20,9 +20,6 @@ export interface OpenDatabase {
   /** Ends the embedded PostgreSQL immediately if this process owns it, even while `close` is running. */
   readonly endAtOnce: () => void
 }
-
-/** Returns the directory of the generated secrets and the embedded database. */
-export const dataDirOf = (env: Environment): string => resolve(env.DATA_DIR || '.porthor')
 
 const SESSION_SECRET: GeneratedSecret = {
   generate: generateFernetKey,
@@ -46,13 +43,13 @@ const hasGeneratedSecrets = (env: Environment): boolean =>
  */
 export function withPlaceholders(env: Environment): Environment {
   if (isProduction(env)) return env
-  const DATABASE_URL = env.DATABASE_URL || 'postgresql://127.0.0.1/porthor'
-  if (!hasGeneratedSecrets(env)) return { ...env, DATABASE_URL }
   return {
+    DATABASE_URL: 'postgresql://127.0.0.1/porthor',
+    ...(hasGeneratedSecrets(env) && {
+      SESSION_SECRET: SESSION_SECRET.generate(),
+      BOOTSTRAP_TOKEN: BOOTSTRAP_TOKEN.generate(),
+    }),
     ...env,
-    DATABASE_URL,
-    SESSION_SECRET: env.SESSION_SECRET || SESSION_SECRET.generate(),
-    BOOTSTRAP_TOKEN: env.BOOTSTRAP_TOKEN || BOOTSTRAP_TOKEN.generate(),
   }
 }
 
@@ -67,9 +64,9 @@ export async function withSecrets(env: Environment): Promise<Environment> {
   return {
     ...env,
     SESSION_SECRET:
-      env.SESSION_SECRET || (await readOrCreateSecret(sessionSecretFile(dataDir), SESSION_SECRET)),
+      env.SESSION_SECRET ?? (await readOrCreateSecret(sessionSecretFile(dataDir), SESSION_SECRET)),
     BOOTSTRAP_TOKEN:
-      env.BOOTSTRAP_TOKEN || (await readOrCreateSecret(bootstrapTokenFile(dataDir), BOOTSTRAP_TOKEN)),
+      env.BOOTSTRAP_TOKEN ?? (await readOrCreateSecret(bootstrapTokenFile(dataDir), BOOTSTRAP_TOKEN)),
   }
 }
 

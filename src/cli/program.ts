@@ -1,7 +1,6 @@
 import { Command, CommanderError } from 'commander'
-import type { Environment } from '../config/config.ts'
+import { type Environment, settingsIn } from '../config/config.ts'
 import { ConfigError } from '../config/config-error.ts'
-import { trimSecrets } from '../config/secrets.ts'
 import { UnavailableError } from '../domain/errors.ts'
 import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
@@ -20,7 +19,7 @@ export async function run(argv: readonly string[], env: Environment): Promise<nu
   const outcome: Outcome = { code: 0, codeOfFailure: 1 }
   process.stdout.off('error', ignoreClosedPipe).on('error', ignoreClosedPipe)
   try {
-    await createProgram(trimSecrets(env), outcome).parseAsync(argv)
+    await createProgram(settingsIn(env), outcome).parseAsync(argv)
     return outcome.code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_ERROR

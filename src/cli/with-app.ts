@@ -19,7 +19,7 @@ export async function withApp<T>(env: Environment, work: (context: App) => Promi
     const settings = { ...(await withSecrets(env)), DATABASE_URL: database.url }
     // A command reads hardly any record twice.
     const config = { ...loadConfig(settings), clientSideCache: false }
-    await assertMigrated(database.url)
+    await assertMigrated(config.databaseUrl.reveal())
     await assertStoreUsable(config)
     const context = openApp(config, { clock: systemClock, log })
     try {

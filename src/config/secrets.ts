@@ -1,61 +1,60 @@
 import { parseToken, type Token } from '../domain/token.ts'
 import { Fernet } from '../lib/fernet.ts'
 import { isGuessable } from '../lib/guessable.ts'
+import { type PostgresUrl, parsePostgresUrl } from '../lib/postgres-url.ts'
+import { parseRedisUrl, type RedisUrl } from '../lib/redis-url.ts'
+import { Secret } from '../lib/secret.ts'
+import { type Kind, parsed, splitList } from './kinds.ts'
 
-/** Settings that are secrets or contain one. */
-const SECRET_SETTINGS = ['DATABASE_URL', 'REDIS_URL', 'SESSION_SECRET', 'BOOTSTRAP_TOKEN'] as const
+export const postgresUrl = (): Kind<Secret<PostgresUrl>> =>
+  parsed(
+    'URL',
+    (text) => new Secret(parsePostgresUrl(text)),
+    'is required, as postgresql://user:password@host:port/database',
+  )
 
-type Environment = Readonly<Record<string, string | undefined>>
+export const redisUrl = (): Kind<Secret<RedisUrl>> => parsed('URL', (text) => new Secret(parseRedisUrl(text)))
 
-/** Removes white space around secrets: the files that they come from end with a line break. */
-export function trimSecrets(env: Environment): Environment {
-  const trimmed = SECRET_SETTINGS.map((name) => [name, env[name]?.trim()] as const)
-  return { ...env, ...Object.fromEntries(trimmed.filter(([, value]) => value !== undefined)) }
-}
+const KEYS = 'one or more Fernet keys, separated by commas; `porthor generate-secret` generates one'
+const NO_KEYS = `is required: ${KEYS}; all servers and commands on one store must have the same keys`
 
-/**
- * Checks the encryption keys of `SESSION_SECRET`.
- *
- * @param mayBeGuessable Whether keys are accepted that an attacker can guess, such as those of examples.
- * @throws {Error} Its message continues a sentence that begins with the setting's name.
- */
-export function checkSessionSecret(keys: readonly string[], mayBeGuessable: boolean): void {
-  const expected = 'one or more Fernet keys, separated by commas; `porthor generate-secret` generates one'
-  if (keys.length === 0)
-    throw new Error(`is required: ${expected}; all servers and commands on one store must have the same keys`)
+/** @param mayBeGuessable Whether keys are accepted that an attacker can guess, such as those of examples. */
+export const encryptionKeys = (mayBeGuessable: boolean): Kind<Fernet> =>
+  parsed(
+    'list of Fernet keys',
+    (text) => {
+      const keys = splitList(text)
+      if (keys.length === 0) throw new Error(NO_KEYS)
+      const encryption = attempt(() => new Fernet(keys), `must be ${KEYS}`)
+      const place = mayBeGuessable ? -1 : keys.findIndex(isGuessable)
+      if (place < 0) return encryption
+      throw new Error(
+        `must not be guessable, as entry ${place + 1} is; \`porthor generate-secret\` generates a random key`,
+      )
+    },
+    NO_KEYS,
+  )
+
+const TOKEN_ADVICE = '`porthor generate-token` generates one; `none` starts without a bootstrap token'
+
+/** The value is `undefined` for `none`. */
+export const bootstrapToken = (mayBeGuessable: boolean): Kind<Secret<Token> | undefined> =>
+  parsed(
+    'token, or `none`',
+    (text) => {
+      if (text === 'none') return undefined
+      const token = attempt(() => parseToken(text), `must be a token, gt-<key>.<secret>: ${TOKEN_ADVICE}`)
+      if (mayBeGuessable || !isGuessable(token.secret)) return new Secret(token)
+      throw new Error(`must not be guessable: ${TOKEN_ADVICE}`)
+    },
+    `is required: ${TOKEN_ADVICE}`,
+  )
+
+/** Returns what `parse` returns. Its own error may quote the secret. */
+function attempt<T>(parse: () => T, message: string): T {
   try {
-    new Fernet(keys)
+    return parse()
   } catch {
-    throw new Error(`must be ${expected}`)
-  }
-  const place = mayBeGuessable ? -1 : keys.findIndex(isGuessable)
-  if (place >= 0) {
-    throw new Error(
-      `must not be guessable, as entry ${place + 1} is; \`porthor generate-secret\` generates a random key`,
-    )
-  }
-}
-
-/**
- * Parses `BOOTSTRAP_TOKEN`.
- *
- * @returns `undefined` for `none`.
- * @throws {Error} As `checkSessionSecret`.
- */
-export function parseBootstrapToken(text: string | undefined, mayBeGuessable: boolean): Token | undefined {
-  const advice = '`porthor generate-token` generates one; `none` starts without a bootstrap token'
-  if (!text) throw new Error(`is required: ${advice}`)
-  if (text === 'none') return undefined
-  const token = tryToParse(text)
-  if (!token) throw new Error(`must be a token, gt-<key>.<secret>: ${advice}`)
-  if (!mayBeGuessable && isGuessable(token.secret)) throw new Error(`must not be guessable: ${advice}`)
-  return token
-}
-
-function tryToParse(text: string): Token | undefined {
-  try {
-    return parseToken(text)
-  } catch {
-    return undefined
+    throw new Error(message)
   }
 }

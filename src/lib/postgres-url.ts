@@ -87,6 +87,14 @@ const ADVICE: ReadonlyMap<string, string> = new Map(
  * @throws {PostgresUrlError} Its message continues a sentence that begins with the setting's name.
  */
 export function parsePostgresUrl(text: string): PostgresUrl {
+  if (!/^postgres(ql)?:\/\//.test(text)) {
+    throw new PostgresUrlError('must be a URL that begins with postgres:// or postgresql://')
+  }
+  if (!URL.canParse(text)) {
+    throw new PostgresUrlError(
+      'must be a valid URL with one host. In its user and password, / ? # @ : % must be written as %2F %3F %23 %40 %3A %25',
+    )
+  }
   const url = new URL(text)
   const parameters = url.searchParams
   for (const name of parameters.keys()) requireKnown(name, parameters.getAll(name))

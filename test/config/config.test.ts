@@ -1,9 +1,12 @@
+import { resolve } from 'node:path'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Config, ConfigError, type Environment, loadConfig } from '../../src/config/config.ts'
 import { formatToken, generateToken } from '../../src/domain/token.ts'
-import { generateFernetKey } from '../../src/lib/fernet.ts'
+import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
+import { parsePostgresUrl } from '../../src/lib/postgres-url.ts'
+import { parseRedisUrl } from '../../src/lib/redis-url.ts'
 
 const KEY = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
 const OLD_KEY = 'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4='
@@ -18,6 +21,23 @@ const SCOPES = '{"admin:token":"Administer","user:token":"Own tokens","x:y":""}'
 const PLATFORM = ['delegate:token', 'introspect:token']
 
 const undelegable = ({ delegationLimits }: Config) => [...delegationLimits.undelegableScopes]
+
+/** Those of `candidates` that `encryption` has, the one that encrypts first. It does not give its keys away. */
+function keysOf(encryption: Fernet, ...candidates: readonly (string | undefined)[]): readonly string[] {
+  const now = new Date()
+  const encrypted = encryption.encrypt('text', { now })
+  const can = (work: () => unknown): boolean => {
+    try {
+      return work() !== undefined
+    } catch {
+      return false
+    }
+  }
+  const keys = [KEY, OLD_KEY, ...candidates].filter((key) => key !== undefined)
+  const has = (key: string) => can(() => encryption.decrypt(new Fernet([key]).encrypt('text', { now })))
+  const isFirst = (key: string) => can(() => new Fernet([key]).decrypt(encrypted))
+  return keys.filter(has).toSorted((left, right) => Number(isFirst(right)) - Number(isFirst(left)))
+}
 
 /** The least that starts. */
 const LEAST: Environment = { DATABASE_URL, SESSION_SECRET: KEY, BOOTSTRAP_TOKEN: 'none' }
@@ -44,14 +64,15 @@ function faultsOf(env: Environment): readonly string[] {
 
 describe('the defaults', () => {
   it('are those of the contract', () => {
-    const { databaseUrl, sessionSecrets, knownScopes, ...others } = load()
+    const { databaseUrl, encryption, knownScopes, ...others } = load()
 
-    expect(databaseUrl.reveal()).toBe(DATABASE_URL)
-    expect(sessionSecrets.reveal()).toEqual([KEY])
+    expect(databaseUrl.reveal()).toEqual(parsePostgresUrl(DATABASE_URL))
+    expect(keysOf(encryption)).toEqual([KEY])
     expect([...knownScopes.keys()]).toEqual(
       expect.arrayContaining(['admin:token', 'user:token', 'delegate:token', 'introspect:token']),
     )
     expect(others).toEqual({
+      isProduction: false,
       redisUrl: undefined,
       tokenStore: 'postgres',
       bootstrapToken: undefined,
@@ -76,6 +97,7 @@ describe('the defaults', () => {
       graphiql: true,
       introspection: 'open',
       suggestions: true,
+      dataDir: resolve('.porthor'),
     })
   })
 
@@ -107,7 +129,7 @@ describe('the defaults', () => {
   })
 
   it('of production are without GraphiQL and open to the network', () => {
-    expect(loadConfig(PRODUCTION)).toMatchObject({ graphiql: false, host: '0.0.0.0' })
+    expect(loadConfig(PRODUCTION)).toMatchObject({ isProduction: true, graphiql: false, host: '0.0.0.0' })
   })
 
   it('of the token store follow REDIS_URL', () => {
@@ -130,20 +152,19 @@ describe('a variable is read', () => {
       'DATABASE_URL',
       'postgres://db.example/x',
       ({ databaseUrl }) => databaseUrl.reveal(),
-      'postgres://db.example/x',
+      parsePostgresUrl('postgres://db.example/x'),
     ],
-    ['REDIS_URL', REDIS_URL, ({ redisUrl }) => redisUrl?.reveal(), REDIS_URL],
-    ['REDIS_URL', 'redis://127.0.0.1', ({ redisUrl }) => redisUrl?.reveal(), 'redis://127.0.0.1'],
-    ['REDIS_URL', SENTINEL_URL, ({ redisUrl }) => redisUrl?.reveal(), SENTINEL_URL],
-    ['REDIS_URL', CLUSTER_URL, ({ redisUrl }) => redisUrl?.reveal(), CLUSTER_URL],
+    ...[REDIS_URL, 'redis://127.0.0.1', SENTINEL_URL, CLUSTER_URL].map(
+      (url): [string, string, (config: Config) => unknown, unknown] => [
+        'REDIS_URL',
+        url,
+        ({ redisUrl }) => redisUrl?.reveal(),
+        parseRedisUrl(url),
+      ],
+    ),
     ['TOKEN_STORE', 'postgres', ({ tokenStore }) => tokenStore, 'postgres'],
-    ['SESSION_SECRET', `${KEY},${OLD_KEY}`, ({ sessionSecrets }) => sessionSecrets.reveal(), [KEY, OLD_KEY]],
-    [
-      'SESSION_SECRET',
-      ` ${KEY} ,\n${OLD_KEY}\n`,
-      ({ sessionSecrets }) => sessionSecrets.reveal(),
-      [KEY, OLD_KEY],
-    ],
+    ['SESSION_SECRET', `${KEY},${OLD_KEY}`, ({ encryption }) => keysOf(encryption), [KEY, OLD_KEY]],
+    ['SESSION_SECRET', ` ${KEY} ,\n${OLD_KEY}\n`, ({ encryption }) => keysOf(encryption), [KEY, OLD_KEY]],
     [
       'BOOTSTRAP_TOKEN',
       TOKEN,
@@ -165,6 +186,9 @@ describe('a variable is read', () => {
       ({ trustedProxies }) => trustedProxies,
       ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'],
     ],
+    ['DATA_DIR', '/var/lib/porthor', ({ dataDir }) => dataDir, '/var/lib/porthor'],
+    ['DATA_DIR', 'data', ({ dataDir }) => dataDir, resolve('data')],
+    ['UNDELEGABLE_SCOPES', ', ', undelegable, ['admin:token', ...PLATFORM]],
     ['HOST', '::1', ({ host }) => host, '::1'],
     ['PORT', '0', ({ port }) => port, 0],
     ['PORT', '65535', ({ port }) => port, 65_535],
@@ -453,8 +477,9 @@ it.each([
 ])('white space and line ends around %s are ignored', (name, value) => {
   const env = { ...PRODUCTION, REDIS_URL }
   const read = (changes: Environment) => {
-    const { databaseUrl, redisUrl, sessionSecrets, bootstrapToken } = loadConfig({ ...env, ...changes })
-    return [databaseUrl, redisUrl, sessionSecrets, bootstrapToken].map((secret) => secret?.reveal())
+    const { databaseUrl, redisUrl, encryption, bootstrapToken } = loadConfig({ ...env, ...changes })
+    const secrets = [databaseUrl, redisUrl, bootstrapToken].map((secret) => secret?.reveal())
+    return [...secrets, keysOf(encryption, PRODUCTION.SESSION_SECRET)]
   }
   for (const [before, after] of [
     ['', '\n'],

@@ -101,16 +101,13 @@ export function findErrorCodes({ program, stringOf }: SourceFile): readonly stri
 
 const SETTING = /^[A-Z][A-Z_]+$/
 
-/** The settings that are read: as `env.NAME`, and in `config.ts` by their names. */
-export function findSettings({ path, program }: SourceFile): readonly string[] {
+/** The settings that are read as `env.NAME`. */
+export function findSettings({ program }: SourceFile): readonly string[] {
   const found: string[] = []
   new Visitor({
     MemberExpression: ({ object, property }) => {
       if (object.type !== 'Identifier' || object.name !== 'env' || property.type !== 'Identifier') return
       found.push(property.name)
-    },
-    Literal: ({ value }) => {
-      if (path === 'config/config.ts' && typeof value === 'string') found.push(value)
     },
   }).visit(program)
   return found.filter((name) => SETTING.test(name))

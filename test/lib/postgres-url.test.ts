@@ -47,6 +47,15 @@ describe('parsePostgresUrl', () => {
     expect(() => parsePostgresUrl(`${SERVER}?${query}`)).toThrow(message)
   })
 
+  it.each([
+    ['mysql://wren:hunter2@db.example.org/porthor', /^must be a URL that begins with postgres:/],
+    ['postgresql://wren:hunter 2@localhost:1:2/porthor', /^must be a valid URL with one host/],
+    ['postgresql://wren:hunter#2@db.example.org/porthor', /must be written as %2F %3F %23/],
+  ])('refuses what is no URL of PostgreSQL, without its password (%#)', (text, message) => {
+    expect(() => parsePostgresUrl(text)).toThrow(message)
+    expect(() => parsePostgresUrl(text)).toThrow(/^(?!.*hunter)/)
+  })
+
   it('never quotes what it refuses', () => {
     expect(() => parsePostgresUrl(`${SERVER}?pass%3Fword@db`)).toThrow(/^(?!.*word).*name is not valid/)
     expect(() => parsePostgresUrl(`${SERVER}?sslmode=hunter2`)).toThrow(/^(?!.*hunter2)/)

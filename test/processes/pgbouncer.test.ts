@@ -2,6 +2,7 @@ import pg from 'pg'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Environment } from '../../src/config/config.ts'
 import { parseToken } from '../../src/domain/token.ts'
+import { parsePostgresUrl } from '../../src/lib/postgres-url.ts'
 import { assertMigrated } from '../../src/stores/migrations/migrations.ts'
 import { runPorthor } from '../support/processes/cli.ts'
 import { type ServerProcess, serverSecrets, startServer } from '../support/processes/server-process.ts'
@@ -109,7 +110,9 @@ describe('behind a PgBouncer in transaction mode', () => {
     for (const count of [0, 2, 3, 5]) {
       // Transactions at the same time need sessions of their own.
       await Promise.all(Array.from({ length: count }, () => clients.query('SELECT pg_sleep(0.1)')))
-      await expect(assertMigrated(env.DATABASE_URL ?? '')).rejects.toThrow('pool_mode=session')
+      await expect(assertMigrated(parsePostgresUrl(env.DATABASE_URL ?? ''))).rejects.toThrow(
+        'pool_mode=session',
+      )
     }
   })
 })

@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { parsePostgresUrl } from '../../src/lib/postgres-url.ts'
 import { migrate } from '../../src/stores/migrations/migrations.ts'
 import { serverSecrets, startServer } from '../support/processes/server-process.ts'
 import { BAD_CERTIFICATES } from '../support/stores/certificates.ts'
@@ -24,7 +25,7 @@ describe('a PostgreSQL whose certificate is not trusted', { timeout: 90_000 }, (
     'any more, while Porthor runs with tokens in %s: requests are UNAVAILABLE, the process continues, and all works again with the right one',
     async (store) => {
       const postgres = await start()
-      await migrate(postgres.url, { log })
+      await migrate(parsePostgresUrl(postgres.url), { log })
       const secrets = serverSecrets()
       const stores = store === 'redis' ? { REDIS_URL: (await freshRedis()).url } : { TOKEN_STORE: 'postgres' }
       const server = await startServer({ ...secrets, ...stores, DATABASE_URL: postgres.url })
@@ -49,11 +50,11 @@ describe('a PostgreSQL whose certificate is not trusted', { timeout: 90_000 }, (
     const postgres = await start()
     for (const certificate of BAD_CERTIFICATES) {
       await postgres.show(certificate)
-      await expect(migrate(postgres.url, { log })).rejects.toThrow(
+      await expect(migrate(parsePostgresUrl(postgres.url), { log })).rejects.toThrow(
         /^Cannot connect to PostgreSQL .*certificate/,
       )
     }
     await postgres.show('right')
-    expect((await migrate(postgres.url, { log })).applied).not.toEqual([])
+    expect((await migrate(parsePostgresUrl(postgres.url), { log })).applied).not.toEqual([])
   })
 })

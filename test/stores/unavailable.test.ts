@@ -16,6 +16,8 @@ import {
 } from 'vitest'
 import { PorthorError, UnavailableError } from '../../src/domain/errors.ts'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
+import { parsePostgresUrl } from '../../src/lib/postgres-url.ts'
+import { parseRedisUrl } from '../../src/lib/redis-url.ts'
 import { openPool, openPrisma } from '../../src/stores/database/prisma.ts'
 import { TokenDatabase } from '../../src/stores/database/token-database.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
@@ -42,7 +44,7 @@ describe.concurrent('Redis is out of reach', () => {
   async function open(onTestFinished: OnTestFinished, ...args: string[]) {
     const server = await startRedis({ args })
     onTestFinished(() => server.kill())
-    const redis = openRedis(server.url, log)
+    const redis = openRedis(parseRedisUrl(server.url), log)
     onTestFinished(() => redis.disconnect())
     return { server, redis, store: new RedisTokenStore({ redis, records, clock }) }
   }
@@ -85,7 +87,7 @@ describe.concurrent('Redis is out of reach', () => {
   })
 
   it('when it was never there', async ({ expect, onTestFinished }) => {
-    const redis = openRedis('redis://127.0.0.1:1', log)
+    const redis = openRedis(parseRedisUrl('redis://127.0.0.1:1'), log)
     onTestFinished(() => redis.disconnect())
 
     expect(await askAll(new RedisTokenStore({ redis, records, clock }))).toEqual(allOutOfReach)
@@ -169,14 +171,14 @@ const drivers: [string, (url: string) => Driver][] = [
   [
     'pg',
     (url) => {
-      const pool = openPool(url, log, 2)
+      const pool = openPool(parsePostgresUrl(url), log, 2)
       return { query: (sql) => callStore('postgres', () => pool.query(sql)), close: () => pool.end() }
     },
   ],
   [
     'Prisma',
     (url) => {
-      const prisma = openPrisma(url, log)
+      const prisma = openPrisma(parsePostgresUrl(url), log)
       return {
         query: (sql) => callStore('postgres', () => prisma.$queryRawUnsafe(sql)),
         close: () => prisma.$disconnect(),
@@ -202,7 +204,7 @@ describe.concurrent('a PostgreSQL that keeps one waiting is out of reach', () =>
   })
 
   it('when every connection of the pool is taken', async ({ expect, onTestFinished }) => {
-    const pool = openPool(inject('postgresUrl'), log, 1)
+    const pool = openPool(parsePostgresUrl(inject('postgresUrl')), log, 1)
     const busy = await pool.connect()
     onTestFinished(async () => {
       busy.release()
@@ -345,7 +347,7 @@ describe('PostgreSQL', () => {
     const origin = { actor: 'wren', ipAddress: null }
 
     function openDatabase(settings?: Record<string, string>): TokenDatabase {
-      const prisma = openPrisma(urlWith(settings), log)
+      const prisma = openPrisma(parsePostgresUrl(urlWith(settings)), log)
       onTestFinished(() => prisma.$disconnect())
       return new TokenDatabase(prisma)
     }

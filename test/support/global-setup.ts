@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { TestProject } from 'vitest/node'
 import { openEmbeddedPostgres } from '../../src/embedded-postgres/embedded-postgres.ts'
+import { parsePostgresUrl } from '../../src/lib/postgres-url.ts'
 import { migrate } from '../../src/stores/migrations/migrations.ts'
 import { buildProgram } from './processes/program.ts'
 import { copyDataDir } from './stores/data-dir.ts'
@@ -44,7 +45,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     const postgresFlags = unsafeButFast.flatMap((setting) => ['-c', setting])
     const usedDataDir = await makeDataDir('porthor-used-')
     const first = await openEmbeddedPostgres({ dataDir: usedDataDir, log, postgresFlags })
-    await migrate(first.url, { log }).finally(() => first.close())
+    await migrate(parsePostgresUrl(first.url), { log }).finally(() => first.close())
     project.provide('usedDataDir', usedDataDir)
 
     const dataDir = await makeDataDir('porthor-test-')

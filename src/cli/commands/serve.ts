@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type App, assertStoreUsable, openApp } from '../../app.ts'
 import { startBackgroundJobs } from '../../background-jobs.ts'
-import { type Config, type Environment, isProduction, loadConfig } from '../../config/config.ts'
+import { type Config, type Environment, loadConfig } from '../../config/config.ts'
 import { UnavailableError } from '../../domain/errors.ts'
 import { closeServer, createServer } from '../../http/server.ts'
 import { systemClock } from '../../lib/clock.ts'
@@ -11,7 +11,6 @@ import { createLogger } from '../../lib/logger.ts'
 import { checkMigrated, migrate } from '../../stores/migrations/migrations.ts'
 import {
   bootstrapTokenFile,
-  dataDirOf,
   type OpenDatabase,
   openDatabase,
   withPlaceholders,
@@ -29,19 +28,20 @@ export async function serve(env: Environment): Promise<void> {
   stop.forced.addEventListener('abort', database.endAtOnce)
   try {
     const config = loadConfig({ ...(await withSecrets(env)), DATABASE_URL: database.url })
-    if (database.isEmbedded) await migrate(database.url, { log })
-    const reason = await checkMigrated(database.url)
+    const databaseUrl = config.databaseUrl.reveal()
+    if (database.isEmbedded) await migrate(databaseUrl, { log })
+    const reason = await checkMigrated(databaseUrl)
     // During a failover PostgreSQL accepts no writes yet. The server starts, and becomes ready once it does.
     if (reason) log.warn({ reason }, 'not ready')
-    await assertStoreUsable(config, { isEvictionRefused: isProduction(env) })
+    await assertStoreUsable(config, { isEvictionRefused: config.isProduction })
     const context = openApp(config, { clock: systemClock, log })
     // Before the first request: a process without file descriptors could not load Prisma's engine, then or later.
     await context.prisma.$connect()
     const stopJobs = startBackgroundJobs(context)
     try {
       await checkEncryptionKeys(context)
-      await listenUntil(stop, context, isProduction(env), (url) => {
-        if (!isProduction(env)) process.stdout.write(formatWelcome(url, env, database, config))
+      await listenUntil(stop, context, (url) => {
+        if (!config.isProduction) process.stdout.write(formatWelcome(url, env, database, config))
       })
     } finally {
       await stopJobs()
@@ -69,7 +69,6 @@ async function checkEncryptionKeys({ services: { encryptionKeys: keys }, log }: 
 async function listenUntil(
   { requested, forced }: Stop,
   context: App,
-  isInProduction: boolean,
   onListening: (url: string) => void,
 ): Promise<void> {
   const server = createServer(context)
@@ -78,7 +77,7 @@ async function listenUntil(
   await once(server, 'listening')
   const url = urlOf(server)
   context.log.info({ url, tokenStore: context.config.tokenStore }, 'listening')
-  warnOfRiskySettings(context, server, isInProduction)
+  warnOfRiskySettings(context, server)
   onListening(url)
   await requested
   context.log.info('stopping')
@@ -87,12 +86,12 @@ async function listenUntil(
 }
 
 /** Logs settings that are meant for a short time, or may not be meant at all. */
-function warnOfRiskySettings({ config, log }: App, server: Server, isInProduction: boolean): void {
+function warnOfRiskySettings({ config, log }: App, server: Server): void {
   if (config.bootstrapToken) {
     log.warn('bootstrap token is enabled: set BOOTSTRAP_TOKEN=none once there is an admin')
   }
   const { address } = server.address() as AddressInfo
-  if (!isInProduction && !isLoopback(address)) {
+  if (!config.isProduction && !isLoopback(address)) {
     log.warn(
       { address },
       'other machines can reach this development server: set HOST=127.0.0.1 or NODE_ENV=production',
@@ -119,13 +118,12 @@ function describeBootstrapToken(
 }
 
 function formatWelcome(url: string, env: Environment, { isEmbedded }: OpenDatabase, config: Config): string {
-  const dataDir = dataDirOf(env)
-  const token = describeBootstrapToken(env, bootstrapTokenFile(dataDir))
+  const token = describeBootstrapToken(env, bootstrapTokenFile(config.dataDir))
   const mutation =
     'mutation { createSessionToken(input: { username: \\"wren\\", scopes: [\\"user:token\\", \\"read:all\\", \\"exec:notebook\\"] }) { token } }'
   return `
   Porthor is listening:  ${url}${config.graphiql ? '   (open it in a browser for GraphiQL)' : ''}
-  Data:                  ${isEmbedded ? `${dataDir} (embedded PostgreSQL)` : 'the database of DATABASE_URL'}
+  Data:                  ${isEmbedded ? `${config.dataDir} (embedded PostgreSQL)` : 'the database of DATABASE_URL'}
   Bootstrap token:       ${token.place}
 
   Create the first session:

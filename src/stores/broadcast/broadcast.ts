@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Logger } from 'pino'
 import { OutageLog } from '../../lib/outage-log.ts'
+import type { PostgresUrl } from '../../lib/postgres-url.ts'
 import { createClient } from '../database/postgres-client.ts'
 import { withinMs } from '../deadline.ts'
 import { callStore } from '../unavailable.ts'
@@ -40,7 +41,7 @@ const RELISTEN_DELAY_MS = 1_000
  */
 export function openPostgresBroadcast(
   pool: pg.Pool,
-  databaseUrl: string,
+  databaseUrl: PostgresUrl,
   { channel, onMessage, onMissed, log }: BroadcastDeps,
 ): Broadcast {
   const closing = new AbortController()

@@ -1,5 +1,6 @@
 import type { TokenKey } from '../../domain/token.ts'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
+import type { PostgresUrl } from '../../lib/postgres-url.ts'
 import { callStore } from '../unavailable.ts'
 import { MAINTENANCE_LOCK } from './advisory-locks.ts'
 import { readClockSkew } from './database-clock.ts'
@@ -10,9 +11,9 @@ import { formatTimestamp } from './timestamp.ts'
 /** The statements of maintenance. Each is short, and a transaction of its own. */
 export class MaintenanceDatabase {
   readonly #prisma: PrismaClient
-  readonly #databaseUrl: string
+  readonly #databaseUrl: PostgresUrl
 
-  constructor(prisma: PrismaClient, databaseUrl: string) {
+  constructor(prisma: PrismaClient, databaseUrl: PostgresUrl) {
     this.#prisma = prisma
     this.#databaseUrl = databaseUrl
   }

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { POSTGRES_LIMITS, parsePostgresUrl } from '../../lib/postgres-url.ts'
+import { POSTGRES_LIMITS, type PostgresUrl } from '../../lib/postgres-url.ts'
 import { remainingMs } from '../deadline.ts'
 
 /** Maximum time to connect, in milliseconds. Together with a query without a response, it is less than ten seconds. */
@@ -11,9 +11,10 @@ export interface ClientOptions extends pg.ClientConfig {
 }
 
 /** What the driver is given for `databaseUrl`. The parameters of the URL come before `options`. */
-export function clientConfig(databaseUrl: string, options: ClientOptions = {}): ClientOptions {
-  const { connectionString, connectTimeoutMs, channelBinding, applicationName } =
-    parsePostgresUrl(databaseUrl)
+export function clientConfig(
+  { connectionString, connectTimeoutMs, channelBinding, applicationName }: PostgresUrl,
+  options: ClientOptions = {},
+): ClientOptions {
   return {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
@@ -35,8 +36,7 @@ const KEEP_ALIVE_DELAY_MS = 5_000
  *
  * Settings are sent in a statement and not when the session starts: PgBouncer refuses them there.
  */
-export function clientClass(databaseUrl: string, isUnbounded = false): typeof pg.Client {
-  const { schema, limits } = parsePostgresUrl(databaseUrl)
+export function clientClass({ schema, limits }: PostgresUrl, isUnbounded = false): typeof pg.Client {
   const { query_timeout: queryTimeoutMs, ...bounds } = { ...POSTGRES_LIMITS, ...limits }
   const settings = {
     ...SETTINGS,
@@ -60,7 +60,7 @@ export function clientClass(databaseUrl: string, isUnbounded = false): typeof pg
 
 /** Returns a client of that class that is not connected yet. */
 export function createClient(
-  databaseUrl: string,
+  databaseUrl: PostgresUrl,
   { isUnbounded = false, ...options }: ClientOptions = {},
 ): pg.Client {
   return new (clientClass(databaseUrl, isUnbounded))(clientConfig(databaseUrl, options))

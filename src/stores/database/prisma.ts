@@ -2,7 +2,7 @@ import { PrismaPg } from '@prisma/adapter-pg'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { PrismaClient } from '../../generated/prisma/client.ts'
-import { parsePostgresUrl } from '../../lib/postgres-url.ts'
+import type { PostgresUrl } from '../../lib/postgres-url.ts'
 import { RepeatLimitedLog } from '../../lib/repeat-limited-log.ts'
 import { CONNECT_TIMEOUT_MS, clientClass, clientConfig } from './postgres-client.ts'
 
@@ -22,11 +22,11 @@ const POOL_SIZE = 20
  * Opens a pool of at most `size` connections, or `connection_limit` of the URL. It logs the loss of a connection, which
  * would otherwise end the process.
  */
-export function openPool(databaseUrl: string, log: Logger, size = POOL_SIZE): pg.Pool {
+export function openPool(databaseUrl: PostgresUrl, log: Logger, size = POOL_SIZE): pg.Pool {
   const pool = new pg.Pool({
     ...clientConfig(databaseUrl),
     Client: clientClass(databaseUrl),
-    max: parsePostgresUrl(databaseUrl).connectionLimit ?? size,
+    max: databaseUrl.connectionLimit ?? size,
     maxLifetimeSeconds: MAX_LIFETIME_S,
   })
   pool.on('error', reportLoss(pool, log))
@@ -37,11 +37,11 @@ export function openPool(databaseUrl: string, log: Logger, size = POOL_SIZE): pg
  * Opens the Prisma client over the pg driver. It connects at the first query; `$disconnect` closes its connections.
  * `$connect` only loads the engine. If that fails, Prisma keeps the error for ever.
  */
-export function openPrisma(databaseUrl: string, log: Logger, size?: number): PrismaClient {
+export function openPrisma(databaseUrl: PostgresUrl, log: Logger, size?: number): PrismaClient {
   const pool = openPool(databaseUrl, log, size)
   const adapter = new PrismaPg(pool, {
     disposeExternalPool: true,
-    schema: parsePostgresUrl(databaseUrl).schema,
+    schema: databaseUrl.schema,
     onConnectionError: reportLoss(pool, log),
   })
   return new PrismaClient({

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
+import type { PostgresUrl } from '../../lib/postgres-url.ts'
 import { createClient } from './postgres-client.ts'
 
 /** A setting without meaning: PostgreSQL accepts any name with a dot, and poolers do not copy it between sessions. */
@@ -12,7 +13,7 @@ const MARK = 'porthor.session'
  * Reads the setting twice on `client`, for poolers that rotate sessions, and in between on another connection, for those that
  * assign the session that was released last.
  */
-export async function areSessionsShared(databaseUrl: string, client: pg.Client): Promise<boolean> {
+export async function areSessionsShared(databaseUrl: PostgresUrl, client: pg.Client): Promise<boolean> {
   const mark = randomUUID()
   const other = await connectAnother(databaseUrl)
   try {
@@ -31,7 +32,7 @@ async function readMark(client: pg.Client): Promise<unknown> {
 }
 
 /** Opens a second connection; `undefined` if the server accepts no more: then sessions are not shared. */
-async function connectAnother(databaseUrl: string): Promise<pg.Client | undefined> {
+async function connectAnother(databaseUrl: PostgresUrl): Promise<pg.Client | undefined> {
   const client = createClient(databaseUrl, { application_name: 'porthor session check' })
   try {
     await client.connect()

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { systemClock } from '../../lib/clock.ts'
+import type { PostgresUrl } from '../../lib/postgres-url.ts'
 import { ENGINE_LOCK, MIGRATE_LOCK } from '../database/advisory-locks.ts'
 import { createClient } from '../database/postgres-client.ts'
 import { areSessionsShared } from '../database/session-check.ts'
@@ -67,7 +68,7 @@ const LOOK_AGAIN_MS = 100
  * @throws {MigrationError} The database is unavailable, is ahead, has failed or edited migrations, or has tables of another
  *   program. It is unchanged then, except for migrations before one that failed.
  */
-export async function migrate(databaseUrl: string, options: MigrateOptions): Promise<MigrateResult> {
+export async function migrate(databaseUrl: PostgresUrl, options: MigrateOptions): Promise<MigrateResult> {
   const migrations = await readMigrations(options.migrationsDir ?? MIGRATIONS_DIR)
   const deadline = systemClock.monotonicMs() + (options.timeoutMs ?? WAIT_FOR_OTHERS_MS)
   const { lockTimeoutMs = LOCK_TIMEOUT_MS } = options
@@ -103,7 +104,7 @@ export async function migrate(databaseUrl: string, options: MigrateOptions): Pro
  * @returns An obstacle that may pass: a read-only PostgreSQL may be promoted at any time.
  * @throws {MigrationError} Migrations or rights are missing, or the database is unavailable.
  */
-export async function checkMigrated(databaseUrl: string): Promise<string | undefined> {
+export async function checkMigrated(databaseUrl: PostgresUrl): Promise<string | undefined> {
   const migrations = await readMigrations(MIGRATIONS_DIR)
   return withConnection(databaseUrl, async (client) => {
     const history = await readHistory(client)
@@ -120,7 +121,7 @@ export async function checkMigrated(databaseUrl: string): Promise<string | undef
 }
 
 /** Like `checkMigrated`. @throws {MigrationError} Also if PostgreSQL is read-only. */
-export async function assertMigrated(databaseUrl: string): Promise<void> {
+export async function assertMigrated(databaseUrl: PostgresUrl): Promise<void> {
   const obstacle = await checkMigrated(databaseUrl)
   if (obstacle) throw new MigrationError(obstacle)
 }
@@ -233,7 +234,7 @@ async function waitForOthers(deadline: number): Promise<void> {
 }
 
 async function withEngine(
-  databaseUrl: string,
+  databaseUrl: PostgresUrl,
   lockTimeoutMs: number,
   work: (engine: SchemaEngine) => Promise<void>,
 ): Promise<void> {
@@ -245,7 +246,10 @@ async function withEngine(
   }
 }
 
-async function withConnection<T>(databaseUrl: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+async function withConnection<T>(
+  databaseUrl: PostgresUrl,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   const client = await connect(databaseUrl)
   try {
     if (await areSessionsShared(databaseUrl, client)) {
@@ -259,13 +263,8 @@ async function withConnection<T>(databaseUrl: string, work: (client: pg.Client) 
   }
 }
 
-/** Its errors name host, database and user, and never the password: an error of the URL parser would quote it. */
-async function connect(databaseUrl: string): Promise<pg.Client> {
-  if (!URL.canParse(databaseUrl)) {
-    throw new MigrationError(
-      'DATABASE_URL is not a URL: write it as postgresql://user:password@host:5432/database.',
-    )
-  }
+/** Its errors name host, database and user, and never the password. */
+async function connect(databaseUrl: PostgresUrl): Promise<pg.Client> {
   const client = createClient(databaseUrl, {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     application_name: 'porthor migrate',

@@ -9,7 +9,7 @@ import {
 } from '@prisma/driver-adapter-utils'
 import * as bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
 import pg from 'pg'
-import { parsePostgresUrl } from '../../lib/postgres-url.ts'
+import type { PostgresUrl } from '../../lib/postgres-url.ts'
 import { clientClass, clientConfig } from '../database/postgres-client.ts'
 import type { Migration } from './migration-history.ts'
 
@@ -31,7 +31,7 @@ let loaded: Promise<void> | undefined
  * Opens the WebAssembly build of the engine: the native one is a download that many networks block. Its scripts wait for locks
  * for at most `lockTimeoutMs`; 0 means without limit.
  */
-export async function openSchemaEngine(databaseUrl: string, lockTimeoutMs = 0): Promise<SchemaEngine> {
+export async function openSchemaEngine(databaseUrl: PostgresUrl, lockTimeoutMs = 0): Promise<SchemaEngine> {
   loaded ??= loadEngine()
   await loaded
   // One connection that stays open: the lock of the engine belongs to its session.
@@ -48,12 +48,10 @@ export async function openSchemaEngine(databaseUrl: string, lockTimeoutMs = 0): 
     for (const client of clients) (client as unknown as pg.Client).end().catch(() => undefined)
     await pool.end()
   }
-  const engine = await createEngine(pool, parsePostgresUrl(databaseUrl).schema, lockTimeoutMs).catch(
-    async (error: unknown) => {
-      await closePool()
-      throw error
-    },
-  )
+  const engine = await createEngine(pool, databaseUrl.schema, lockTimeoutMs).catch(async (error: unknown) => {
+    await closePool()
+    throw error
+  })
   const filters = { externalTables: [], externalEnums: [] }
   return {
     apply: async (migrations) => {

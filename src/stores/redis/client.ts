@@ -1,13 +1,12 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
 import { OutageLog } from '../../lib/outage-log.ts'
-import {
-  type ClusterRedis,
-  parseRedisUrl,
-  type RedisCredentials,
-  type RedisUrl,
-  type SentinelRedis,
-  type SingleRedis,
+import type {
+  ClusterRedis,
+  RedisCredentials,
+  RedisUrl,
+  SentinelRedis,
+  SingleRedis,
 } from '../../lib/redis-url.ts'
 import { COMMAND_TIMEOUT_MS, CommandFlow, type RedisClient } from './commands.ts'
 import { MasterConnector, ServerConnector } from './connector.ts'
@@ -38,8 +37,7 @@ const retryDelay = (attempt: number): number => Math.min(50 * attempt, MAX_RETRY
  *
  * @param guard Admits each server before its data are used. Default: every server is admitted.
  */
-export function openRedis(url: string, log: Logger, guard?: RedisGuard): RedisClient {
-  const target = parseRedisUrl(url)
+export function openRedis(target: RedisUrl, log: Logger, guard?: RedisGuard): RedisClient {
   return target.kind === 'cluster' ? openCluster(target, log, guard) : openServer(target, log, guard)
 }
 

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { parseRedisUrl } from '../../lib/redis-url.ts'
+import type { RedisUrl } from '../../lib/redis-url.ts'
 import { serverOptionsOf } from './client.ts'
 import { readServer } from './server.ts'
 
@@ -36,10 +36,9 @@ const MAY_EVICT =
  * @throws {RedisSetupError} Its message quotes the error of Redis.
  */
 export async function assertRedisUsable(
-  url: string,
+  target: RedisUrl,
   { isEvictionRefused = false }: { readonly isEvictionRefused?: boolean } = {},
 ): Promise<void> {
-  const target = parseRedisUrl(url)
   if (target.kind === 'cluster') return
   const refusals: string[] = []
   const listen = ({ message }: Error): void => {

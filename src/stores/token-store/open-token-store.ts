@@ -4,7 +4,6 @@ import type { Config } from '../../config/config.ts'
 import type { TokenKey } from '../../domain/token.ts'
 import type { PrismaClient } from '../../generated/prisma/client.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { Fernet } from '../../lib/fernet.ts'
 import { type Broadcast, openPostgresBroadcast } from '../broadcast/broadcast.ts'
 import { openRedisBroadcast } from '../broadcast/redis-broadcast.ts'
 import { openPool } from '../database/prisma.ts'
@@ -40,9 +39,9 @@ export function openTokenStore(
   deps: StoreDependencies,
   onChange: (keys: readonly TokenKey[] | null) => void,
 ): OpenTokenStore {
-  const { tokenStore, redisUrl, databaseUrl, sessionSecrets, tokenCacheSize, clientSideCache } = config
+  const { tokenStore, redisUrl, databaseUrl, encryption, tokenCacheSize, clientSideCache } = config
   const { clock, log } = deps
-  const records = new EncryptedRecords({ fernet: new Fernet(sessionSecrets.reveal()), clock, log })
+  const records = new EncryptedRecords({ fernet: encryption, clock, log })
   const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
   if (tokenStore === 'redis' && redisUrl) {
     const windowSeconds = config.redisReplayWindow

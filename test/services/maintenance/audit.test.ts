@@ -421,7 +421,7 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
   it('fixes nothing where several records were encrypted with another key since the last with its own', async () => {
     const old = await makeRoot(t.h)
     t.h.clock.advance(1)
-    const before = t.h.context.config.sessionSecrets.reveal().join(',')
+    const before = t.h.env.SESSION_SECRET ?? ''
     await t.h.restart({ SESSION_SECRET: `${generateFernetKey()},${before}` })
     const fresh = [await makeRoot(t.h), await makeRoot(t.h)]
     await t.h.restart({ SESSION_SECRET: before })

@@ -5,6 +5,8 @@ import pg from 'pg'
 import type { Logger } from 'pino'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createLogger } from '../../../src/lib/logger.ts'
+import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
+import { parseRedisUrl } from '../../../src/lib/redis-url.ts'
 import { type Broadcast, openPostgresBroadcast } from '../../../src/stores/broadcast/broadcast.ts'
 import { openRedisBroadcast } from '../../../src/stores/broadcast/redis-broadcast.ts'
 import { openPool } from '../../../src/stores/database/prisma.ts'
@@ -35,7 +37,7 @@ async function overRedis(): Promise<Medium> {
   onTestFinished(() => observer.disconnect())
   return {
     join: (channel = CHANNEL) => {
-      const redis = openRedis(url, log)
+      const redis = openRedis(parseRedisUrl(url), log)
       const onMessage = vi.fn()
       const broadcast = openRedisBroadcast(redis, { channel, onMessage, log })
       onTestFinished(async () => {
@@ -62,9 +64,13 @@ async function overPostgres(): Promise<Medium> {
   const listeners = `FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %' AND state = 'idle'`
   return {
     join: (channel = CHANNEL) => {
-      const pool = openPool(database.url, log, 1)
+      const pool = openPool(parsePostgresUrl(database.url), log, 1)
       const onMessage = vi.fn()
-      const broadcast = openPostgresBroadcast(pool, database.url, { channel, onMessage, log })
+      const broadcast = openPostgresBroadcast(pool, parsePostgresUrl(database.url), {
+        channel,
+        onMessage,
+        log,
+      })
       onTestFinished(async () => {
         await broadcast.close()
         await pool.end()
@@ -148,9 +154,9 @@ it('a listener in PostgreSQL whose connection is lost without a close listens ag
   const database = await freshDatabase()
   const cable = await openTcpProxy(database.url)
   const { log } = recordingLog()
-  const pool = openPool(database.url, log, 1)
+  const pool = openPool(parsePostgresUrl(database.url), log, 1)
   const [onMessage, onMissed] = [vi.fn(), vi.fn()]
-  const broadcast = openPostgresBroadcast(pool, cable.through(database.url), {
+  const broadcast = openPostgresBroadcast(pool, parsePostgresUrl(cable.through(database.url)), {
     channel: CHANNEL,
     onMessage,
     onMissed,
@@ -196,10 +202,14 @@ it('a listener in PostgreSQL is closed even if the network drops all packets', a
   const url = new URL(database.url)
   url.port = String((network.address() as AddressInfo).port)
   const { log } = recordingLog()
-  const pool = openPool(database.url, log, 1)
+  const pool = openPool(parsePostgresUrl(database.url), log, 1)
   onTestFinished(() => pool.end())
   const onMessage = vi.fn()
-  const broadcast = openPostgresBroadcast(pool, url.href, { channel: CHANNEL, onMessage, log })
+  const broadcast = openPostgresBroadcast(pool, parsePostgresUrl(url.href), {
+    channel: CHANNEL,
+    onMessage,
+    log,
+  })
   await vi.waitFor(async () => {
     await broadcast.send()
     expect(onMessage).toHaveBeenCalled()
@@ -226,7 +236,7 @@ describe('a broadcast whose store is unavailable', () => {
     [
       'Redis',
       (port: number, log: Logger) => {
-        const redis = openRedis(`redis://127.0.0.1:${port}`, createLogger('silent'))
+        const redis = openRedis(parseRedisUrl(`redis://127.0.0.1:${port}`), createLogger('silent'))
         onTestFinished(() => redis.disconnect())
         return openRedisBroadcast(redis, { channel: CHANNEL, onMessage: vi.fn(), log })
       },
@@ -234,10 +244,14 @@ describe('a broadcast whose store is unavailable', () => {
     [
       'PostgreSQL',
       (port: number, log: Logger) => {
-        const pool = openPool('postgresql://127.0.0.1:1/none', log, 1)
+        const pool = openPool(parsePostgresUrl('postgresql://127.0.0.1:1/none'), log, 1)
         onTestFinished(() => pool.end())
         const url = `postgresql://127.0.0.1:${port}/none`
-        return openPostgresBroadcast(pool, url, { channel: CHANNEL, onMessage: vi.fn(), log })
+        return openPostgresBroadcast(pool, parsePostgresUrl(url), {
+          channel: CHANNEL,
+          onMessage: vi.fn(),
+          log,
+        })
       },
     ],
   ])('logs that once, however often it tries to connect to %s', async (_name, open) => {

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
 import { openPool, openPrisma } from '../../../src/stores/database/prisma.ts'
 import { recordingLog } from '../../support/checks/log.ts'
 import { freshDatabase, type TestDatabase } from '../../support/stores/stores.ts'
@@ -13,7 +14,7 @@ const connections = [
   [
     'a pool',
     (url: string, log: ReturnType<typeof recordingLog>['log']) => {
-      const pool = openPool(url, log, 2)
+      const pool = openPool(parsePostgresUrl(url), log, 2)
       return {
         query: async (sql: string): Promise<Row[]> => (await pool.query(sql)).rows,
         close: () => pool.end(),
@@ -23,7 +24,7 @@ const connections = [
   [
     'the Prisma client',
     (url: string, log: ReturnType<typeof recordingLog>['log']) => {
-      const prisma = openPrisma(url, log)
+      const prisma = openPrisma(parsePostgresUrl(url), log)
       return { query: (sql: string) => prisma.$queryRawUnsafe<Row[]>(sql), close: () => prisma.$disconnect() }
     },
   ],

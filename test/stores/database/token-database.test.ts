@@ -4,6 +4,7 @@ import type { RequestKey } from '../../../src/domain/delegation.ts'
 import type { NewTokenRow } from '../../../src/domain/history.ts'
 import type { TokenKey } from '../../../src/domain/token.ts'
 import type { Prisma, PrismaClient } from '../../../src/generated/prisma/client.ts'
+import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
 import { openPrisma } from '../../../src/stores/database/prisma.ts'
 import { TokenDatabase, TokenTransaction } from '../../../src/stores/database/token-database.ts'
 import { failure } from '../../support/checks/failures.ts'
@@ -22,7 +23,7 @@ let sql: pg.Pool
 
 beforeAll(async () => {
   testDatabase = await freshDatabase()
-  prisma = openPrisma(testDatabase.url, recordingLog().log)
+  prisma = openPrisma(parsePostgresUrl(testDatabase.url), recordingLog().log)
   database = new TokenDatabase(prisma)
   sql = new pg.Pool({ connectionString: testDatabase.url, max: 3 })
 })
@@ -165,7 +166,7 @@ describe('inserting a token', () => {
     await sql.query(
       `ALTER ROLE CURRENT_USER IN DATABASE ${new URL(testDatabase.url).pathname.slice(1)} SET timezone = 'Asia/Tokyo'`,
     )
-    const elsewhere = openPrisma(testDatabase.url, recordingLog().log)
+    const elsewhere = openPrisma(parsePostgresUrl(testDatabase.url), recordingLog().log)
     try {
       const away = new TokenDatabase(elsewhere)
       await away.transaction(async (tx) => {

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
 import { openPool, openPrisma } from '../../../src/stores/database/prisma.ts'
 import { runTransaction } from '../../../src/stores/database/transactions.ts'
 import { recordingLog } from '../../support/checks/log.ts'
@@ -28,7 +29,7 @@ afterAll(async () => {
 const namesWritten = async () => (await observer.query('SELECT name FROM written ORDER BY name')).rows
 
 const write = (url: string, name: string) => {
-  const prisma = openPrisma(url, recordingLog().log)
+  const prisma = openPrisma(parsePostgresUrl(url), recordingLog().log)
   onTestFinished(() => prisma.$disconnect())
   return runTransaction(
     prisma,
@@ -77,7 +78,7 @@ describe('a session', () => {
     ]) {
       await observer.query(`ALTER DATABASE ${pg.escapeIdentifier(name)} SET ${setting}`)
     }
-    const pool = openPool(database.url, recordingLog().log, 1)
+    const pool = openPool(parsePostgresUrl(database.url), recordingLog().log, 1)
     onTestFinished(() => pool.end())
     const shown = await pool.query(
       `SELECT current_setting('DateStyle') AS date, current_setting('TimeZone') AS zone,
@@ -87,7 +88,11 @@ describe('a session', () => {
   })
 
   it('is closed when a query has no response in time, and never used again', async () => {
-    const pool = openPool(`${cable.through(database.url)}?query_timeout=500`, recordingLog().log, 1)
+    const pool = openPool(
+      parsePostgresUrl(`${cable.through(database.url)}?query_timeout=500`),
+      recordingLog().log,
+      1,
+    )
     onTestFinished(() => pool.end())
     const pidOf = async () => (await pool.query('SELECT pg_backend_pid() AS pid')).rows[0].pid
     const first = await pidOf()

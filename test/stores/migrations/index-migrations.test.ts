@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
 import { assertMigrated, migrate } from '../../../src/stores/migrations/migrations.ts'
 import { createGafaelfawrTables, loadGafaelfawrRows } from '../../support/stores/gafaelfawr.ts'
 import { emptyDatabase, type TestDatabase } from '../../support/stores/stores.ts'
@@ -67,7 +68,7 @@ const readIndexes = async (condition: string): Promise<readonly string[]> => {
 describe('indexes on tables in use', () => {
   it('are built while others write, also while one old transaction keeps the build waiting', async () => {
     const old = await holdTransaction()
-    const migrating = migrate(database.url, { log })
+    const migrating = migrate(parsePostgresUrl(database.url), { log })
     await indexBuilder()
     const writer = await connect()
     onTestFinished(() => writer.end())
@@ -80,20 +81,22 @@ describe('indexes on tables in use', () => {
     await old.end()
     await migrating
     expect(await readIndexes('NOT indisvalid')).toEqual([])
-    await assertMigrated(database.url)
+    await assertMigrated(parsePostgresUrl(database.url))
   })
 
   it('wait for old transactions for a bounded time, and the message names these and what to do', async () => {
     const old = await holdTransaction()
-    const failing = migrate(database.url, { log, lockTimeoutMs: 200 })
+    const failing = migrate(parsePostgresUrl(database.url), { log, lockTimeoutMs: 200 })
     await expect(failing).rejects.toThrow(
       /porthor_\w+ waited 0\.2 s for a transaction that began before.*process \d+.*run `porthor migrate` again/,
     )
-    await expect(assertMigrated(database.url)).rejects.toThrow(/was interrupted: run `porthor migrate` again/)
+    await expect(assertMigrated(parsePostgresUrl(database.url))).rejects.toThrow(
+      /was interrupted: run `porthor migrate` again/,
+    )
     await old.end()
-    await migrate(database.url, { log })
+    await migrate(parsePostgresUrl(database.url), { log })
     expect(await readIndexes('NOT indisvalid')).toEqual([])
-    await assertMigrated(database.url)
+    await assertMigrated(parsePostgresUrl(database.url))
   })
 
   it('are built after a run that was killed: invalid indexes are dropped and built again', async () => {
@@ -107,11 +110,11 @@ describe('indexes on tables in use', () => {
     const invalid = await readIndexes('NOT indisvalid')
     expect(invalid.length).toBe(1)
     await old.end()
-    await migrate(database.url, { log })
+    await migrate(parsePostgresUrl(database.url), { log })
     expect(await readIndexes('NOT indisvalid')).toEqual([])
     expect(await readIndexes('indisvalid')).toEqual(expect.arrayContaining([...invalid]))
-    await assertMigrated(database.url)
-    expect(await migrate(database.url, { log })).toEqual({ applied: [], baselined: [] })
+    await assertMigrated(parsePostgresUrl(database.url))
+    expect(await migrate(parsePostgresUrl(database.url), { log })).toEqual({ applied: [], baselined: [] })
   })
 
   it('are built by exactly one of two processes that migrate at once and both succeed', async () => {
@@ -123,14 +126,14 @@ describe('indexes on tables in use', () => {
     const applied = (await Promise.all(results)).flatMap((result) => result.applied)
     expect(new Set(applied).size).toBe(applied.length)
     expect(await readIndexes('NOT indisvalid')).toEqual([])
-    await assertMigrated(database.url)
+    await assertMigrated(parsePostgresUrl(database.url))
   })
 
   it('that are invalid although their migration is recorded are built again', async () => {
-    await migrate(database.url, { log })
+    await migrate(parsePostgresUrl(database.url), { log })
     const name = 'porthor_token_by_created'
     await client.query('UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass', [name])
-    await migrate(database.url, { log })
+    await migrate(parsePostgresUrl(database.url), { log })
     expect(await readIndexes('NOT indisvalid')).toEqual([])
     expect(await readIndexes('indisvalid')).toContain(name)
   })

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
 import { assertMigrated, migrate } from '../../../src/stores/migrations/migrations.ts'
 import { createGafaelfawrTables, GAFAELFAWR_TABLES } from '../../support/stores/gafaelfawr.ts'
 import { emptyDatabase, type TestDatabase } from '../../support/stores/stores.ts'
@@ -55,15 +56,17 @@ describe('who migrates', () => {
   it('needs to be owner of the tables that get indexes and to create in the schema: both are reported at once, and nothing is changed', async () => {
     const owner = await createTheirTables()
     const before = await readTables()
-    const message = await migrate(urlOf(role), { log }).catch((error: Error) => error.message)
+    const message = await migrate(parsePostgresUrl(urlOf(role)), { log }).catch(
+      (error: Error) => error.message,
+    )
     expect(message).toContain(`GRANT CREATE ON SCHEMA public TO ${role}`)
     expect(message).toContain(`GRANT ${owner} TO ${role} (the owner of token, token_change_history)`)
     expect(message).toContain('nothing was changed')
     expect(await readTables()).toEqual(before)
 
     await client.query(`GRANT CREATE ON SCHEMA public TO ${role}; GRANT ${owner} TO ${role}`)
-    await migrate(urlOf(role), { log })
-    await assertMigrated(urlOf(role))
+    await migrate(parsePostgresUrl(urlOf(role)), { log })
+    await assertMigrated(parsePostgresUrl(urlOf(role)))
   })
 
   it('needs temporary tables where tables are there to be compared, and its own record', async () => {
@@ -72,21 +75,21 @@ describe('who migrates', () => {
     await client.query(
       `GRANT CREATE ON SCHEMA public TO ${owner}; REVOKE TEMPORARY ON DATABASE ${name} FROM PUBLIC`,
     )
-    await expect(migrate(urlOf(owner), { log })).rejects.toThrow(
+    await expect(migrate(parsePostgresUrl(urlOf(owner)), { log })).rejects.toThrow(
       `GRANT TEMPORARY ON DATABASE ${name} TO ${owner}`,
     )
     await client.query(`GRANT TEMPORARY ON DATABASE ${name} TO ${owner}`)
-    await migrate(urlOf(owner), { log })
-    await expect(migrate(urlOf(role), { log })).rejects.toThrow(
+    await migrate(parsePostgresUrl(urlOf(owner)), { log })
+    await expect(migrate(parsePostgresUrl(urlOf(role)), { log })).rejects.toThrow(
       `GRANT SELECT ON TABLE _prisma_migrations TO ${role}`,
     )
   })
 
   it('needs a server that takes writes, and a schema that is there', async () => {
     await client.query(`ALTER ROLE ${role} SET default_transaction_read_only = on`)
-    await expect(migrate(urlOf(role), { log })).rejects.toThrow(/takes no writes/)
+    await expect(migrate(parsePostgresUrl(urlOf(role)), { log })).rejects.toThrow(/takes no writes/)
     await client.query(`ALTER ROLE ${role} RESET default_transaction_read_only`)
-    await expect(migrate(`${urlOf(role)}?schema=elsewhere`, { log })).rejects.toThrow(
+    await expect(migrate(parsePostgresUrl(`${urlOf(role)}?schema=elsewhere`), { log })).rejects.toThrow(
       /schema .*elsewhere.* does not exist.*CREATE SCHEMA/,
     )
   })
@@ -96,8 +99,8 @@ describe('who serves', () => {
   it('needs no more than the rights that the documentation names, and each missing one is reported', async () => {
     const owner = await createTheirTables()
     await client.query(`GRANT CREATE ON SCHEMA public TO ${owner}`)
-    await migrate(urlOf(owner), { log })
-    await expect(assertMigrated(urlOf(role))).rejects.toThrow(
+    await migrate(parsePostgresUrl(urlOf(owner)), { log })
+    await expect(assertMigrated(parsePostgresUrl(urlOf(role)))).rejects.toThrow(
       `GRANT SELECT ON TABLE _prisma_migrations TO ${role}`,
     )
     const documentation = await readFile(
@@ -107,20 +110,22 @@ describe('who serves', () => {
     const grants = documentation.match(/^GRANT .* TO porthor;$/gm) ?? []
     expect(grants.length).toBe(3)
     for (const grant of grants) {
-      await expect(assertMigrated(urlOf(role))).rejects.toThrow(/GRANT/)
+      await expect(assertMigrated(parsePostgresUrl(urlOf(role)))).rejects.toThrow(/GRANT/)
       const server = new pg.Client(urlOf(owner))
       await server.connect()
       await server.query(grant.replace('TO porthor;', `TO ${role}`)).finally(() => server.end())
     }
-    await assertMigrated(urlOf(role))
+    await assertMigrated(parsePostgresUrl(urlOf(role)))
   })
 
   it.each(OURS)('is refused at start if rights on %s are missing', async (table) => {
-    await migrate(database.url, { log })
+    await migrate(parsePostgresUrl(database.url), { log })
     await client.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role}`)
     await client.query(`GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`)
-    await assertMigrated(urlOf(role))
+    await assertMigrated(parsePostgresUrl(urlOf(role)))
     await client.query(`REVOKE DELETE ON ${table} FROM ${role}`)
-    await expect(assertMigrated(urlOf(role))).rejects.toThrow(`GRANT DELETE ON TABLE ${table} TO`)
+    await expect(assertMigrated(parsePostgresUrl(urlOf(role)))).rejects.toThrow(
+      `GRANT DELETE ON TABLE ${table} TO`,
+    )
   })
 })

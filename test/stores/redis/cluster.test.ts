@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { TokenData, TokenKey } from '../../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
+import { parseRedisUrl } from '../../../src/lib/redis-url.ts'
 import { openRedisBroadcast } from '../../../src/stores/broadcast/redis-broadcast.ts'
 import { openRedis } from '../../../src/stores/redis/client.ts'
 import type { RedisClient } from '../../../src/stores/redis/commands.ts'
@@ -34,7 +35,7 @@ afterAll(() => cluster.stop())
 
 /** A client of Porthor's on the cluster, and its store. */
 function open() {
-  const redis = openRedis(cluster.url, log)
+  const redis = openRedis(parseRedisUrl(cluster.url), log)
   onTestFinished(() => redis.disconnect())
   return { redis, store: new RedisTokenStore({ redis, records, clock }) }
 }
@@ -52,7 +53,7 @@ async function keysOf(store: RedisTokenStore): Promise<TokenKey[]> {
 describe('the Redis token store in a cluster', () => {
   tokenStoreContract(async (input) => {
     await flush()
-    const redis = openRedis(cluster.url, log)
+    const redis = openRedis(parseRedisUrl(cluster.url), log)
     return {
       store: new RedisTokenStore({ redis, ...input }),
       read: (key) => redis.get(`token:${key}`),

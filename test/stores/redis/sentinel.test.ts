@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, it, type TestContext, vi } from 'vitest'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
+import { parseRedisUrl } from '../../../src/lib/redis-url.ts'
 import { openRedisBroadcast } from '../../../src/stores/broadcast/redis-broadcast.ts'
 import { openRedis } from '../../../src/stores/redis/client.ts'
 import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
@@ -32,7 +33,7 @@ async function start(onTestFinished: OnTestFinished): Promise<WatchedRedis> {
 }
 
 function open(url: string, onTestFinished: OnTestFinished) {
-  const redis = openRedis(url, log)
+  const redis = openRedis(parseRedisUrl(url), log)
   onTestFinished(() => redis.disconnect())
   return { redis, store: new RedisTokenStore({ redis, records, clock }) }
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { parseRedisUrl } from '../../../src/lib/redis-url.ts'
 import { assertRedisUsable } from '../../../src/stores/redis/setup.ts'
 import { onServer } from '../../support/stores/redis.ts'
 import { type RedisProcess, startRedis } from '../../support/stores/stores.ts'
@@ -39,18 +40,20 @@ describe('Redis, asked at the start whether it can be used,', () => {
     ['who may not audit', 'without-scan:sesame', "NOPERM .*'scan'"],
     ['who has no right to its keys', 'elsewhere:sesame', 'NOPERM .*keys'],
   ])('refuses one %s', async (_who, user, words) => {
-    await expect(assertRedisUsable(as(user))).rejects.toThrow(
+    await expect(assertRedisUsable(parseRedisUrl(as(user)))).rejects.toThrow(
       new RegExp(`^Redis cannot be used with REDIS_URL: ${words}`),
     )
   })
 
   it('is refused without a password, and with the number of a database that does not exist', async () => {
-    await expect(assertRedisUsable(server.url)).rejects.toThrow(/REDIS_URL: NOAUTH/)
-    await expect(assertRedisUsable(`${as(':sesame')}/16`)).rejects.toThrow(/REDIS_URL: ERR DB index/)
+    await expect(assertRedisUsable(parseRedisUrl(server.url))).rejects.toThrow(/REDIS_URL: NOAUTH/)
+    await expect(assertRedisUsable(parseRedisUrl(`${as(':sesame')}/16`))).rejects.toThrow(
+      /REDIS_URL: ERR DB index/,
+    )
   })
 
   it('lets in who has the rights of the docs, and keeps nothing of it', async () => {
-    await expect(assertRedisUsable(as('porthor:sesame'))).resolves.toBeUndefined()
+    await expect(assertRedisUsable(parseRedisUrl(as('porthor:sesame')))).resolves.toBeUndefined()
     const observer = new Redis(as(':sesame'))
     onTestFinished(() => observer.disconnect())
     expect(await observer.dbsize()).toBe(0)
@@ -60,14 +63,18 @@ describe('Redis, asked at the start whether it can be used,', () => {
 it('Redis that may delete records when its memory is full is refused if the caller requires it', async () => {
   const server = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
   onTestFinished(() => server.stop())
-  await expect(assertRedisUsable(server.url, { isEvictionRefused: true })).resolves.toBeUndefined()
+  await expect(
+    assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true }),
+  ).resolves.toBeUndefined()
   await onServer(server.port, (redis) => redis.config('SET', 'maxmemory', '100mb'))
-  await expect(assertRedisUsable(server.url)).resolves.toBeUndefined()
-  await expect(assertRedisUsable(server.url, { isEvictionRefused: true })).rejects.toThrow(
+  await expect(assertRedisUsable(parseRedisUrl(server.url))).resolves.toBeUndefined()
+  await expect(assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true })).rejects.toThrow(
     /maxmemory-policy noeviction/,
   )
   await onServer(server.port, (redis) => redis.config('SET', 'maxmemory-policy', 'noeviction'))
-  await expect(assertRedisUsable(server.url, { isEvictionRefused: true })).resolves.toBeUndefined()
+  await expect(
+    assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true }),
+  ).resolves.toBeUndefined()
 })
 
 describe('Redis that does not answer at the start', () => {
@@ -82,7 +89,7 @@ describe('Redis that does not answer at the start', () => {
       'redis+sentinel://127.0.0.1:1/porthor',
       `redis+sentinel://127.0.0.1:${port}/porthor`,
     ]) {
-      await expect(assertRedisUsable(url), url).resolves.toBeUndefined()
+      await expect(assertRedisUsable(parseRedisUrl(url)), url).resolves.toBeUndefined()
     }
   })
 })

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
 import { openPool } from '../../../src/stores/database/prisma.ts'
 import { PostgresTokenStore } from '../../../src/stores/token-store/postgres-token-store.ts'
 import { recordingLog } from '../../support/checks/log.ts'
@@ -22,7 +23,7 @@ describe('the PostgreSQL token store', () => {
 
   const opened = tokenStoreContract(async ({ records, clock }) => {
     await sql.query('TRUNCATE porthor_token_store')
-    const pool = openPool(database.url, recordingLog().log, 5)
+    const pool = openPool(parsePostgresUrl(database.url), recordingLog().log, 5)
     return {
       store: new PostgresTokenStore({ pool, records, clock }),
       read: async (key) => {

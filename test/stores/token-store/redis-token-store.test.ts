@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Fernet, generateFernetKey } from '../../../src/lib/fernet.ts'
+import { parseRedisUrl } from '../../../src/lib/redis-url.ts'
 import { openRedis } from '../../../src/stores/redis/client.ts'
 import { MAX_WAITING, type RedisClient } from '../../../src/stores/redis/commands.ts'
 import { EncryptedRecords } from '../../../src/stores/token-store/encrypted-records.ts'
@@ -19,7 +20,7 @@ describe('the Redis token store', () => {
   const opened = tokenStoreContract(async ({ records, clock }) => {
     const { url } = await freshRedis()
     redis = new Redis(url)
-    const ours = openRedis(url, recordingLog().log)
+    const ours = openRedis(parseRedisUrl(url), recordingLog().log)
     return {
       store: new RedisTokenStore({ redis: ours, records, clock }),
       read: (key) => redis.get(`token:${key}`),
@@ -120,7 +121,10 @@ describe('the Redis token store', () => {
 it('a record that could not be written in time is not written later, when the token may have been revoked', async () => {
   const { url } = await freshRedis()
   const cable = await openTcpProxy(url)
-  const [near, far] = [openRedis(url, recordingLog().log), openRedis(cable.through(url), recordingLog().log)]
+  const [near, far] = [
+    openRedis(parseRedisUrl(url), recordingLog().log),
+    openRedis(parseRedisUrl(cable.through(url)), recordingLog().log),
+  ]
   onTestFinished(async () => {
     near.disconnect()
     far.disconnect()
@@ -146,7 +150,7 @@ it('a record that could not be written in time is not written later, when the to
 it('a record whose connection was lost before the reply is not written again: by then the token may have been revoked', async () => {
   const { url } = await freshRedis()
   const cable = await openTcpProxy(url)
-  const redis = openRedis(cable.through(url), recordingLog().log)
+  const redis = openRedis(parseRedisUrl(cable.through(url)), recordingLog().log)
   onTestFinished(async () => {
     redis.disconnect()
     await cable.close()
@@ -188,7 +192,7 @@ it.each<
   'while Redis is %s, no more commands wait for it than fit into memory, and then all works again',
   async (_state, end, begin) => {
     let server = await startRedis()
-    const redis = openRedis(server.url, recordingLog().log)
+    const redis = openRedis(parseRedisUrl(server.url), recordingLog().log)
     onTestFinished(async () => {
       redis.disconnect()
       await server.stop()
@@ -214,7 +218,7 @@ it.each<
 
 it('a connection to a server that became read-only is opened again, perhaps to its successor', async () => {
   const server = await startRedis()
-  const redis = openRedis(server.url, recordingLog().log)
+  const redis = openRedis(parseRedisUrl(server.url), recordingLog().log)
   onTestFinished(async () => {
     redis.disconnect()
     await server.stop()

@@ -1,4 +1,5 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
+import { parseRedisUrl } from '../../../src/lib/redis-url.ts'
 import { openRedis } from '../../../src/stores/redis/client.ts'
 import { createCommand, RedisWrites } from '../../../src/stores/token-store/redis-writes.ts'
 import { recordingLog } from '../../support/checks/log.ts'
@@ -11,7 +12,7 @@ it('a change succeeds only when the required number of replicas have acknowledge
   const replica = await startRedis({ args: replicaof })
   onTestFinished(() => replica.stop())
   await untilReplicated(master, replica)
-  const redis = openRedis(master.url, recordingLog().log)
+  const redis = openRedis(parseRedisUrl(master.url), recordingLog().log)
   onTestFinished(() => redis.disconnect())
   const outcome = expect.objectContaining({ code: 'UNAVAILABLE', store: 'redis' })
   const set = (replicas: number) =>

@@ -1,0 +1,167 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { addressBlocks, duration, flag, host, integer, mode, oneOf, parsed } from './kinds.ts'
+import { DEFAULT_SCOPES, DEFAULT_UNDELEGABLE, scopeDescriptions, undelegableScopes } from './scopes.ts'
+import { bootstrapToken, encryptionKeys, postgresUrl, redisUrl } from './secrets.ts'
+import { optional, required, withDefault } from './setting.ts'
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+/** Minimum lifetime of a token, in seconds: a shorter token could satisfy no minimum lifetime of a request. */
+const MIN_LIFETIME_SECONDS = 600
+
+const STORES = {
+  NODE_ENV: optional(mode(), {
+    defaultNote: '',
+    description:
+      '`production`, in full, turns on the rules for production: nothing is generated, weak secrets are refused, GraphiQL and introspection are off',
+  }),
+  DATABASE_URL: required(postgresUrl(), {
+    isSecret: true,
+    defaultNote: 'an embedded PostgreSQL; required in production',
+    description:
+      '`postgresql://user:password@host:port/database`, with these [parameters](../guides/postgresql.md#parameters-of-database_url)',
+  }),
+  REDIS_URL: optional(redisUrl(), {
+    isSecret: true,
+    defaultNote: 'none',
+    description:
+      'address of the Redis that holds the token store: one server, [Sentinel or Cluster](../guides/redis.md#address)',
+  }),
+  REDIS_REPLAY_WINDOW: withDefault(duration(1), {
+    default: '10m',
+    description:
+      'maximum age of the data of a Redis that has restarted or failed over, counted from its last use. Porthor [replays](../guides/redis.md#data-that-went-back-in-time) the changes of this time',
+  }),
+  REDIS_WAIT_REPLICAS: withDefault(integer(0, 10), {
+    default: '0',
+    description:
+      'number of Redis replicas that must have a creation, edit or revocation before the request succeeds (`WAIT`)',
+  }),
+  TOKEN_STORE: optional(oneOf(['redis', 'postgres']), {
+    defaultNote: '`redis` where `REDIS_URL` is set, else `postgres`',
+    description: 'where the encrypted records are',
+  }),
+}
+
+const secretSettings = (isProduction: boolean) => ({
+  SESSION_SECRET: required(encryptionKeys(!isProduction), {
+    isSecret: true,
+    defaultNote:
+      'generated in `DATA_DIR/session-secret`; required in production and where `DATABASE_URL` or `REDIS_URL` is set',
+    description:
+      'encryption keys: the first encrypts, all decrypt. `porthor generate-secret` prints one. Production refuses a key that can be guessed',
+  }),
+  BOOTSTRAP_TOKEN: required(bootstrapToken(!isProduction), {
+    isSecret: true,
+    defaultNote: 'generated in `DATA_DIR/bootstrap-token`; required where `SESSION_SECRET` is',
+    description:
+      'token of the first administrator. `porthor generate-token` prints one. Production refuses a token that can be guessed. Each start logs a warning while there is one',
+  }),
+})
+
+const TOKENS = {
+  TOKEN_LIFETIME: withDefault(duration(MIN_LIFETIME_SECONDS), {
+    default: '30d',
+    description: 'lifetime of a session',
+  }),
+  DELEGATED_TOKEN_LIFETIME: optional(duration(MIN_LIFETIME_SECONDS), {
+    defaultNote: '`TOKEN_LIFETIME`',
+    description:
+      'lifetime of a delegated token whose parent does not expire sooner; at most `TOKEN_LIFETIME`. Leave it unset [beside Gafaelfawr](../guides/gafaelfawr.md)',
+  }),
+  KNOWN_SCOPES: withDefault(scopeDescriptions(), {
+    default: JSON.stringify(DEFAULT_SCOPES),
+    defaultNote: Object.keys(DEFAULT_SCOPES)
+      .map((scope) => `\`${scope}\``)
+      .join(', '),
+    description: 'scopes that tokens may have; must contain `admin:token` and `user:token`',
+  }),
+  UNDELEGABLE_SCOPES: withDefault(undelegableScopes(), {
+    default: DEFAULT_UNDELEGABLE.join(),
+    description:
+      'scopes that no delegated token carries. `delegate:token` and `introspect:token` are always among them',
+  }),
+  DELEGATED_TOKENS_MAY_CREATE: withDefault(flag(), {
+    default: 'false',
+    description:
+      'internal and notebook tokens may create and modify tokens. What they create expires and is revoked with them, and counts for the next two settings',
+  }),
+  DELEGATION_MAX_DEPTH: withDefault(integer(1, 50), {
+    default: '5',
+    description: 'maximum number of delegated tokens in a chain of delegations',
+  }),
+  MAX_CHILDREN: withDefault(integer(1, 100_000), {
+    default: '1000',
+    description: 'maximum number of live children of a token',
+  }),
+}
+
+const PROCESS = {
+  HISTORY_RETENTION: withDefault(duration(1), {
+    default: '365d',
+    description: 'minimum time for which history events are kept',
+  }),
+  TOKEN_CACHE_SIZE: withDefault(integer(1, 10_000_000), {
+    default: '5000',
+    description: 'maximum number of entries of each token cache (internal tokens, notebook tokens)',
+  }),
+  CLIENT_SIDE_CACHE: withDefault(flag(), {
+    default: 'true',
+    description:
+      'each process has a client-side cache of Redis records, which Redis invalidates at every change',
+  }),
+}
+
+const serverSettings = (isProduction: boolean) => ({
+  TRUSTED_PROXIES: withDefault(addressBlocks(), {
+    default: '',
+    defaultNote: 'none',
+    description:
+      'the proxies whose `X-Forwarded-For` Porthor [believes](../guides/deployment.md#client-addresses)',
+  }),
+  AUTH_FAILURES_PER_MINUTE: withDefault(integer(0, 1_000_000), {
+    default: '600',
+    description:
+      'maximum number of failed authentications per minute and client address (an IPv6 /64 network is one address); above it the error is `RATE_LIMITED`. 0 means no limit',
+  }),
+  HOST: withDefault(host(), {
+    default: isProduction ? '0.0.0.0' : '127.0.0.1',
+    description: 'where to listen',
+  }),
+  PORT: withDefault(integer(0, 65_535), {
+    default: '4000',
+    description: 'port to listen on; `0` selects a free one',
+  }),
+  LOG_LEVEL: withDefault(oneOf(LOG_LEVELS), {
+    default: 'info',
+    defaultNote: '`info`; `warn` for commands other than `serve`',
+    description: 'minimum level of log messages',
+  }),
+  GRAPHIQL: withDefault(flag(), {
+    default: String(!isProduction),
+    description: 'a browser gets GraphiQL at `/graphql`',
+  }),
+  INTROSPECTION: optional(flag(), {
+    defaultNote: '`true` where `GRAPHIQL` is on; in production `false`',
+    description:
+      'anybody may query the schema, and errors suggest names. Without it, outside production, a valid token is enough',
+  }),
+  DATA_DIR: withDefault(
+    parsed('path', (path) => resolve(path)),
+    {
+      default: '.porthor',
+      description: 'directory of the embedded PostgreSQL and of generated secrets; not used in production',
+    },
+  ),
+})
+
+/** The schema of all settings, by mode. Text that is empty counts as not set, as in most shells' ${NAME:-default}. */
+export const settingsOf = (isProduction: boolean) =>
+  z.object({
+    ...STORES,
+    ...secretSettings(isProduction),
+    ...TOKENS,
+    ...PROCESS,
+    ...serverSettings(isProduction),
+  })
