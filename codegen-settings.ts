@@ -19,8 +19,9 @@ function tableOfSettings(): string {
   const inProduction = notesOf(settingsOf(true).shape)
   return [...notesOf(settingsOf(false).shape)]
     .map(([name, notes]) => {
-      const { values, description } = notes
-      return `| \`${name}\` | ${values} | ${describeDefault(notes, inProduction.get(name)?.default)} | ${description} |\n`
+      const { values, description, isSecret, mayBeInFile = isSecret } = notes
+      const file = mayBeInFile ? `; or in a file: \`${name}_FILE\`` : ''
+      return `| \`${name}\` | ${values}${file} | ${describeDefault(notes, inProduction.get(name)?.default)} | ${description} |\n`
     })
     .join('')
 }

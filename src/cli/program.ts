@@ -6,6 +6,7 @@ import { formatToken, generateToken, redact } from '../domain/token.ts'
 import { generateFernetKey } from '../lib/fernet.ts'
 import type { AuditFlags } from './commands/audit.ts'
 import { addTokenCommands } from './commands/token.ts'
+import type { JsonFlag } from './commands/token-actions.ts'
 import { note, print } from './output.ts'
 import { UsageError } from './usage-error.ts'
 import { packageVersion } from './version.ts'
@@ -59,7 +60,7 @@ function createProgram(env: Environment, outcome: Outcome): Command {
     .addHelpText(
       'after',
       `
-Settings are environment variables: see the table in the README.
+Settings are environment variables: see the table in the README. The command config prints and checks them.
 
 Exit codes: 0 success; 1 failure, or findings left by audit; 2 invalid arguments, or an audit that could not run.`,
     )
@@ -68,6 +69,11 @@ Exit codes: 0 success; 1 failure, or findings left by audit; 2 invalid arguments
     .command('serve')
     .description('Run the server. Without DATABASE_URL, it uses an embedded PostgreSQL in DATA_DIR.')
     .action(async () => (await import('./commands/serve.ts')).serve(env))
+  program
+    .command('config')
+    .description('Check the settings, and print those in effect, with secrets masked.')
+    .option('--json', 'Print one JSON object.')
+    .action(async (flags: JsonFlag) => (await import('./commands/config.ts')).printConfig(env, flags))
   program
     .command('migrate')
     .description('Apply pending migrations to the database. Safe to run on any machine at any time.')

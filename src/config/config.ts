@@ -7,8 +7,8 @@ import type { PostgresUrl } from '../lib/postgres-url.ts'
 import type { RedisUrl } from '../lib/redis-url.ts'
 import type { Secret } from '../lib/secret.ts'
 import { ConfigError } from './config-error.ts'
+import { type Environment, findGivenSettings, isProduction, settingGivenBy } from './given-settings.ts'
 import { findUnknownScope } from './scopes.ts'
-import { notesOf } from './setting.ts'
 import { type LOG_LEVELS, settingsOf } from './settings.ts'
 
 export type TokenStoreKind = 'redis' | 'postgres'
@@ -53,36 +53,42 @@ export interface Config {
 }
 
 export { ConfigError } from './config-error.ts'
-
-export type Environment = Readonly<Record<string, string | undefined>>
+export { type Environment, isProduction } from './given-settings.ts'
 
 type Settings = z.output<ReturnType<typeof settingsOf>>
-
-export const isProduction = (env: Environment): boolean => env.NODE_ENV === 'production'
 
 /** Returns the directory of the generated secrets and the embedded database, as an absolute path. */
 export const dataDirOf = (env: Environment): string =>
   schemaFor(isProduction(env)).shape.DATA_DIR.parse(env.DATA_DIR)
 
 /**
- * Parses the configuration. Reads nothing but `env`.
+ * Parses the configuration. Reads nothing but `env` and the files that it names.
  *
  * @throws {ConfigError} Names the variable of every error; never contains a secret.
  */
 export function loadConfig(env: Environment): Config {
-  const { data, error } = schemaFor(isProduction(env)).safeParse(settingsIn(env))
-  if (error) throw new ConfigError(error.issues.map(({ path, message }) => `${String(path[0])} ${message}`))
+  const { texts, problems } = findGivenSettings(env)
+  const { data, error } = schemaFor(isProduction(env)).safeParse(texts)
+  const misread = new Set([...problems.keys()].map(settingGivenBy))
+  const issues = error?.issues.filter(({ path }) => !misread.has(String(path[0]))) ?? []
+  const errors = [
+    ...[...problems].map(([variable, problem]) => `${variable} ${problem}`),
+    ...issues.map(({ path, message }) => `${String(path[0])} ${message}`),
+  ]
+  if (!data || errors.length > 0) throw new ConfigError(errors)
   return Object.freeze(toConfig(data, isProduction(env)))
 }
 
 /**
- * Returns the settings of an environment that are set. A variable that is empty counts as not set, as in most shells'
- * `${NAME:-default}`.
+ * Returns the settings of an environment that are set, from their files too. A variable that gives no setting, although
+ * it is meant to, is returned as it is: `loadConfig` reports it.
  */
 export function settingsIn(env: Environment): Environment {
-  const declared = notesOf(schemaFor(isProduction(env)).shape)
-  const texts = [...declared].map(([name, { isSecret }]) => [name, isSecret ? env[name]?.trim() : env[name]])
-  return Object.fromEntries(texts.filter(([, text]) => text))
+  const { texts, problems } = findGivenSettings(env)
+  return {
+    ...texts,
+    ...Object.fromEntries([...problems.keys()].map((variable) => [variable, env[variable]])),
+  }
 }
 
 /** What depends on an invalid setting is no error of its own. */

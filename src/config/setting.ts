@@ -8,6 +8,8 @@ interface Declaration {
   readonly defaultNote?: string
   /** A secret is never quoted, and the white space around it is ignored: files of secrets end with a line break. */
   readonly isSecret?: boolean
+  /** Whether `NAME_FILE` may name a file with the text. It may for every secret. */
+  readonly mayBeInFile?: boolean
 }
 
 export interface SettingNotes extends Declaration {

@@ -71,6 +71,7 @@ const TOKENS = {
       'lifetime of a delegated token whose parent does not expire sooner; at most `TOKEN_LIFETIME`. Leave it unset [beside Gafaelfawr](../guides/gafaelfawr.md)',
   }),
   KNOWN_SCOPES: withDefault(scopeDescriptions(), {
+    mayBeInFile: true,
     default: JSON.stringify(DEFAULT_SCOPES),
     defaultNote: Object.keys(DEFAULT_SCOPES)
       .map((scope) => `\`${scope}\``)
