@@ -32,9 +32,12 @@ export interface RequestKey {
 
 const SERVICE_NAME = /^[A-Za-z0-9._-]{1,64}$/
 
+export const isServiceName = (service: string): boolean =>
+  SERVICE_NAME.test(service) && !holdsBearerString(service)
+
 /** @throws {PorthorError} `INVALID_SERVICE` */
 export function requireService(service: string): void {
-  if (SERVICE_NAME.test(service) && !holdsBearerString(service)) return
+  if (isServiceName(service)) return
   throw new PorthorError(
     'INVALID_SERVICE',
     'service must be 1 to 64 characters of A-Z a-z 0-9 . _ - and must not contain a token.',

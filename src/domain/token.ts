@@ -104,6 +104,15 @@ export function parseToken(text: string): Token {
   return { key: key as TokenKey, secret: secret as TokenSecret }
 }
 
+/** Whether `text` has the form of a bearer string. */
+export function isBearerString(text: string): boolean {
+  try {
+    return parseToken(text) !== undefined
+  } catch {
+    return false
+  }
+}
+
 const BEARER_STRING = /gt-[\w-]{22}\.[\w-]{22}/g
 
 /** Returns `text` without its bearer strings: clients send them in fields that do not take tokens. */
