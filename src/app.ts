@@ -30,6 +30,7 @@ import { MaintenanceDatabase } from './stores/database/maintenance-database.ts'
 import { OrphanDatabase } from './stores/database/orphan-database.ts'
 import { PendingChangeDatabase } from './stores/database/pending-change-database.ts'
 import { openPrisma } from './stores/database/prisma.ts'
+import { RunsInUse } from './stores/database/runs-in-use.ts'
 import { TokenDatabase } from './stores/database/token-database.ts'
 import { TokenListing } from './stores/database/token-listing.ts'
 import { openRedis } from './stores/redis/client.ts'
@@ -60,12 +61,13 @@ export interface App extends AppDependencies {
 export function openApp(config: Config, deps: AppDependencies): App {
   const { clock, log } = deps
   const prisma = openPrisma(config.databaseUrl.reveal(), log)
-  const database = new TokenDatabase(prisma)
+  const runs = new RunsInUse()
+  const database = new TokenDatabase(prisma, runs)
   const {
     tokens,
     openBroadcast,
     close: closeStore,
-  } = openTokenStore(config, prisma, deps, (changed) => orphanDetector.onChange(changed))
+  } = openTokenStore(config, prisma, { ...deps, runs }, (changed) => orphanDetector.onChange(changed))
   const broadcast = openBroadcast(() => services.tokenCache.clear())
   const orphanDatabase = new OrphanDatabase(prisma)
   const orphans = new OrphanService({ orphans: orphanDatabase, tokens, database, clock, log })
@@ -76,7 +78,7 @@ export function openApp(config: Config, deps: AppDependencies): App {
     log,
     size: config.tokenCacheSize,
   })
-  const stores = { ...deps, prisma, database, tokens }
+  const stores = { ...deps, prisma, runs, database, tokens }
   const maintenanceDatabase = new MaintenanceDatabase(prisma, config.databaseUrl.reveal())
   const usage = new UsageRecorder({ database: maintenanceDatabase, clock, log })
   const authenticator = new Authenticator({ tokens, usage, bootstrapToken: config.bootstrapToken, log })
@@ -128,6 +130,7 @@ export function openApp(config: Config, deps: AppDependencies): App {
 
 interface Stores extends AppDependencies {
   readonly prisma: PrismaClient
+  readonly runs: RunsInUse
   readonly database: TokenDatabase
   readonly tokens: TokenStore
 }
@@ -142,14 +145,14 @@ function createTokenServices(
   config: Config,
   deps: Stores & { readonly orphanDetector: OrphanDetector; readonly broadcast: Broadcast },
 ): TokenServices {
-  const { prisma, database, tokens, clock, log, orphanDetector, broadcast } = deps
+  const { prisma, runs, database, tokens, clock, log, orphanDetector, broadcast } = deps
   const { knownScopes, delegationLimits: limits, delegatedTokensMayCreate: mayDelegatedTokensCreate } = config
   const issuer = new TokenIssuer({ tokens, database, log })
   const names = new TokenNames({ tokens, database, clock, log })
   const pendingChanges = new PendingChangeCompleter({
     tokens,
     database,
-    pending: new PendingChangeDatabase(prisma),
+    pending: new PendingChangeDatabase(prisma, runs),
     updater: new RecordUpdater({ tokens, database, clock }),
     clock,
     log,

@@ -211,9 +211,10 @@ export class PendingChangeCompleter {
       })
       // The deepest first: meanwhile no child has more than its parent.
       const descendants = below.filter((each) => each !== key)
-      await updater.update(descendants.map((each) => recordUpdate(each, edit, 'narrow')))
-      await updater.update([recordUpdate(key, edit, 'row')])
-      await pending.delete([edit])
+      await pending.complete(edit, async () => {
+        await updater.update(descendants.map((each) => recordUpdate(each, edit, 'narrow')))
+        await updater.update([recordUpdate(key, edit, 'row')])
+      })
     }
   }
 }

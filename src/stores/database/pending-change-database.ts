@@ -7,13 +7,17 @@ import {
   findPendingEdit,
   type PendingChange,
 } from './pending-changes.ts'
+import { RunsInUse } from './runs-in-use.ts'
 
 /** Reads and deletes pending changes. Every method may throw `UnavailableError`. */
 export class PendingChangeDatabase {
   readonly #prisma: PrismaClient
+  readonly #runs: RunsInUse
 
-  constructor(prisma: PrismaClient) {
+  /** @param runs Default: the token store is no Redis whose runs matter. */
+  constructor(prisma: PrismaClient, runs = new RunsInUse()) {
     this.#prisma = prisma
+    this.#runs = runs
   }
 
   /**
@@ -48,8 +52,18 @@ export class PendingChangeDatabase {
     return callStore('postgres', () => findPendingEdit(this.#prisma, key))
   }
 
-  /** Deletes completed changes. Keeps those that were recorded again since they were read. */
-  delete(changes: readonly PendingChange[]): Promise<void> {
-    return callStore('postgres', () => deletePendingChanges(this.#prisma, changes))
+  /**
+   * Runs `follow`, which has the token store follow a change, and deletes the change. Keeps it if it was recorded again
+   * since it was read.
+   *
+   * @throws {UnavailableError} See `RunsInUse`.
+   */
+  async complete(change: PendingChange, follow: () => Promise<void>): Promise<void> {
+    const mark = this.#runs.mark()
+    await follow()
+    await callStore('postgres', async () => {
+      await this.#runs.requireCurrent(this.#prisma, mark)
+      await deletePendingChanges(this.#prisma, [change])
+    })
   }
 }

@@ -5,6 +5,7 @@ import { callStore } from '../unavailable.ts'
 import { REPLAY_LOCK } from './advisory-locks.ts'
 import { listBelow } from './lineage.ts'
 import { CONNECT_TIMEOUT_MS } from './postgres-client.ts'
+import { findNewestRun } from './runs-in-use.ts'
 
 /** Maximum time of one replay, in milliseconds. */
 const REPLAY_TIMEOUT_MS = 15 * 60_000
@@ -37,6 +38,18 @@ export interface RecentChanges {
   readonly hold: (key: TokenKey) => Promise<ReplayedRow | undefined>
 }
 
+export interface ReplayOptions {
+  /**
+   * Time since this process left another Redis, in milliseconds: its writes there may be missing here, unless the history
+   * was applied since. `undefined` if it left none.
+   */
+  readonly leftMs: number | undefined
+  /** How much older than the last use of Redis its data may be, in seconds. */
+  readonly windowSeconds: number
+  /** Whether this run replaces all others, which is not so for a master of a cluster. */
+  readonly isOnlyRun: boolean
+}
+
 interface Change {
   readonly id: number
   readonly at: string
@@ -54,35 +67,52 @@ export class RedisRunDatabase {
 
   /**
    * Runs `apply` with the recent changes, unless they were applied to this Redis already. One process at a time does this.
+   * First commits that this run is in use: from then on no other process completes a change in another run, and what
+   * it has completed before is among the recent changes.
    *
-   * @param leftMs Time since this process left another Redis, in milliseconds: its writes there may be missing here, unless
-   *   the history was applied since. `undefined` if it left none.
-   * @param windowSeconds How much older than the last use of Redis its data may be, in seconds.
    * @returns `busy` if another process is applying them.
    */
-  replay(
+  async replay(
     identity: string,
-    { leftMs, windowSeconds }: { readonly leftMs: number | undefined; readonly windowSeconds: number },
+    options: ReplayOptions,
     apply: (changes: RecentChanges) => Promise<void>,
   ): Promise<'busy' | 'known' | 'applied'> {
-    const work = async (tx: Prisma.TransactionClient) => {
+    const begun = await this.#unlessKnown(identity, options, (tx) => begin(tx, identity, options))
+    if (begun !== 'done') return begun
+    const applied = await this.#unlessKnown(identity, options, async (tx) => {
+      const since = await this.#forgetOldRuns(tx, identity, options.windowSeconds)
+      await apply({ tokens: changesOf(tx, since), hold: (key) => holdRow(tx, key) })
+      await tx.$executeRaw`
+        UPDATE porthor_redis_run SET replayed_at = now(), seen_at = clock_timestamp() WHERE identity = ${identity}`
+    })
+    return applied === 'done' ? 'applied' : applied
+  }
+
+  /** Runs `work` in a transaction, unless the history was applied to this run, or another process is doing so. */
+  #unlessKnown(
+    identity: string,
+    { leftMs, isOnlyRun }: ReplayOptions,
+    work: (tx: Prisma.TransactionClient) => Promise<void>,
+  ): Promise<'busy' | 'known' | 'done'> {
+    const transaction = async (tx: Prisma.TransactionClient) => {
       const [lock] = await tx.$queryRaw<{ taken: boolean }[]>`
         SELECT pg_try_advisory_xact_lock(${REPLAY_LOCK}::int, hashtext(${identity})) AS taken`
       if (!lock?.taken) return 'busy'
       const [run] = await tx.$queryRaw<{ known: boolean }[]>`
-        SELECT ${leftMs ?? null}::float8 IS NULL
-               OR replayed_at >= clock_timestamp() - make_interval(secs => ${(leftMs ?? 0) / 1_000}::float8) AS known
+        SELECT replayed_at >= began_at AND (${leftMs ?? null}::float8 IS NULL
+               OR replayed_at >= clock_timestamp() - make_interval(secs => ${(leftMs ?? 0) / 1_000}::float8)) AS known
         FROM porthor_redis_run WHERE identity = ${identity}`
-      if (run?.known) return 'known'
-      const since = await this.#begin(tx, identity, windowSeconds)
-      await apply({ tokens: changesOf(tx, since), hold: (key) => holdRow(tx, key) })
-      await tx.$executeRaw`
-        INSERT INTO porthor_redis_run (identity, replayed_at, seen_at) VALUES (${identity}, now(), clock_timestamp())
-        ON CONFLICT (identity) DO UPDATE SET replayed_at = now(), seen_at = clock_timestamp()`
-      return 'applied'
+      if (run?.known && !(isOnlyRun && (await findNewestRun(tx)) !== identity)) return 'known'
+      await work(tx)
+      return 'done'
     }
     const limits = { timeout: REPLAY_TIMEOUT_MS, maxWait: CONNECT_TIMEOUT_MS }
-    return callStore('postgres', () => this.#prisma.$transaction(work, limits))
+    return callStore('postgres', () => this.#prisma.$transaction(transaction, limits))
+  }
+
+  /** Returns the identity of the run that began last. */
+  findNewest(): Promise<string | undefined> {
+    return callStore('postgres', () => findNewestRun(this.#prisma))
   }
 
   /** Writes that this run of Redis is in use now. */
@@ -99,7 +129,11 @@ export class RedisRunDatabase {
    * Returns the time since which changes may be missing: the window before the last use of the Redis that this one replaces.
    * Deletes runs that were replaced more than 15 minutes ago: in a cluster, several masters may be replaced within minutes.
    */
-  async #begin(tx: Prisma.TransactionClient, identity: string, windowSeconds: number): Promise<string> {
+  async #forgetOldRuns(
+    tx: Prisma.TransactionClient,
+    identity: string,
+    windowSeconds: number,
+  ): Promise<string> {
     await tx.$executeRaw`
       DELETE FROM porthor_redis_run AS run WHERE identity <> ${identity} AND EXISTS (
         SELECT FROM porthor_redis_run AS later
@@ -107,13 +141,26 @@ export class RedisRunDatabase {
     const [row] = await tx.$queryRaw<{ since: string }[]>`
       SELECT to_char((LEAST(now(), min(seen_at) FILTER (WHERE identity <> ${identity}
                               AND seen_at < now() - interval '2 minutes'),
-                            min(replayed_at) FILTER (WHERE identity = ${identity}))
+                            min(replayed_at) FILTER (WHERE identity = ${identity} AND replayed_at > '-infinity'))
                       - make_interval(secs => ${windowSeconds + MARGIN_S}::float8)) AT TIME ZONE 'UTC',
                      'YYYY-MM-DD HH24:MI:SS.US') AS since
       FROM porthor_redis_run`
     if (!row) throw new Error('an aggregate has one row')
     return row.since
   }
+}
+
+/** Records that this run is in use, and began last. */
+async function begin(
+  tx: Prisma.TransactionClient,
+  identity: string,
+  { isOnlyRun }: ReplayOptions,
+): Promise<void> {
+  if (isOnlyRun && (await findNewestRun(tx)) === identity) return
+  await tx.$executeRaw`
+    INSERT INTO porthor_redis_run AS run (identity, began_at, replayed_at, seen_at)
+    VALUES (${identity}, clock_timestamp(), '-infinity', clock_timestamp())
+    ON CONFLICT (identity) DO UPDATE SET began_at = excluded.began_at WHERE ${isOnlyRun}`
 }
 
 async function* changesOf(

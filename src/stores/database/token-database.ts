@@ -19,6 +19,7 @@ import {
 import { expireChildren, expireNamed } from './expiry.ts'
 import { findTransactionId } from './outcome.ts'
 import { TRANSACTION_TIMEOUT_MS } from './prisma.ts'
+import { RunsInUse } from './runs-in-use.ts'
 import { formatTimestamp } from './timestamp.ts'
 import { type Finished, runTransaction } from './transactions.ts'
 import { TreeTransaction } from './tree-transaction.ts'
@@ -62,9 +63,12 @@ export interface LockedParent extends HeldToken {
  */
 export class TokenDatabase {
   readonly #prisma: PrismaClient
+  readonly #runs: RunsInUse
 
-  constructor(prisma: PrismaClient) {
+  /** @param runs Default: the token store is no Redis whose runs matter. */
+  constructor(prisma: PrismaClient, runs = new RunsInUse()) {
     this.#prisma = prisma
+    this.#runs = runs
   }
 
   /** Returns the children that match, the last to expire first. */
@@ -93,7 +97,7 @@ export class TokenDatabase {
       runTransaction(
         this.#prisma,
         async (tx) => ({
-          result: await work(new TreeTransaction(tx)),
+          result: await work(new TreeTransaction(tx, this.#runs)),
           transactionId: await findTransactionId(tx),
         }),
         {

@@ -24,6 +24,7 @@ import {
 } from './pending-changes.ts'
 import { findMatches, findTrees } from './revocation-matches.ts'
 import { editRows, recordRevocation, revokeRows, type StrayToken } from './row-changes.ts'
+import type { RunMark, RunsInUse } from './runs-in-use.ts'
 
 /** A row that the transaction has locked: no other one changes it, deletes it or issues a child of it meanwhile. */
 export interface LockedToken {
@@ -38,9 +39,13 @@ export interface LockedToken {
 /** The steps that edit or revoke whole trees of tokens. One statement changes many rows. */
 export class TreeTransaction implements TokenHolder {
   readonly #tx: Prisma.TransactionClient
+  readonly #runs: RunsInUse
+  readonly #mark: RunMark
 
-  constructor(tx: Prisma.TransactionClient) {
+  constructor(tx: Prisma.TransactionClient, runs: RunsInUse) {
     this.#tx = tx
+    this.#runs = runs
+    this.#mark = runs.mark()
   }
 
   /** Finds the user of a token. Locks nothing. */
@@ -138,9 +143,15 @@ export class TreeTransaction implements TokenHolder {
     return Number(row?.count ?? 0)
   }
 
-  /** Deletes the rows of `keys`, children before their parents: see `revokeRows`. */
-  revoke(keys: readonly TokenKey[], origin: Origin, now: Date): Promise<void> {
-    return revokeRows(this.#tx, keys, origin, now)
+  /**
+   * Deletes the rows of `keys`, children before their parents: see `revokeRows`. To be called when the token store has
+   * followed, without an open command.
+   *
+   * @throws {UnavailableError} See `RunsInUse`.
+   */
+  async revoke(keys: readonly TokenKey[], origin: Origin, now: Date): Promise<void> {
+    await this.#runs.requireCurrent(this.#tx, this.#mark)
+    await revokeRows(this.#tx, keys, origin, now)
   }
 
   /** Writes a `revoke` event for a token that has no row. */

@@ -13,9 +13,13 @@ const ADMIT_AGAIN_MS = 250
 export interface RedisGuard {
   /** Resolves when the data of the server of `redis` are current. Rejects if that cannot be ensured now. */
   admit(redis: Redis, server: RedisServer): Promise<void>
+  /** Called before the first command on a connection to an admitted server. */
+  enter(server: RedisServer): void
   /** Called each time that an admitted server responds to a ping. */
   note(server: RedisServer): void
-  /** Called when the connection to an admitted server is closed. */
+  /** Resolves with whether another server has replaced an admitted one. Never rejects. */
+  isReplaced(server: RedisServer): Promise<boolean>
+  /** Called when a connection that was entered is closed. */
   leave(server: RedisServer): void
 }
 
@@ -57,11 +61,16 @@ async function beat(
       await guard.admit(redis, server)
       if (connection.isClosed) return
       admitted = server
+      guard.enter(server)
       flow.admit(connection)
     } else if (server.identity !== admitted?.identity) {
       leave(redis, 'Redis has another replication history than before')
     } else {
       guard.note(server)
+      // Not awaited: pings go on while the database is slow.
+      void guard.isReplaced(server).then((isReplaced) => {
+        if (isReplaced && !connection.isClosed) leave(redis, 'another Redis is in use')
+      })
     }
   }
   while (!connection.isClosed) {

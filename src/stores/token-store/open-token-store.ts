@@ -8,6 +8,7 @@ import { type Broadcast, openPostgresBroadcast } from '../broadcast/broadcast.ts
 import { openRedisBroadcast } from '../broadcast/redis-broadcast.ts'
 import { openPool } from '../database/prisma.ts'
 import { RedisRunDatabase } from '../database/redis-run-database.ts'
+import type { RunsInUse } from '../database/runs-in-use.ts'
 import { openRedis } from '../redis/client.ts'
 import type { RedisClient } from '../redis/commands.ts'
 import { CachingTokenStore } from './caching-token-store.ts'
@@ -24,6 +25,7 @@ const CLEAR_CACHE_CHANNEL = 'porthor_clear_token_cache'
 export interface StoreDependencies {
   readonly clock: Clock
   readonly log: Logger
+  readonly runs: RunsInUse
 }
 
 export interface OpenTokenStore {
@@ -40,17 +42,20 @@ export function openTokenStore(
   onChange: (keys: readonly TokenKey[] | null) => void,
 ): OpenTokenStore {
   const { tokenStore, redisUrl, databaseUrl, encryption, tokenCacheSize, clientSideCache } = config
-  const { clock, log } = deps
+  const { clock, log, runs } = deps
   const records = new EncryptedRecords({ fernet: encryption, clock, log })
   const broadcast = { channel: CLEAR_CACHE_CHANNEL, log }
   if (tokenStore === 'redis' && redisUrl) {
-    const windowSeconds = config.redisReplayWindow
+    const isOnlyRun = redisUrl.reveal().kind !== 'cluster'
+    if (isOnlyRun) runs.track()
     const guard = new RedisReplay({
       database: new RedisRunDatabase(prisma),
+      runs,
+      isOnlyRun,
       records,
       clock,
       log,
-      windowSeconds,
+      windowSeconds: config.redisReplayWindow,
     })
     const redis = openRedis(redisUrl.reveal(), log, guard)
     const replicas = config.redisWaitReplicas

@@ -12,6 +12,7 @@ import type {
   ReplayedRow,
   ReplayedToken,
 } from '../database/redis-run-database.ts'
+import type { RunsInUse } from '../database/runs-in-use.ts'
 import type { RedisGuard } from '../redis/heartbeat.ts'
 import { type RedisServer, readServer } from '../redis/server.ts'
 import { sideConnectionOptions } from '../redis/side-connection.ts'
@@ -20,6 +21,9 @@ import { REDIS_PREFIX, REPLACE } from './redis-token-store.ts'
 
 export interface RedisReplayDeps {
   readonly database: RedisRunDatabase
+  readonly runs: RunsInUse
+  /** Whether one Redis has all records; of a cluster, each master has some. */
+  readonly isOnlyRun: boolean
   readonly records: EncryptedRecords
   readonly clock: Clock
   readonly log: Logger
@@ -62,6 +66,7 @@ export class RedisReplay implements RedisGuard {
   readonly #admittedAt = new Map<string, number>()
   readonly #leftAt = new Map<string, number>()
   readonly #notedAt = new Map<string, number>()
+  #newest: Promise<string | undefined> | undefined
 
   constructor(deps: RedisReplayDeps) {
     this.#deps = deps
@@ -83,22 +88,42 @@ export class RedisReplay implements RedisGuard {
     this.#notedAt.set(identity, this.#now())
   }
 
+  enter({ identity }: RedisServer): void {
+    this.#deps.runs.enter(identity)
+  }
+
   note({ identity }: RedisServer): void {
     if (this.#now() - (this.#notedAt.get(identity) ?? 0) < NOTE_INTERVAL_MS) return
     this.#notedAt.set(identity, this.#now())
     this.#deps.database.note(identity).catch(() => undefined)
   }
 
+  /** Does not keep a caller waiting that PostgreSQL does not reply to: nothing is known then. */
+  async isReplaced({ identity }: RedisServer): Promise<boolean> {
+    const { isOnlyRun, database } = this.#deps
+    if (!isOnlyRun) return false
+    this.#newest ??= database.findNewest().finally(() => {
+      this.#newest = undefined
+    })
+    const newest = await this.#newest.catch(() => undefined)
+    const isReplaced = newest !== undefined && newest !== identity
+    if (isReplaced) this.#admittedAt.delete(identity)
+    return isReplaced
+  }
+
   leave({ identity }: RedisServer): void {
+    this.#deps.runs.leave(identity)
     this.#leftAt.set(identity, this.#now())
   }
 
   async #bringUpToDate(redis: Redis, server: RedisServer, leftAt: number): Promise<void> {
-    const { database, windowSeconds } = this.#deps
+    const { database, windowSeconds, isOnlyRun } = this.#deps
     for (;;) {
       const leftMs = Number.isFinite(leftAt) ? this.#now() - leftAt : undefined
-      const outcome = await database.replay(server.identity, { leftMs, windowSeconds }, (changes) =>
-        this.#applyAll(redis, server, changes),
+      const outcome = await database.replay(
+        server.identity,
+        { leftMs, windowSeconds, isOnlyRun },
+        (changes) => this.#applyAll(redis, server, changes),
       )
       if (outcome !== 'busy') return
       await delay(BUSY_PAUSE_MS, undefined, { ref: false })
