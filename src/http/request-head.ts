@@ -4,12 +4,12 @@ import type { IncomingMessage } from 'node:http'
 const ABSOLUTE_FORM = /^https?:\/\/[^/?#]*(.*)$/i
 
 /**
- * Checks the head of a request beyond what Node checks, and normalises it in `request`: a target in absolute form
- * becomes its path and query, and equal `Authorization` fields become one. Requires `joinDuplicateHeaders`.
+ * Checks target and `Host` of a request beyond what Node checks, and normalises the target in `request`: one in absolute
+ * form becomes its path and query. Requires `joinDuplicateHeaders`.
  *
- * @returns The message of a 400 response; `undefined` where the head is valid.
+ * @returns The message of a 400 response; `undefined` where they are valid.
  */
-export function findHeadProblem(request: IncomingMessage): string | undefined {
+export function findTargetProblem(request: IncomingMessage): string | undefined {
   const { url = '/', headers } = request
   if (url.includes('#')) return 'The request target contains #, which is not allowed: write it as %23.'
   if (!url.startsWith('/')) {
@@ -22,6 +22,14 @@ export function findHeadProblem(request: IncomingMessage): string | undefined {
   if (headers.host?.includes(',') && valuesOf(request, 'host').length > 1) {
     return 'There are several Host fields: send one.'
   }
+  return undefined
+}
+
+/** As `findTargetProblem`, for the whole head: equal `Authorization` fields become one. */
+export function findHeadProblem(request: IncomingMessage): string | undefined {
+  const problem = findTargetProblem(request)
+  if (problem !== undefined) return problem
+  const { headers } = request
   if (headers.authorization?.includes(',')) {
     const [first, ...others] = valuesOf(request, 'authorization')
     if (others.some((value) => value !== first)) {
@@ -32,7 +40,8 @@ export function findHeadProblem(request: IncomingMessage): string | undefined {
   return undefined
 }
 
-function valuesOf({ rawHeaders }: IncomingMessage, name: string): string[] {
+/** Returns the values of all fields with this name, in lower case, in the order in which they were sent. */
+export function valuesOf({ rawHeaders }: IncomingMessage, name: string): string[] {
   const values: string[] = []
   for (let index = 0; index < rawHeaders.length; index += 2) {
     if (rawHeaders[index]?.toLowerCase() === name) values.push(rawHeaders[index + 1] ?? '')

@@ -13,18 +13,15 @@ const LINGER_MS = 1_000
 
 const BAD_HTTP = refuse('BAD_REQUEST', 'The request is not valid HTTP/1.1 (RFC 9112).', { status: 400 })
 
+const headTooLarge = (maxHeaderSize: number): PreparedResponse =>
+  refuse(
+    'BAD_REQUEST',
+    `The request target and header fields are too large: send at most ${maxHeaderSize / 1024} KiB of them.`,
+    { status: 431 },
+  )
+
 /** Responses by the codes of Node's errors. */
 const UNREADABLE: ReadonlyMap<string | undefined, PreparedResponse> = new Map([
-  [
-    'HPE_HEADER_OVERFLOW',
-    refuse(
-      'BAD_REQUEST',
-      'The request target and header fields are too large: send at most 16 KiB of them.',
-      {
-        status: 431,
-      },
-    ),
-  ],
   [
     'HPE_CHUNK_EXTENSIONS_OVERFLOW',
     refuse('REQUEST_ENTITY_TOO_LARGE', 'The chunk extensions of the body are too large: send none.', {
@@ -55,12 +52,16 @@ const NO_TUNNEL = refuse('BAD_REQUEST', 'CONNECT is not supported: send a POST t
 })
 
 /** Makes `server` respond to requests that are not valid HTTP, have another `Expect`, or use CONNECT. */
-export function respondToUnreadable(server: Server): void {
+export function respondToUnreadable(
+  server: Server,
+  { maxHeaderSize }: { readonly maxHeaderSize: number },
+): void {
+  const responses = new Map(UNREADABLE).set('HPE_HEADER_OVERFLOW', headTooLarge(maxHeaderSize))
   const unanswered = new WeakMap<Duplex, Set<ServerResponse>>()
   server.on('request', ({ socket }, response) => {
-    const responses = unanswered.get(socket) ?? new Set()
-    unanswered.set(socket, responses.add(response))
-    response.once('close', () => responses.delete(response))
+    const open = unanswered.get(socket) ?? new Set()
+    unanswered.set(socket, open.add(response))
+    response.once('close', () => open.delete(response))
   })
   // The client may have sent valid requests before on the same connection: their responses come first.
   const respondLast = async (socket: Duplex, response: PreparedResponse): Promise<void> => {
@@ -75,7 +76,7 @@ export function respondToUnreadable(server: Server): void {
     // Node reports an error again for what the client still sends.
     else if (!isRefused.has(socket)) {
       isRefused.add(socket)
-      void respondLast(socket, UNREADABLE.get(error.code) ?? BAD_HTTP)
+      void respondLast(socket, responses.get(error.code) ?? BAD_HTTP)
     }
   })
   server.on('checkExpectation', (_request, response) => writeResponse(response, UNKNOWN_EXPECTATION))

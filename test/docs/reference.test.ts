@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { generateSettingsPage, SETTINGS_PAGE } from '../../codegen-settings.ts'
 import { ERROR_STATUS } from '../../src/domain/errors.ts'
+import { AuthMetrics } from '../../src/http/forward-auth/metrics.ts'
 import { Metrics } from '../../src/http/graphql/results/metrics.ts'
 import {
   ENGINE_LOCK,
@@ -65,6 +66,7 @@ describe('docs/reference', () => {
       labels: quotedIn(row.labels),
     }))
     const { registry } = new Metrics()
+    new AuthMetrics(registry)
     const registered = registry.getMetricsAsArray() as unknown as readonly RegisteredMetric[]
     const ours = registered
       .filter(({ name }) => name.startsWith('porthor_'))

@@ -10,7 +10,7 @@ import {
   UnavailableError,
 } from '../../../domain/errors.ts'
 import { redact } from '../../../domain/token.ts'
-import { RepeatLimitedLog } from '../../../lib/repeat-limited-log.ts'
+import { logUnavailable, logUnexpected } from '../../error-log.ts'
 
 /** Code of every failure that is not an expected one. */
 const UNEXPECTED = 'INTERNAL_SERVER_ERROR'
@@ -26,7 +26,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   const wrapper = error instanceof GraphQLError ? error : undefined
   const cause = rootCause(error)
   if (cause instanceof PorthorError) {
-    logCause(cause, requestId, log)
+    if (cause instanceof UnavailableError) logUnavailable(cause, requestId, log)
     return located(wrapper, cause.message, {
       ...fitFacts(cause.facts),
       code: cause.code,
@@ -39,7 +39,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     const { code = BAD_INPUT, ...extensions } = withoutInternals(wrapper.extensions)
     return located(wrapper, wrapper.message, { ...extensions, code })
   }
-  if (isNew(cause)) log.error({ requestId, err: cause }, 'unexpected error')
+  logUnexpected(cause, requestId, log)
   return located(wrapper, 'Internal error. Report it with its requestId, which is in the log too.', {
     code: UNEXPECTED,
     requestId,
@@ -109,32 +109,6 @@ function withoutInternals({ originalError, ...extensions }: GraphQLErrorExtensio
 /** Returns the error that was thrown first, below those that graphql-js wrapped around it. */
 function rootCause(error: unknown): unknown {
   return error instanceof GraphQLError && error.originalError ? rootCause(error.originalError) : error
-}
-
-/** Errors that are logged already: every row of a list may fail with the same one. */
-const logged = new WeakSet<object>()
-
-function isNew(cause: unknown): boolean {
-  if (typeof cause !== 'object' || cause === null) return true
-  if (logged.has(cause)) return false
-  logged.add(cause)
-  return true
-}
-
-const outages = new WeakMap<Logger, RepeatLimitedLog>()
-
-function outagesOf(log: Logger): RepeatLimitedLog {
-  const lines = outages.get(log) ?? new RepeatLimitedLog(log)
-  outages.set(log, lines)
-  return lines
-}
-
-function logCause(error: PorthorError, requestId: string, log: Logger): void {
-  if (error instanceof UnavailableError && isNew(error)) {
-    const { store, cause } = error
-    const kind = `${store} ${cause instanceof Error ? cause.message : ''}`
-    outagesOf(log).warn(kind, { requestId, store, err: cause }, 'store unavailable')
-  }
 }
 
 /** Challenges of RFC 6750 section 3, by error code. */

@@ -1,0 +1,48 @@
+import type { IncomingMessage, Server } from 'node:http'
+import type { App } from '../../app.ts'
+import type { AuthPolicy } from '../../domain/auth-policy.ts'
+import type { RequestHandler } from '../connections.ts'
+import type { Metrics } from '../graphql/results/metrics.ts'
+import { createGuardedServer, type ServerLimits, serverLimits } from '../guarded-server.ts'
+import { findTargetProblem } from '../request-head.ts'
+import { refuse, writeAuthResponse } from './auth-response.ts'
+import { AuthMetrics } from './metrics.ts'
+import type { SessionCookie } from './policy-credential.ts'
+import { PolicyEndpoint } from './policy-endpoint.ts'
+
+/** Maximum size of the target and the header fields of a request, in bytes: a gateway adds to what its client sent. */
+const MAX_HEADER_SIZE = 64 * 1024
+
+export interface AuthServerOptions {
+  /** By name. */
+  readonly policies: ReadonlyMap<string, AuthPolicy>
+  /** `undefined`: no cookie counts. */
+  readonly cookie: SessionCookie | undefined
+}
+
+/** Creates the HTTP server for gateways. It does not listen yet. */
+export function createAuthServer(
+  app: App,
+  metrics: Metrics,
+  options: AuthServerOptions,
+  given: Partial<ServerLimits> = {},
+): Server {
+  const authMetrics = new AuthMetrics(metrics.registry)
+  const policies = new PolicyEndpoint(app, authMetrics, options)
+  /** Endpoints without a policy, by their paths. */
+  const endpoints: ReadonlyMap<string, RequestHandler> = new Map()
+  const limits = serverLimits({ maxHeaderSize: MAX_HEADER_SIZE, ...given })
+  return createGuardedServer(limits, (request, response) => {
+    const message = findTargetProblem(request)
+    if (message !== undefined) {
+      writeAuthResponse(request, response, refuse({ status: 400, message }, []))
+      return
+    }
+    const handle = endpoints.get(pathOf(request))
+    if (handle) handle(request, response)
+    else policies.handle(request, response)
+  })
+}
+
+/** Returns the path of a request as it was sent: nothing in it is decoded or resolved. */
+const pathOf = ({ url = '/' }: IncomingMessage): string => url.split('?', 1)[0] ?? url
