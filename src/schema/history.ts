@@ -2,9 +2,8 @@ import { parseAddressFilter } from '../domain/ip-address.ts'
 import { parsePage } from '../domain/page.ts'
 import { toTokenKey } from '../domain/token.ts'
 import { builder } from './builder.ts'
-import { pageArguments } from './connection.ts'
 import { DateTime } from './scalars.ts'
-import { TokenChangeConnection } from './token-change.ts'
+import { TokenChange, TokenChangeConnection, toChangeConnection } from './token-change.ts'
 import { TokenType } from './token-type.ts'
 
 const TokenChangeFilter = builder.inputType('TokenChangeFilter', {
@@ -37,17 +36,22 @@ const toFilter = ({ key, token, ipAddress, ...rest }: FilterInput) => ({
 })
 
 builder.queryField('tokenChanges', (t) =>
-  t.field({
-    type: TokenChangeConnection,
-    description:
-      "History events of tokens, newest first. With admin:token: of all users. With user:token: of the current token's user.",
-    args: {
-      filter: t.arg({ type: TokenChangeFilter, description: 'Criteria of the events. Default: all events.' }),
-      ...pageArguments,
+  t.connection(
+    {
+      type: TokenChange,
+      description:
+        "History events of tokens, newest first. With admin:token: of all users. With user:token: of the current token's user.",
+      args: {
+        filter: t.arg({
+          type: TokenChangeFilter,
+          description: 'Criteria of the events. Default: all events.',
+        }),
+      },
+      resolve: async (_root, { filter: input, ...args }, ctx) => {
+        const [view, page, filter] = [await ctx.view(), parsePage('change', args), toFilter(input ?? {})]
+        return toChangeConnection(await view.changes(filter, page), () => view.countChanges(filter))
+      },
     },
-    resolve: async (_root, { filter: input, ...args }, ctx) => {
-      const [view, page, filter] = [await ctx.view(), parsePage('change', args), toFilter(input ?? {})]
-      return { page: await view.changes(filter, page), count: () => view.countChanges(filter) }
-    },
-  }),
+    TokenChangeConnection,
+  ),
 )

@@ -1,7 +1,8 @@
 import { type TokenChangeAction as ActionName, TOKEN_CHANGE_ACTIONS } from '../domain/history.ts'
+import type { Page } from '../domain/page.ts'
 import { parseScopes } from '../domain/scope.ts'
 import { builder } from './builder.ts'
-import { defineConnection } from './connection.ts'
+import { toConnection } from './connection.ts'
 import { DateTime } from './scalars.ts'
 import { TokenType } from './token-type.ts'
 
@@ -84,11 +85,27 @@ export const TokenChange = builder.prismaObject('TokenChange', {
   }),
 })
 
-export const TokenChangeConnection = defineConnection({
-  name: 'TokenChange',
-  kind: 'change',
-  node: TokenChange,
-  noun: 'history event',
-  plural: 'history events',
-  positionOf: ({ eventTime, id }) => ({ at: eventTime, tie: String(id) }),
-})
+export const TokenChangeConnection = builder.connectionObject(
+  {
+    type: TokenChange,
+    name: 'TokenChangeConnection',
+    description: 'A page of history events, newest first.',
+    edgesField: { description: 'History events of the page, each with its cursor.' },
+  },
+  {
+    name: 'TokenChangeEdge',
+    description: 'A history event and its cursor.',
+    nodeField: { description: 'The history event.' },
+  },
+)
+
+/** Returns a page of history events as a connection. */
+export const toChangeConnection = <Row extends { eventTime: Date; id: number }>(
+  page: Page<Row>,
+  count: () => Promise<number>,
+) =>
+  toConnection(page, {
+    kind: 'change',
+    positionOf: ({ eventTime, id }) => ({ at: eventTime, tie: String(id) }),
+    count,
+  })

@@ -1,9 +1,9 @@
-import { parsePage } from '../domain/page.ts'
+import { type Page, parsePage } from '../domain/page.ts'
 import { parseScopes } from '../domain/scope.ts'
 import { builder } from './builder.ts'
-import { defineConnection, pageArguments } from './connection.ts'
+import { toConnection } from './connection.ts'
 import { DateTime } from './scalars.ts'
-import { TokenChangeConnection } from './token-change.ts'
+import { TokenChange, TokenChangeConnection, toChangeConnection } from './token-change.ts'
 import { TokenType } from './token-type.ts'
 
 export const Token = builder.prismaObject('Token', {
@@ -42,14 +42,26 @@ export const Token = builder.prismaObject('Token', {
   }),
 })
 
-export const TokenConnection = defineConnection({
-  name: 'Token',
-  kind: 'token',
-  node: Token,
-  noun: 'token',
-  plural: 'tokens',
-  positionOf: ({ createdAt, key }) => ({ at: createdAt, tie: key }),
-})
+export const TokenConnection = builder.connectionObject(
+  {
+    type: Token,
+    name: 'TokenConnection',
+    description: 'A page of tokens, newest first.',
+    edgesField: { description: 'Tokens of the page, each with its cursor.' },
+  },
+  { name: 'TokenEdge', description: 'A token and its cursor.', nodeField: { description: 'The token.' } },
+)
+
+/** Returns a page of tokens as a connection. */
+const toTokenConnection = <Row extends { createdAt: Date; key: string }>(
+  page: Page<Row>,
+  count: () => Promise<number>,
+) =>
+  toConnection(page, {
+    kind: 'token',
+    positionOf: ({ createdAt, key }) => ({ at: createdAt, tie: key }),
+    count,
+  })
 
 builder.prismaObjectFields(Token, (t) => ({
   parent: t.field({
@@ -59,24 +71,28 @@ builder.prismaObjectFields(Token, (t) => ({
       'Parent: the token that this one was delegated from; null if it has no parent, or the parent was deleted.',
     resolve: async ({ key }, _args, { view }) => (await view()).parentOf(key),
   }),
-  children: t.field({
-    type: TokenConnection,
-    description: 'Children: the tokens delegated from this one, newest first.',
-    args: pageArguments,
-    resolve: async ({ key }, args, ctx) => {
-      const [view, page] = [await ctx.view(), parsePage('token', args)]
-      return { page: await view.childrenOf(key, page), count: () => view.countChildrenOf(key) }
+  children: t.connection(
+    {
+      type: Token,
+      description: 'Children: the tokens delegated from this one, newest first.',
+      resolve: async ({ key }, args, ctx) => {
+        const [view, page] = [await ctx.view(), parsePage('token', args)]
+        return toTokenConnection(await view.childrenOf(key, page), () => view.countChildrenOf(key))
+      },
     },
-  }),
-  changes: t.field({
-    type: TokenChangeConnection,
-    description: 'History events of this token, newest first.',
-    args: pageArguments,
-    resolve: async ({ key }, args, ctx) => {
-      const [view, page] = [await ctx.view(), parsePage('change', args)]
-      return { page: await view.changesOf(key, page), count: () => view.countChangesOf(key) }
+    TokenConnection,
+  ),
+  changes: t.connection(
+    {
+      type: TokenChange,
+      description: 'History events of this token, newest first.',
+      resolve: async ({ key }, args, ctx) => {
+        const [view, page] = [await ctx.view(), parsePage('change', args)]
+        return toChangeConnection(await view.changesOf(key, page), () => view.countChangesOf(key))
+      },
     },
-  }),
+    TokenChangeConnection,
+  ),
 }))
 
 builder.queryFields((t) => ({
@@ -88,19 +104,21 @@ builder.queryFields((t) => ({
     args: { key: t.arg.id({ required: true, description: 'Token key.' }) },
     resolve: async (query, _root, { key }, { view }) => (await view()).get(key, query),
   }),
-  tokens: t.field({
-    type: TokenConnection,
-    description:
-      "Tokens, newest first. With admin:token: of all users. With user:token: of the current token's user.",
-    args: {
-      username: t.arg.string({ description: 'Username of the user of the tokens. Default: all users.' }),
-      type: t.arg({ type: TokenType, description: 'Type of the tokens. Default: all types.' }),
-      ...pageArguments,
+  tokens: t.connection(
+    {
+      type: Token,
+      description:
+        "Tokens, newest first. With admin:token: of all users. With user:token: of the current token's user.",
+      args: {
+        username: t.arg.string({ description: 'Username of the user of the tokens. Default: all users.' }),
+        type: t.arg({ type: TokenType, description: 'Type of the tokens. Default: all types.' }),
+      },
+      resolve: async (_root, { username, type, ...args }, ctx) => {
+        const [view, page] = [await ctx.view(), parsePage('token', args)]
+        const filter = { username: username ?? undefined, type: type ?? undefined }
+        return toTokenConnection(await view.tokens(filter, page), () => view.countTokens(filter))
+      },
     },
-    resolve: async (_root, { username, type, ...args }, ctx) => {
-      const [view, page] = [await ctx.view(), parsePage('token', args)]
-      const filter = { username: username ?? undefined, type: type ?? undefined }
-      return { page: await view.tokens(filter, page), count: () => view.countTokens(filter) }
-    },
-  }),
+    TokenConnection,
+  ),
 }))
