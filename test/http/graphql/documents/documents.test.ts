@@ -6,6 +6,9 @@ import { heapGrowth } from '../../../support/checks/heap.ts'
 import { usePorthor } from '../../../support/porthor/use-porthor.ts'
 import { send } from '../../../support/requests/http.ts'
 
+// Work of a few seconds, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
+
 /** Searches of the URL under which a request takes either way: the fast path, or Yoga's. */
 const WAYS = ['', '?by=yoga'] as const
 

@@ -9,8 +9,11 @@ import {
   parse,
   validate,
 } from 'graphql'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { prepareOperation } from '../../../../src/http/graphql/fast-path/prepared-operation.ts'
+
+// Work of a few seconds, which takes its time on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
 
 /** How a resolver returns its value. `turns`: of the event loop, until a promise settles. */
 interface Behaviour {
