@@ -128,7 +128,8 @@ await withDatabase(async (url) => {
       clock: systemClock,
       log,
       knownScopes: new Map([['read:all', '']]),
-      limits: { undelegableScopes: new Set(), maxDepth: 5, maxChildren: 100_000 },
+      limits: { undelegableScopes: new Set(), services: undefined, maxDepth: 5, maxChildren: 100_000 },
+      rights: { mode: 'self' },
       delegatedLifetime: DAY_SECONDS,
       cacheSize: 5_000,
     })

@@ -5,6 +5,7 @@ import type { Clock } from './lib/clock.ts'
 import { RecentCheck } from './lib/recent-check.ts'
 import { Authenticator } from './services/authentication/authenticator.ts'
 import { RateLimitedAuthenticator } from './services/authentication/rate-limited-authenticator.ts'
+import { SubjectAuthenticator } from './services/delegation/subject-authenticator.ts'
 import { TokenCacheService } from './services/delegation/token-cache-service.ts'
 import { AuditService } from './services/maintenance/audit-service.ts'
 import { ClockCheck } from './services/maintenance/clock-check.ts'
@@ -90,6 +91,7 @@ export function openApp(config: Config, deps: AppDependencies): App {
       clock,
       log,
     }),
+    subjects: new SubjectAuthenticator({ authenticator, rights: config.delegationRights }),
     ...createTokenServices(config, { ...stores, orphanDetector, broadcast }),
     queries: new TokenQueries({
       tokens: new TokenListing(prisma),
@@ -146,7 +148,12 @@ function createTokenServices(
   deps: Stores & { readonly orphanDetector: OrphanDetector; readonly broadcast: Broadcast },
 ): TokenServices {
   const { prisma, runs, database, tokens, clock, log, orphanDetector, broadcast } = deps
-  const { knownScopes, delegationLimits: limits, delegatedTokensMayCreate: mayDelegatedTokensCreate } = config
+  const {
+    knownScopes,
+    delegationLimits: limits,
+    delegationRights: rights,
+    delegatedTokensMayCreate: mayDelegatedTokensCreate,
+  } = config
   const issuer = new TokenIssuer({ tokens, database, log })
   const names = new TokenNames({ tokens, database, clock, log })
   const pendingChanges = new PendingChangeCompleter({
@@ -170,6 +177,7 @@ function createTokenServices(
       log,
       knownScopes,
       limits,
+      rights,
       delegatedLifetime: config.delegatedTokenLifetime,
       cacheSize: config.tokenCacheSize,
     }),

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { DelegationLimits } from '../domain/delegation.ts'
+import type { DelegationRights } from '../domain/gateway.ts'
 import { type KnownScopes, PLATFORM_SCOPES } from '../domain/scope.ts'
 import type { Token } from '../domain/token.ts'
 import type { Fernet } from '../lib/fernet.ts'
@@ -7,6 +8,7 @@ import type { PostgresUrl } from '../lib/postgres-url.ts'
 import type { RedisUrl } from '../lib/redis-url.ts'
 import type { Secret } from '../lib/secret.ts'
 import { ConfigError } from './config-error.ts'
+import { findScopeNeverGiven, findUnlistedService } from './delegation.ts'
 import { type Environment, findGivenSettings, isProduction, settingGivenBy } from './given-settings.ts'
 import { findUnknownScope } from './scopes.ts'
 import { type LOG_LEVELS, settingsOf } from './settings.ts'
@@ -29,6 +31,7 @@ export interface Config {
   readonly delegatedTokenLifetime: number
   readonly knownScopes: KnownScopes
   readonly delegationLimits: DelegationLimits
+  readonly delegationRights: DelegationRights
   /** Whether internal and notebook tokens may create and modify tokens. */
   readonly delegatedTokensMayCreate: boolean
   readonly historyRetention: number
@@ -106,6 +109,22 @@ const isTokenStoreReachable = (settings: Settings): boolean =>
 const isDelegatedLifetimeInParents = ({ TOKEN_LIFETIME, DELEGATED_TOKEN_LIFETIME }: Settings): boolean =>
   (DELEGATED_TOKEN_LIFETIME ?? TOKEN_LIFETIME) <= TOKEN_LIFETIME
 
+const undelegableScopesOf = ({ UNDELEGABLE_SCOPES }: Pick<Settings, 'UNDELEGABLE_SCOPES'>) =>
+  new Set([...UNDELEGABLE_SCOPES, ...PLATFORM_SCOPES])
+
+const delegationRightsOf = (settings: Settings): DelegationRights =>
+  settings.DELEGATION === 'self'
+    ? { mode: 'self' }
+    : {
+        mode: 'gateway',
+        gateways: settings.DELEGATION_GATEWAYS,
+        chains: settings.DELEGATION_CHAINS,
+      }
+
+/** With `self`, an operator who limits gateways would limit nothing. */
+const areGatewaysUsed = ({ DELEGATION, DELEGATION_GATEWAYS }: Settings): boolean =>
+  DELEGATION === 'gateway' || DELEGATION_GATEWAYS === undefined
+
 /** By default it is as open as GraphiQL, which queries the schema before the user enters a token. */
 function introspectionOf({ INTROSPECTION, GRAPHIQL }: Settings, isInProduction: boolean) {
   if (INTROSPECTION !== undefined) return INTROSPECTION ? 'open' : 'off'
@@ -132,6 +151,27 @@ const createSchema = (isInProduction: boolean) =>
       },
       { when: areValid('UNDELEGABLE_SCOPES', 'KNOWN_SCOPES') },
     )
+    .refine(areGatewaysUsed, {
+      when: areValid('DELEGATION', 'DELEGATION_GATEWAYS'),
+      path: ['DELEGATION_GATEWAYS'],
+      error: 'has no effect unless DELEGATION is gateway',
+    })
+    .superRefine(
+      ({ DELEGATION_SERVICES, KNOWN_SCOPES, UNDELEGABLE_SCOPES }, { addIssue }) => {
+        const undelegable = undelegableScopesOf({ UNDELEGABLE_SCOPES })
+        const message =
+          DELEGATION_SERVICES && findScopeNeverGiven(DELEGATION_SERVICES, KNOWN_SCOPES, undelegable)
+        if (message) addIssue({ code: 'custom', path: ['DELEGATION_SERVICES'], message })
+      },
+      { when: areValid('DELEGATION_SERVICES', 'KNOWN_SCOPES', 'UNDELEGABLE_SCOPES') },
+    )
+    .superRefine(
+      ({ DELEGATION_GATEWAYS, DELEGATION_SERVICES }, { addIssue }) => {
+        const message = DELEGATION_GATEWAYS && findUnlistedService(DELEGATION_GATEWAYS, DELEGATION_SERVICES)
+        if (message) addIssue({ code: 'custom', path: ['DELEGATION_GATEWAYS'], message })
+      },
+      { when: areValid('DELEGATION_GATEWAYS', 'DELEGATION_SERVICES') },
+    )
 
 /** By mode. To create one takes milliseconds, and a command parses its settings several times. */
 const schemas = new Map<boolean, ReturnType<typeof createSchema>>()
@@ -157,10 +197,12 @@ function toConfig(settings: Settings, isInProduction: boolean): Config {
     delegatedTokenLifetime: settings.DELEGATED_TOKEN_LIFETIME ?? settings.TOKEN_LIFETIME,
     knownScopes: settings.KNOWN_SCOPES,
     delegationLimits: {
-      undelegableScopes: new Set([...settings.UNDELEGABLE_SCOPES, ...PLATFORM_SCOPES]),
+      undelegableScopes: undelegableScopesOf(settings),
+      services: settings.DELEGATION_SERVICES,
       maxDepth: settings.DELEGATION_MAX_DEPTH,
       maxChildren: settings.MAX_CHILDREN,
     },
+    delegationRights: delegationRightsOf(settings),
     delegatedTokensMayCreate: settings.DELEGATED_TOKENS_MAY_CREATE,
     historyRetention: settings.HISTORY_RETENTION,
     tokenCacheSize: settings.TOKEN_CACHE_SIZE,

@@ -54,10 +54,22 @@ export function integer(min: number, max: number): Kind<number> {
     .register(z.globalRegistry, { description: `${min} to ${max.toLocaleString('en')}` })
 }
 
+const FLAGS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['on', true],
+  ['1', true],
+  ['false', false],
+  ['off', false],
+  ['0', false],
+])
+
+/** Not `z.stringbool`: after its error, settings are not compared with each other, and not all errors are reported. */
 export const flag = (): Kind<boolean> =>
-  z
-    .stringbool({ truthy: ['true', 'on', '1'], falsy: ['false', 'off', '0'], error: 'must be true or false' })
-    .register(z.globalRegistry, { description: 'flag' })
+  parsed('flag', (text) => {
+    const value = FLAGS.get(text.toLowerCase())
+    if (value === undefined) throw new Error('must be true or false')
+    return value
+  })
 
 export const oneOf = <const T extends string>(values: readonly T[]): Kind<T> =>
   parsed(values.map((value) => `\`${value}\``).join(', '), (text) => {

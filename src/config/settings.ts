@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { gatewayServices, serviceScopes } from './delegation.ts'
 import { addressBlocks, duration, flag, host, integer, mode, oneOf, parsed } from './kinds.ts'
 import { DEFAULT_SCOPES, DEFAULT_UNDELEGABLE, scopeDescriptions, undelegableScopes } from './scopes.ts'
 import { bootstrapToken, encryptionKeys, postgresUrl, redisUrl } from './secrets.ts'
@@ -98,6 +99,31 @@ const TOKENS = {
   }),
 }
 
+const DELEGATION = {
+  DELEGATION: withDefault(oneOf(['self', 'gateway']), {
+    default: 'self',
+    description:
+      'who delegates: with `self` the holder of any token, from that token; with `gateway` only [gateways](../guides/delegation.md), from the tokens of their users',
+  }),
+  DELEGATION_GATEWAYS: optional(gatewayServices(), {
+    mayBeInFile: true,
+    defaultNote: 'none: every gateway may delegate for every service',
+    description:
+      'the only gateways, by the usernames of their service tokens, and the services for which each may delegate. `notebook` among them allows notebook tokens',
+  }),
+  DELEGATION_SERVICES: optional(serviceScopes(), {
+    mayBeInFile: true,
+    defaultNote: 'none: any scopes for any service',
+    description:
+      'the only services for which internal tokens are issued, and the most scopes that each may be given',
+  }),
+  DELEGATION_CHAINS: withDefault(flag(), {
+    default: 'false',
+    description:
+      'gateways may delegate from a token that is delegated itself, as that of a service or notebook that calls another service',
+  }),
+}
+
 const PROCESS = {
   HISTORY_RETENTION: withDefault(duration(1), {
     default: '365d',
@@ -163,6 +189,7 @@ export const settingsOf = (isProduction: boolean) =>
     ...STORES,
     ...secretSettings(isProduction),
     ...TOKENS,
+    ...DELEGATION,
     ...PROCESS,
     ...serverSettings(isProduction),
   })

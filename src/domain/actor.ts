@@ -1,7 +1,7 @@
 import { PorthorError } from './errors.ts'
 import { BOOTSTRAP_ACTOR, INTERNAL_ACTOR } from './history.ts'
 import { ADMIN_SCOPE, type Scopes, USER_SCOPE } from './scope.ts'
-import type { TokenData, TokenKey } from './token.ts'
+import { isDelegatedType, type TokenData, type TokenKey } from './token.ts'
 
 /**
  * Who makes a request: the holder of a token; the holder of the bootstrap token, which is stored nowhere; or the
@@ -67,8 +67,7 @@ export function requireSelfOrAdmin(actor: Actor, username: string): void {
  * no later than it.
  */
 export const isDelegated = (actor: Actor): boolean =>
-  actor.kind === 'token' &&
-  (actor.hasParent === true || actor.data.type === 'internal' || actor.data.type === 'notebook')
+  actor.kind === 'token' && (actor.hasParent === true || isDelegatedType(actor.data))
 
 /** @throws {PorthorError} `PERMISSION_DENIED` for a delegated token, unless such tokens may create and modify others. */
 export function requireMayChangeTokens(actor: Actor, mayDelegatedTokensCreate: boolean): void {

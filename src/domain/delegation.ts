@@ -1,6 +1,7 @@
-import { PorthorError } from './errors.ts'
+import { PorthorError, type TokenRole } from './errors.ts'
 import { addSeconds, earlier, MIN_LIFETIME_SECONDS, secondsUntil } from './lifetime.ts'
 import { isSameScopes, type Scopes, type UndelegableScopes, withoutUndelegable } from './scope.ts'
+import type { ServiceScopes } from './service-scopes.ts'
 import type { DelegatedTokenData, TokenData, TokenKey } from './token.ts'
 import { holdsBearerString, isExpired, serviceOf } from './token.ts'
 import { isUsername } from './user.ts'
@@ -13,6 +14,8 @@ export type DelegationRequest =
 /** Limits on delegation, as the operator configured them. */
 export interface DelegationLimits {
   readonly undelegableScopes: UndelegableScopes
+  /** `undefined` where every service may be given every scope that may be delegated. */
+  readonly services: ServiceScopes | undefined
   /** Number of delegated tokens in a chain of delegations. */
   readonly maxDepth: number
   /** Number of live children of one parent. */
@@ -77,17 +80,21 @@ export function requireMinimumLifetime(
   )
 }
 
-/** @throws {PorthorError} `INSUFFICIENT_LIFETIME`, when the parent expires too soon for a child of the requested lifetime. */
+/**
+ * @param role Which token the message names.
+ * @throws {PorthorError} `INSUFFICIENT_LIFETIME`, when the parent expires too soon for a child of the requested lifetime.
+ */
 export function requireParentLifetime(
   parent: TokenData,
   minimumSeconds: number | undefined,
   now: Date,
+  role: TokenRole = 'current',
 ): void {
   const minimum = minimumSeconds ?? MIN_LIFETIME_SECONDS
   if (secondsUntil(parent.expiresAt, now) >= minimum) return
   throw new PorthorError(
     'INSUFFICIENT_LIFETIME',
-    `The current token expires in less than ${minimum} s, and a delegated token cannot outlive it: log in again.`,
+    `The ${role} token expires in less than ${minimum} s, and a delegated token cannot outlive it: log in again.`,
     { facts: { minimum } },
   )
 }

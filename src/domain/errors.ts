@@ -49,6 +49,14 @@ export interface ErrorFacts {
   readonly heldScopes?: readonly string[]
   /** Requested scopes that are never delegated. */
   readonly undelegableScopes?: readonly string[]
+  /** Service that may not be given a token, or not with the requested scopes. */
+  readonly service?: string
+  /** Requested scopes that the service may not be given. */
+  readonly excessScopes?: readonly string[]
+  /** Scopes that the service may be given. */
+  readonly permittedScopes?: readonly string[]
+  /** Request header with a token that is not valid, where that is not the current token. */
+  readonly header?: string
   /** Scopes of which the current token must hold one. */
   readonly sufficientScopes?: readonly string[]
 }
@@ -76,20 +84,40 @@ export class PorthorError extends Error {
   }
 }
 
-/** A missing, malformed, unknown, expired or revoked token. Only a missing one has another message. */
+/** Which of the tokens of a request: the one that makes it, or the one that a gateway names in it. */
+export type TokenRole = 'current' | 'subject'
+
+/**
+ * A missing, malformed, unknown, expired or revoked token. Only a missing one has another message, and one that a gateway
+ * names for its user.
+ */
 export class UnauthenticatedError extends PorthorError {
   /** Which of them it is, for the log only. */
   readonly reason: UnauthenticatedReason
+  /** Whose log-in is over: the caller's, or that of the user for whom a gateway calls. */
+  readonly role: TokenRole
 
-  constructor(reason: UnauthenticatedReason) {
-    super(
-      'UNAUTHENTICATED',
-      reason === 'missing'
-        ? 'A valid token is required: send "Authorization: Bearer <token>".'
-        : 'The token is malformed, unknown, expired or revoked: log in again, and send "Authorization: Bearer <token>" with a valid one.',
-    )
+  constructor(reason: UnauthenticatedReason, role: TokenRole = 'current') {
+    super('UNAUTHENTICATED', messageOf(reason, role), role === 'subject' ? { facts: SUBJECT_FACTS } : {})
     this.reason = reason
+    this.role = role
   }
+}
+
+/** Name of the request header in which a gateway sends the user's token, as `Bearer <token>`. */
+export const SUBJECT_HEADER = 'X-Porthor-Subject-Token'
+
+const SUBJECT_FACTS: ErrorFacts = { header: SUBJECT_HEADER }
+
+function messageOf(reason: UnauthenticatedReason, role: TokenRole): string {
+  if (role === 'subject') {
+    return reason === 'malformed'
+      ? `The token of the user is malformed: the gateway must send "${SUBJECT_HEADER}: Bearer <token>".`
+      : 'The token of the user is unknown, expired or revoked: the user must log in again.'
+  }
+  return reason === 'missing'
+    ? 'A valid token is required: send "Authorization: Bearer <token>".'
+    : 'The token is malformed, unknown, expired or revoked: log in again, and send "Authorization: Bearer <token>" with a valid one.'
 }
 
 export type UnauthenticatedReason = 'missing' | 'malformed' | 'unknown' | 'wrong secret' | 'desynchronised'

@@ -1,4 +1,4 @@
-import { MAX_LISTED, PorthorError } from './errors.ts'
+import { MAX_LISTED, PorthorError, type TokenRole } from './errors.ts'
 
 /** Set of scopes in its only form: names sorted by code point, without duplicates. */
 export type Scopes = readonly string[]
@@ -53,6 +53,10 @@ export const isSameScopes = (left: Scopes, right: Scopes): boolean =>
 export const withoutUndelegable = (scopes: Scopes, undelegable: UndelegableScopes): Scopes =>
   scopes.some((scope) => undelegable.has(scope)) ? scopes.filter((scope) => !undelegable.has(scope)) : scopes
 
+/** Returns the scopes that are configured. */
+export const onlyKnown = (scopes: Scopes, known: KnownScopes): Scopes =>
+  scopes.filter((scope) => known.has(scope))
+
 /** Returns the scopes that are in both. */
 export const intersect = (left: Scopes, right: Scopes): Scopes =>
   left.filter((scope) => right.includes(scope))
@@ -69,13 +73,16 @@ export function requireKnown(scopes: Scopes, known: KnownScopes): void {
   )
 }
 
-/** @throws {PorthorError} `INVALID_SCOPES`, naming each scope that the current token does not hold. */
-export function requireHeld(scopes: Scopes, held: Scopes): void {
+/**
+ * @param role Which token the message names.
+ * @throws {PorthorError} `INVALID_SCOPES`, naming each scope that the token does not hold.
+ */
+export function requireHeld(scopes: Scopes, held: Scopes, role: TokenRole = 'current'): void {
   if (isWithin(scopes, held)) return
   const missingScopes = scopes.filter((scope) => !held.includes(scope))
   throw new PorthorError(
     'INVALID_SCOPES',
-    `The current token does not hold these scopes: ${quoteAll(missingScopes)}. It holds: ${held.join(', ') || 'no scopes'}.`,
+    `The ${role} token does not hold these scopes: ${quoteAll(missingScopes)}. It holds: ${held.join(', ') || 'no scopes'}.`,
     { facts: { missingScopes: missingScopes.slice(0, MAX_LISTED), heldScopes: held } },
   )
 }
@@ -91,4 +98,6 @@ export function requireDelegable(scopes: Scopes, undelegable: UndelegableScopes)
   )
 }
 
-const quoteAll = (names: readonly string[]): string => names.map((name) => JSON.stringify(name)).join(', ')
+/** Quotes names, which may come from clients, for a message. */
+export const quoteAll = (names: readonly string[]): string =>
+  names.map((name) => JSON.stringify(name)).join(', ')

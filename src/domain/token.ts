@@ -127,6 +127,9 @@ export const toTokenKey = (text: string): TokenKey => text as TokenKey
 /** Returns the service of an internal token, `null` for all other types. */
 export const serviceOf = (data: TokenData): string | null => (data.type === 'internal' ? data.service : null)
 
+/** Whether the token is of a type that only delegation issues. */
+export const isDelegatedType = ({ type }: TokenData): boolean => type === 'internal' || type === 'notebook'
+
 /** Whether the token is expired. It is not valid at `expiresAt` itself. */
 export const isExpired = ({ expiresAt }: Pick<TokenData, 'expiresAt'>, now: Date): boolean =>
   expiresAt !== null && expiresAt.getTime() <= now.getTime()

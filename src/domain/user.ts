@@ -28,10 +28,14 @@ export function requireUsername(username: string): void {
   )
 }
 
+/** Whether `username` is a valid one of a service token. */
+export const isBotUsername = (username: string): boolean =>
+  isUsername(username) && BOT_USERNAME.test(username)
+
 /** @throws {PorthorError} `INVALID_USERNAME`, for one that does not begin with `bot-`. */
 export function requireBotUsername(username: string): void {
   requireUsername(username)
-  if (BOT_USERNAME.test(username)) return
+  if (isBotUsername(username)) return
   throw new PorthorError('INVALID_USERNAME', 'username of a service token must begin with "bot-".', {
     facts: usernameFacts(BOT_USERNAME),
   })

@@ -1,6 +1,7 @@
 import type { KnownScopes } from '../domain/scope.ts'
 import type { Authenticator } from './authentication/authenticator.ts'
 import type { RateLimitedAuthenticator } from './authentication/rate-limited-authenticator.ts'
+import type { SubjectAuthenticator } from './delegation/subject-authenticator.ts'
 import type { TokenCacheService } from './delegation/token-cache-service.ts'
 import type { AuditService } from './maintenance/audit-service.ts'
 import type { EncryptionKeyCheck } from './maintenance/encryption-key-check.ts'
@@ -16,6 +17,7 @@ import type { TokenService } from './tokens/token-service.ts'
 export interface Services {
   readonly authenticator: Authenticator
   readonly limitedAuthenticator: RateLimitedAuthenticator
+  readonly subjects: SubjectAuthenticator
   readonly tokenCache: TokenCacheService
   readonly tokens: TokenService
   readonly modification: TokenModificationService

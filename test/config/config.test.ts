@@ -80,9 +80,11 @@ describe('the defaults', () => {
       delegatedTokenLifetime: 30 * 86_400,
       delegationLimits: {
         undelegableScopes: new Set(['admin:token', 'delegate:token', 'introspect:token']),
+        services: undefined,
         maxDepth: 5,
         maxChildren: 1_000,
       },
+      delegationRights: { mode: 'self' },
       delegatedTokensMayCreate: false,
       historyRetention: 365 * 86_400,
       redisReplayWindow: 600,

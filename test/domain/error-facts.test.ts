@@ -26,7 +26,12 @@ import { failure } from '../support/checks/failures.ts'
 import { aSession } from '../support/tokens/token-data.ts'
 
 const NOW = new Date('2026-01-31T12:00:00Z')
-const LIMITS: DelegationLimits = { undelegableScopes: new Set(), maxDepth: 5, maxChildren: 9 }
+const LIMITS: DelegationLimits = {
+  undelegableScopes: new Set(),
+  services: undefined,
+  maxDepth: 5,
+  maxChildren: 9,
+}
 const actor = { kind: 'token', data: aSession({ scopes: [] }) } as const
 
 function factsOf(act: () => unknown): PorthorError['facts'] {

@@ -14,6 +14,15 @@ import {
   requireRoom,
 } from '../../domain/delegation.ts'
 import { UnauthenticatedError } from '../../domain/errors.ts'
+import {
+  type DelegationRights,
+  type Delegator,
+  delegatorName,
+  parentRole,
+  requireChain,
+  requireGateway,
+  requireMayDelegate,
+} from '../../domain/gateway.ts'
 import { requireHeld } from '../../domain/scope.ts'
 import { type DelegatedTokenData, generateToken, type TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -21,7 +30,7 @@ import type { ChildQuery } from '../../stores/database/child-query.ts'
 import type { LockedParent, TokenDatabase, TokenTransaction } from '../../stores/database/token-database.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import type { OrphanDetector } from '../maintenance/orphan-detector.ts'
-import { grantedByBoth, readHeld } from '../tokens/current-token.ts'
+import { grantedByBoth, holdCurrentToken, readHeld } from '../tokens/current-token.ts'
 import type { TokenIssuer } from '../tokens/token-issuer.ts'
 import { writerOfToken } from '../tokens/write-limit.ts'
 
@@ -36,6 +45,7 @@ export interface DelegatedToken {
 /** A checked request that the in-memory cache has no token for. */
 export interface ChildRequest {
   readonly parent: TokenData
+  readonly by: Delegator
   readonly request: DelegationRequest
   readonly minimumLifetime: number | undefined
   readonly ipAddress: string | null
@@ -49,6 +59,7 @@ export interface ChildIssuerDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly limits: DelegationLimits
+  readonly rights: DelegationRights
   /** Lifetime of a delegated token whose parent does not expire earlier, in seconds. */
   readonly delegatedLifetime: number
 }
@@ -86,16 +97,17 @@ export class ChildIssuer {
   create(child: ChildRequest): Promise<DelegatedToken> {
     // Before a child is issued: the parent may be revoked before this resolves.
     this.#deps.orphanDetector.watch(child.parent.token.key)
+    // The parent is the writer, not the gateway: one user of a gateway does not hold up the others.
     return this.#deps.issuer.transaction(writerOfToken(child.parent), async (tx, issue) => {
       const { parent, row } = await this.#hold(tx, child)
       const current: ChildRequest = { ...child, parent }
-      requireParentLifetime(parent, child.minimumLifetime, this.#now())
+      requireParentLifetime(parent, child.minimumLifetime, this.#now(), parentRole(child.by))
       const matches = this.#matchesOf(current)
       const live = await this.#requireWithinLimits(tx, row, matches, parent)
       if (live) return live
       const data = this.#newChild(current)
       const issued = { data, tokenName: null, parentKey: matches.shape.parentKey }
-      const origin = { actor: data.username, ipAddress: child.ipAddress }
+      const origin = { actor: delegatorName(child.by, parent), ipAddress: child.ipAddress }
       // Another process may have issued the child while this one waited for the lock.
       if (await issue(issued, origin, matches)) return { data, source: 'new' }
       const other = await this.#firstLive(await tx.findChildren(matches), parent)
@@ -127,26 +139,33 @@ export class ChildIssuer {
   }
 
   /**
-   * Holds the parent, and returns it as it is now: it may have been revoked or narrowed while this transaction waited. The
-   * result grants what both stores grant: an edit may have reached only one of them.
+   * Holds the parent, and the token of the gateway. Returns the parent as it is now: it may have been revoked or narrowed
+   * while this transaction waited. The result grants what both stores grant: an edit may have reached only one of them.
    */
-  async #hold(tx: TokenTransaction, { parent, request }: ChildRequest): Promise<Held> {
-    const row = await tx.lockForDelegation(requestKey(parent, request), this.#deps.limits)
+  async #hold(tx: TokenTransaction, { parent, request, by }: ChildRequest): Promise<Held> {
+    const { limits, rights } = this.#deps
+    const gateway = by.kind === 'gateway' ? by.data : undefined
+    const row = await tx.lockForDelegation(requestKey(parent, request), limits, gateway?.token.key)
+    if (gateway) {
+      const held = await holdCurrentToken(this.#deps, tx, { kind: 'token', data: gateway })
+      requireMayDelegate(requireGateway(held, rights), parent, request, rights)
+    }
     const { data } = await readHeld(this.#deps, tx, row, parent)
     if (!data) {
       // Its earlier children may have to be revoked with it.
       this.#deps.orphanDetector.onChange([parent.token.key])
-      throw new UnauthenticatedError('unknown')
+      throw new UnauthenticatedError('unknown', parentRole(by))
     }
     if (!row) {
       this.#deps.log.error(
         { tokenKey: parent.token.key, username: parent.username },
         'stores are desynchronised: a parent is in the token store but not in the database',
       )
-      throw new UnauthenticatedError('desynchronised')
+      throw new UnauthenticatedError('desynchronised', parentRole(by))
     }
     const current = grantedByBoth(data, row)
-    if (request.type === 'internal') requireHeld(request.scopes, current.scopes)
+    if (request.type === 'internal') requireHeld(request.scopes, current.scopes, parentRole(by))
+    requireChain(row.depth > 0, rights)
     return { parent: current, row }
   }
 

@@ -12,13 +12,29 @@ import {
   requireService,
 } from '../../domain/delegation.ts'
 import {
+  type DelegationRights,
+  type Delegator,
+  parentRole,
+  requireMayDelegate,
+  SELF,
+} from '../../domain/gateway.ts'
+import {
+  intersect,
   type KnownScopes,
+  onlyKnown,
   requireDelegable,
   requireHeld,
   requireKnown,
   type Scopes,
   toScopes,
+  withoutUndelegable,
 } from '../../domain/scope.ts'
+import {
+  listedScopes,
+  requireListed,
+  requireWithinService,
+  withinService,
+} from '../../domain/service-scopes.ts'
 import type { TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { SingleFlight } from '../../lib/single-flight.ts'
@@ -36,6 +52,8 @@ export type { DelegatedToken, DelegationSource } from './child-issuer.ts'
 export interface DelegationOptions {
   /** Shortest remaining lifetime that the caller accepts, in seconds. Default: half of the token's whole lifetime. */
   readonly minimumLifetime?: number | undefined
+  /** Who delegates from the parent. Default: the holder of the parent. */
+  readonly by?: Delegator
 }
 
 export interface TokenCacheServiceDeps {
@@ -49,6 +67,7 @@ export interface TokenCacheServiceDeps {
   readonly log: Logger
   readonly knownScopes: KnownScopes
   readonly limits: DelegationLimits
+  readonly rights: DelegationRights
   /** Lifetime of a delegated token whose parent does not expire earlier, in seconds. */
   readonly delegatedLifetime: number
   /** Maximum number of tokens in each of the two caches. */
@@ -86,12 +105,20 @@ export class TokenCacheService {
   /**
    * Returns a token of the parent's user for one service, with some of the parent's scopes.
    *
+   * A gateway is the actor of a creation in history and log; for any other delegator it is the parent's user. What a gateway
+   * obtains is shared with everybody who may delegate the same from the parent. The creation holds the gateway's token as it
+   * holds the parent, and reads both again: where either has been revoked meanwhile, nothing is issued.
+   *
+   * @param parent Authenticated by the caller. For a gateway: the subject, from `SubjectAuthenticator`.
+   * @param scopes All of them must be permitted; `grantableScopes` leaves out those that are not.
    * @param ipAddress Client address, for the history of a new token.
    * @returns A valid token that expires no later than its parent.
    * @throws {PorthorError} `INVALID_SERVICE`, `INVALID_SCOPES`, `INVALID_MINIMUM_LIFETIME`, `INSUFFICIENT_LIFETIME`.
-   * @throws {PorthorError} `PERMISSION_DENIED`, if the parent's username is not valid for a token.
+   * @throws {PorthorError} `PERMISSION_DENIED`, if `options.by` may not delegate this, no token may be issued for the service,
+   *   or the parent's username is not valid for a token.
    * @throws {PorthorError} `DELEGATION_TOO_DEEP`, `TOO_MANY_TOKENS`, if a new token is required.
-   * @throws {UnauthenticatedError} The parent has been revoked, or is not in the database.
+   * @throws {UnauthenticatedError} The parent has been revoked, or is not in the database; or the token of the gateway has
+   *   been revoked. With a gateway, its `role` says which of the two.
    * @throws {UnavailableError} A store did not respond; no token was issued.
    */
   getInternalToken(
@@ -101,7 +128,7 @@ export class TokenCacheService {
     ipAddress: string | null,
     options: DelegationOptions = {},
   ): Promise<DelegatedToken> {
-    const request = () => this.#requireInternal(parent, service, toScopes(scopes))
+    const request = () => this.#requireInternal(parent, service, toScopes(scopes), options.by)
     return this.#delegate(parent, request, ipAddress, options)
   }
 
@@ -112,6 +139,28 @@ export class TokenCacheService {
     options: DelegationOptions = {},
   ): Promise<DelegatedToken> {
     return this.#delegate(parent, () => this.#notebook, ipAddress, options)
+  }
+
+  /**
+   * Returns those of `requested` that a token for the service may have: known scopes that the parent holds, that may be
+   * delegated, and that the service may be given. For doors where requested scopes are optional (forward-auth).
+   *
+   * `getInternalToken` checks them again, and on creation compares them with a parent that it reads again. So an
+   * `INVALID_SCOPES` after this means that the parent has just lost a scope.
+   */
+  grantableScopes(parent: TokenData, service: string, requested: readonly string[]): Scopes {
+    const { knownScopes, limits } = this.#deps
+    const held = intersect(toScopes(requested), parent.scopes)
+    const delegable = withoutUndelegable(onlyKnown(held, knownScopes), limits.undelegableScopes)
+    return withinService(delegable, service, limits.services)
+  }
+
+  /**
+   * Returns the scopes of a token for the service where the request names none: those that `DELEGATION_SERVICES` lists for the
+   * service, and that may be delegated from the parent. None without such a list.
+   */
+  defaultScopes(parent: TokenData, service: string): Scopes {
+    return this.grantableScopes(parent, service, listedScopes(service, this.#deps.limits.services))
   }
 
   /** Clears both caches of this process, and returns the number of tokens that each held. Revokes no token. */
@@ -134,11 +183,19 @@ export class TokenCacheService {
     return dropped
   }
 
-  #requireInternal(parent: TokenData, service: string, scopes: Scopes): DelegationRequest {
+  #requireInternal(
+    parent: TokenData,
+    service: string,
+    scopes: Scopes,
+    by: Delegator = SELF,
+  ): DelegationRequest {
+    const { knownScopes, limits } = this.#deps
     requireService(service)
-    requireKnown(scopes, this.#deps.knownScopes)
-    requireHeld(scopes, parent.scopes)
-    requireDelegable(scopes, this.#deps.limits.undelegableScopes)
+    requireListed(service, limits.services)
+    requireKnown(scopes, knownScopes)
+    requireHeld(scopes, parent.scopes, parentRole(by))
+    requireDelegable(scopes, limits.undelegableScopes)
+    requireWithinService(scopes, service, limits.services)
     return { type: 'internal', service, scopes }
   }
 
@@ -147,13 +204,15 @@ export class TokenCacheService {
     parent: TokenData,
     toRequest: () => DelegationRequest,
     ipAddress: string | null,
-    { minimumLifetime }: DelegationOptions,
+    { minimumLifetime, by = SELF }: DelegationOptions,
   ): Promise<DelegatedToken> {
     const { tokens } = this.#deps
     const request = toRequest()
+    requireMayDelegate(by, parent, request, this.#deps.rights)
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
     const asked: InFlightRequest = {
       parent,
+      by,
       request,
       minimumLifetime,
       ipAddress,
@@ -162,7 +221,7 @@ export class TokenCacheService {
     const cached = this.#caches[request.type].get(asked.cacheKey)
     const data = cached && (tokens.findCopy?.(cached.key) ?? (await tokens.find(cached.key)))
     const now = this.#deps.clock.now()
-    requireParentLifetime(parent, minimumLifetime, now)
+    requireParentLifetime(parent, minimumLifetime, now, parentRole(by))
     // Neither secret comes from a client: the duration of the comparison reveals nothing.
     const isSame = data !== undefined && data.token.secret === cached?.secret
     return isSame && isReusable(data, parent, request, minimumLifetime, now)
@@ -173,12 +232,14 @@ export class TokenCacheService {
   /** Finds the child in the database or issues it, once for all concurrent equal requests. */
   #findOrCreate(asked: InFlightRequest): Promise<DelegatedToken> {
     requireParentUsername(asked.parent)
-    // Beside the cache key, the result depends on the minimum lifetime, and on the parent's scopes for a notebook.
+    // Beside the cache key, the result depends on the minimum lifetime, and on the parent's scopes for a notebook. A gateway
+    // shares no execution with others: its token may be revoked meanwhile.
     const flight = JSON.stringify([
       asked.request.type,
       asked.cacheKey,
       asked.minimumLifetime,
       childScopes(asked.parent, asked.request),
+      asked.by.kind === 'gateway' ? asked.by.data.token.key : null,
     ])
     return this.#flights.run(flight, async () => {
       const found = await withinMs(

@@ -14,6 +14,11 @@ export interface NewToken {
   readonly parentKey: TokenKey | null
 }
 
+/** An issued token, and who issued it. */
+interface IssuedToken extends NewToken {
+  readonly actor: string
+}
+
 /** Issues a token, unless there is a child that matches `unless`. Returns whether it issued the token. */
 export type Issue = (token: NewToken, origin: Origin, unless?: ChildQuery) => Promise<boolean>
 
@@ -56,16 +61,16 @@ export class TokenIssuer {
   }
 
   async #transaction<T>(work: (tx: TokenTransaction, issue: Issue) => Promise<T>): Promise<T> {
-    let issued: NewToken[] = []
+    let issued: IssuedToken[] = []
     // Written by an attempt that was not committed: no client gets them.
-    const abandoned: NewToken[] = []
+    const abandoned: IssuedToken[] = []
     const result = await this.#deps.database
       .transaction(async (tx) => {
         abandoned.push(...issued)
         issued = []
         return await work(tx, async (token, origin, unless) => {
           if (!(await tx.insert(toRow(token), origin, unless))) return false
-          issued.push(token)
+          issued.push({ ...token, actor: origin.actor })
           await this.#deps.tokens.put(token.data)
           return true
         })
@@ -106,10 +111,11 @@ const toRow = ({ data, tokenName, parentKey }: NewToken) => ({
   parentKey,
 })
 
-const describe = ({ data, tokenName, parentKey }: NewToken) => ({
+const describe = ({ data, tokenName, parentKey, actor }: IssuedToken) => ({
   tokenKey: data.token.key,
   tokenType: data.type,
   username: data.username,
+  actor,
   scopes: data.scopes,
   expiresAt: data.expiresAt,
   ...(tokenName !== null && { tokenName }),

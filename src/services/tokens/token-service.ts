@@ -12,7 +12,14 @@ import {
 import { type DelegationLimits, requireDepth, requireRoom } from '../../domain/delegation.ts'
 import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
 import { addSeconds, earlier, requireExpiry } from '../../domain/lifetime.ts'
-import { type KnownScopes, requireHeld, requireKnown, type Scopes, toScopes } from '../../domain/scope.ts'
+import {
+  type KnownScopes,
+  requireDelegable,
+  requireHeld,
+  requireKnown,
+  type Scopes,
+  toScopes,
+} from '../../domain/scope.ts'
 import {
   generateToken,
   NO_USER_INFO,
@@ -145,7 +152,7 @@ export class TokenService {
         this.#requireMayCreate(current)
         const { expiresAt, ...facts } = toFacts(current)
         const parent = isDelegated(current) ? requireTokenData(current) : undefined
-        if (parent) await this.#requireWithinLimits(tx, parent.token.key)
+        if (parent) await this.#requireWithinLimits(tx, parent.token.key, facts.scopes)
         const data: RootTokenData = {
           token,
           type,
@@ -162,9 +169,10 @@ export class TokenService {
     return this.#deps.names.withFreeName(findName, issueToken)
   }
 
-  /** A token that a delegated token creates is a child of it, and counts as one. */
-  async #requireWithinLimits(tx: TokenTransaction, parentKey: TokenKey): Promise<void> {
+  /** A token that a delegated token creates is a child of it, and counts as delegated. */
+  async #requireWithinLimits(tx: TokenTransaction, parentKey: TokenKey, scopes: Scopes): Promise<void> {
     const { limits } = this.#deps
+    requireDelegable(scopes, limits.undelegableScopes)
     const parent = await tx.lockForChild(parentKey, limits)
     if (!parent) throw new UnauthenticatedError('unknown')
     requireDepth(parent.depth, limits)

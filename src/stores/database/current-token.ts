@@ -32,11 +32,14 @@ export interface TokenHolder {
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
 /**
- * Returns a term of `WITH RECURSIVE`: `line`, the keys of a token and its ancestors. UNION also ends if they form a cycle.
+ * Returns a term of `WITH RECURSIVE`: `line`, the keys of tokens and their ancestors. UNION also ends if they form a cycle.
  */
-export const lineageOf = (key: TokenKey): Prisma.Sql => Prisma.sql`
+export const lineageOf = (...keys: readonly TokenKey[]): Prisma.Sql => Prisma.sql`
   line (key) AS (
-    SELECT ${key}::text COLLATE "C"
+    (${Prisma.join(
+      keys.map((key) => Prisma.sql`SELECT ${key}::text COLLATE "C"`),
+      ' UNION ',
+    )})
     UNION
     SELECT subtoken.parent COLLATE "C" FROM line JOIN subtoken ON subtoken.child = line.key WHERE subtoken.parent IS NOT NULL
   )`

@@ -152,26 +152,35 @@ export class TokenTransaction implements TokenHolder {
    * In between it takes the lock on all children of the parent: exclusive if the children that others are issuing could reach
    * the maximum, and else shared. Others are issuing at most as many children as the server has connections.
    *
-   * @returns `undefined` if there is no such row, or the revocation of the parent is recorded. No row is locked then.
+   * @param gateway Token key of a gateway that delegates from the parent, and that the caller then holds too. The locks for it
+   *   are taken with those for the parent, in one order for all transactions.
+   * @returns `undefined` if there is no such row, or the revocation of the parent or of the gateway is recorded. No row is
+   *   locked then.
    */
-  lockForDelegation(shape: RequestKey, limits: DelegationLimits): Promise<LockedParent | undefined> {
-    return this.#lockParent(shape.parentKey, requestLockKey(shape), limits)
+  lockForDelegation(
+    shape: RequestKey,
+    limits: DelegationLimits,
+    gateway?: TokenKey,
+  ): Promise<LockedParent | undefined> {
+    const keys = gateway === undefined ? [shape.parentKey] : [shape.parentKey, gateway]
+    return this.#lockParent(shape.parentKey, requestLockKey(shape), limits, lineageOf(...keys))
   }
 
   /** Does the same for a child that is not delegated: each request for one gets its own. */
   lockForChild(parentKey: TokenKey, limits: DelegationLimits): Promise<LockedParent | undefined> {
-    return this.#lockParent(parentKey, null, limits)
+    return this.#lockParent(parentKey, null, limits, lineageOf(parentKey))
   }
 
   async #lockParent(
     parentKey: TokenKey,
     shapeLock: bigint | null,
     { maxDepth, maxChildren }: DelegationLimits,
+    line: Prisma.Sql,
   ): Promise<LockedParent | undefined> {
     const parentLock = parentLockKey(parentKey)
     // MATERIALIZED fixes the order: the row first, then the advisory locks.
     const rows = await this.#tx.$queryRaw<LockedRow[]>`
-      WITH RECURSIVE ${lineageOf(parentKey)}, parent AS MATERIALIZED (
+      WITH RECURSIVE ${line}, parent AS MATERIALIZED (
         SELECT scopes, expires FROM token WHERE token = ${parentKey} AND ${MAY_BE_HELD} FOR KEY SHARE OF token
       ), chain AS (
         SELECT parent, 1 AS depth FROM subtoken WHERE child = ${parentKey}

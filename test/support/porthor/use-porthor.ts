@@ -168,6 +168,7 @@ function openOver({ context }: Porthor, tokens: TokenStore): TokenCacheService {
     log,
     knownScopes: config.knownScopes,
     limits: config.delegationLimits,
+    rights: config.delegationRights,
     delegatedLifetime: config.delegatedTokenLifetime,
     cacheSize: config.tokenCacheSize,
   })

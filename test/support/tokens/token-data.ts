@@ -27,7 +27,12 @@ export const aToken = (name: string): Token => ({
 })
 
 /** More than any test delegates. */
-export const LIMITS: DelegationLimits = { undelegableScopes: new Set(), maxDepth: 50, maxChildren: 100_000 }
+export const LIMITS: DelegationLimits = {
+  undelegableScopes: new Set(),
+  services: undefined,
+  maxDepth: 50,
+  maxChildren: 100_000,
+}
 
 const common = {
   username: 'wren',
