@@ -6,6 +6,7 @@ import type { Metrics } from '../graphql/results/metrics.ts'
 import { createGuardedServer, type ServerLimits, serverLimits } from '../guarded-server.ts'
 import { findTargetProblem } from '../request-head.ts'
 import { refuse, writeAuthResponse } from './auth-response.ts'
+import { IngressEndpoint, type IngressOptions } from './ingress/ingress-endpoint.ts'
 import { AuthMetrics } from './metrics.ts'
 import type { SessionCookie } from './policy-credential.ts'
 import { PolicyEndpoint } from './policy-endpoint.ts'
@@ -18,6 +19,8 @@ export interface AuthServerOptions {
   readonly policies: ReadonlyMap<string, AuthPolicy>
   /** `undefined`: no cookie counts. */
   readonly cookie: SessionCookie | undefined
+  /** `undefined`: Porthor does not answer in place of Gafaelfawr. */
+  readonly ingress: IngressOptions | undefined
 }
 
 /** Creates the HTTP server for gateways. It does not listen yet. */
@@ -29,8 +32,7 @@ export function createAuthServer(
 ): Server {
   const authMetrics = new AuthMetrics(metrics.registry)
   const policies = new PolicyEndpoint(app, authMetrics, options)
-  /** Endpoints without a policy, by their paths. */
-  const endpoints: ReadonlyMap<string, RequestHandler> = new Map()
+  const endpoints = endpointsOf(app, authMetrics, options)
   const limits = serverLimits({ maxHeaderSize: MAX_HEADER_SIZE, ...given })
   return createGuardedServer(limits, (request, response) => {
     const message = findTargetProblem(request)
@@ -42,6 +44,20 @@ export function createAuthServer(
     if (handle) handle(request, response)
     else policies.handle(request, response)
   })
+}
+
+/** Returns the endpoints without a policy, by their paths. */
+function endpointsOf(
+  app: App,
+  metrics: AuthMetrics,
+  { ingress }: AuthServerOptions,
+): ReadonlyMap<string, RequestHandler> {
+  if (!ingress) return new Map()
+  const endpoint = new IngressEndpoint(app, metrics, ingress)
+  return new Map<string, RequestHandler>([
+    ['/ingress/auth', (request, response) => endpoint.handleAuth(request, response)],
+    ['/ingress/anonymous', (request, response) => endpoint.handleAnonymous(request, response)],
+  ])
 }
 
 /** Returns the path of a request as it was sent: nothing in it is decoded or resolved. */

@@ -7,7 +7,9 @@ export type Credential =
   /** An `Authorization` field that cannot be understood. */
   | { readonly kind: 'malformed'; readonly description: string }
   /** A bearer string, which may be malformed where it comes from the `Authorization` field. */
-  | { readonly kind: 'token'; readonly bearer: string; readonly source: 'cookie' | 'authorization' }
+  | { readonly kind: 'token'; readonly bearer: string; readonly source: CredentialSource }
+
+export type CredentialSource = 'cookie' | 'authorization'
 
 const NONE: Credential = { kind: 'none' }
 
