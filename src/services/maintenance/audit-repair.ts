@@ -10,6 +10,7 @@ import { type Grant, isSameGrant } from '../../domain/grant.ts'
 import { INTERNAL_ACTOR } from '../../domain/history.ts'
 import { findGrantEdit, type TokenEdit } from '../../domain/modification.ts'
 import { isExpired, type TokenKey } from '../../domain/token.ts'
+import { slicesOf } from '../../lib/slices.ts'
 import type { LockedToken, TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import { lockTrees } from '../tokens/token-tree.ts'
@@ -22,6 +23,9 @@ export interface Suspect {
   readonly findings: readonly Finding[]
 }
 
+/** Records of a tree that are read at the same time. */
+const RECORD_BATCH_SIZE = 500
+
 const ORIGIN = { actor: INTERNAL_ACTOR, ipAddress: null }
 
 /**
@@ -33,6 +37,8 @@ export class AuditRepair {
   readonly #tx: TreeTransaction
   readonly #now: Date
   readonly #deleteUnreadable: boolean
+  /** Suspects that are not fixed because of a record that cannot be read. */
+  readonly #kept = new Set<TokenKey>()
 
   constructor(
     tokens: TokenStore,
@@ -48,7 +54,10 @@ export class AuditRepair {
   /** Returns the keys of the tokens that it has revoked. */
   async fix(suspects: readonly Suspect[]): Promise<ReadonlySet<TokenKey>> {
     for (const { row } of suspects.filter(isTooWide)) await this.#narrow(row)
-    const lost = suspects.filter((suspect) => this.#isLost(suspect))
+    const ended = await this.#withReadableTrees(
+      suspects.filter((suspect) => this.#isLost(suspect) || isOrphan(suspect)),
+    )
+    const lost = ended.filter((suspect) => this.#isLost(suspect))
     await this.#tx.edit(
       lost.map((suspect) => this.#expiryEdit(suspect)),
       ORIGIN,
@@ -56,7 +65,7 @@ export class AuditRepair {
     )
     const unreadable = suspects.filter(({ findings }) => has(findings, 'malformed'))
     if (this.#deleteUnreadable) await this.#tokens.delete(unreadable.map(({ token }) => token.key))
-    const orphans = suspects.filter(isOrphan)
+    const orphans = ended.filter(isOrphan)
     const expired = lost.filter((suspect) => !isOrphan(suspect)).map(({ token }) => token)
     // The descendants of an expired token are revoked; its own row is left to maintenance.
     const [roots = [], ...below] = await lockTrees(this.#tx, [
@@ -67,12 +76,40 @@ export class AuditRepair {
   }
 
   /** Whether `fix` fixes a finding whose token it does not revoke. */
-  isFixed({ kind, detail }: Finding, record: StoredRecord | undefined): boolean {
+  isFixed({ key, kind, detail }: Finding, record: StoredRecord | undefined): boolean {
     if (kind === 'mismatch')
       return detail.split(', ').every((fact) => fact === 'scopes' || fact === 'expires')
     if (kind === 'malformed') return this.#deleteUnreadable
     if (kind === 'outlives-parent') return record === undefined || 'data' in record || this.#deleteUnreadable
-    return kind === 'db-only' && (record === undefined || this.#deleteUnreadable)
+    if (kind !== 'db-only' || (key !== null && this.#kept.has(key))) return false
+    return record === undefined || this.#deleteUnreadable
+  }
+
+  /**
+   * Returns the suspects that can be revoked with their descendants: of the others, a record cannot be read. That may be
+   * the record of a live token, whose encryption key only other processes have.
+   */
+  async #withReadableTrees(suspects: readonly Suspect[]): Promise<readonly Suspect[]> {
+    if (this.#deleteUnreadable || (await this.#isReadable(suspects))) return suspects
+    const readable: Suspect[] = []
+    for (const suspect of suspects) {
+      if (await this.#isReadable([suspect])) readable.push(suspect)
+      else this.#kept.add(suspect.token.key)
+    }
+    return readable
+  }
+
+  /** Whether every record of the trees of these tokens can be read. */
+  async #isReadable(suspects: readonly Suspect[]): Promise<boolean> {
+    const trees = await lockTrees(
+      this.#tx,
+      suspects.map(({ token }) => token),
+    )
+    for (const slice of slicesOf(trees.flat(), RECORD_BATCH_SIZE)) {
+      const records = await this.#tokens.inspect(slice.map(({ key }) => key))
+      if ([...records.values()].some((record) => !('data' in record))) return false
+    }
+    return true
   }
 
   /** A record that only this process cannot decrypt may be that of a live token: other processes may have its encryption key. */

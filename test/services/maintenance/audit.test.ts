@@ -332,6 +332,43 @@ describe.each(['redis', 'postgres'] as const)('an audit, with the token store in
     })
   })
 
+  it.each<[string, (tree: Tree) => Promise<unknown>, (tree: Tree) => string]>([
+    [
+      'the record of a token whose parent has lost its own',
+      ({ root }) => dropEntry(t.h, store, root),
+      ({ root }) => `db-only ${keyOf(root)} not in the token store`,
+    ],
+    [
+      'the record of a token below an orphan',
+      ({ root }) => t.h.sql('DELETE FROM token WHERE token = $1', [keyOf(root)]),
+      ({ child }) => `orphan ${keyOf(child)} its parent is not in the database`,
+    ],
+  ])(
+    'never deletes %s if it cannot be read, unless unreadable records are to be deleted',
+    async (_name, lose, finding) => {
+      const tree = await makeTree(t.h, { endsIn: 86_400 })
+      settle()
+      await lose(tree)
+      await writeEntry(t.h, store, tree.grandchild, 'rubbish')
+      const tokens = Object.values(tree)
+      const rows = await rowsOf(t.h, tokens)
+      const before = await found()
+      expect(before).toContain(finding(tree))
+
+      const kept = await found(true, false)
+      expect(kept).toContain(finding(tree))
+      expect(kept).toContain(`malformed ${keyOf(tree.grandchild)} ${RUBBISH}`)
+      expect(await rowsOf(t.h, [tree.child, tree.grandchild])).toEqual({
+        [keyOf(tree.child)]: rows[keyOf(tree.child)],
+        [keyOf(tree.grandchild)]: rows[keyOf(tree.grandchild)],
+      })
+      expect(await t.tokens.inspect([keyOf(tree.grandchild)])).toHaveProperty('size', 1)
+
+      expect(await found(true, true)).toContain(`${finding(tree)} (fixed)`)
+      expect(await t.tokens.inspect([keyOf(tree.grandchild)])).toHaveProperty('size', 0)
+    },
+  )
+
   it('warns long before all numbers of history events are used', async () => {
     const last = Math.floor((2 ** 31 - 1) * 0.7)
     const setLast = (value: number) => t.h.sql("SELECT setval('token_change_history_id_seq', $1)", [value])
