@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { type Actor, actorName, requireAdmin, requireMayChangeTokens } from '../../domain/actor.ts'
-import { notFound } from '../../domain/errors.ts'
+import { decidedButPending, notFound, UnavailableError } from '../../domain/errors.ts'
 import { requireFindable } from '../../domain/filter.ts'
 import type { Origin } from '../../domain/history.ts'
 import { secondsUntil } from '../../domain/lifetime.ts'
@@ -18,11 +18,13 @@ import {
 } from '../../domain/modification.ts'
 import type { KnownScopes } from '../../domain/scope.ts'
 import type { TokenData, TokenKey } from '../../domain/token.ts'
+import { withTimeout } from '../../lib/with-timeout.ts'
 import type { TokenDatabase } from '../../stores/database/token-database.ts'
 import type { TreeTransaction } from '../../stores/database/tree-transaction.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
 import type { PendingChangeCompleter } from './pending-change-completer.ts'
+import { startResponseTimer } from './response-limit.ts'
 import type { OwnedName, TokenNames } from './token-names.ts'
 import type { Caller } from './token-service.ts'
 import { lockTrees } from './token-tree.ts'
@@ -40,6 +42,16 @@ export interface TokenModificationServiceDeps extends CurrentTokenDeps {
   readonly mayDelegatedTokensCreate: boolean
 }
 
+const SLOW = new UnavailableError('postgres', new Error('the change takes longer than a response may'))
+
+/** One transaction changes the token and its descendants: it cannot leave anything half-done. */
+const goesOn = (): UnavailableError =>
+  new UnavailableError(
+    SLOW.store,
+    SLOW.cause,
+    'The change takes longer than a response may, and goes on. It will be made for the token and all its descendants, or for none of them. Repeat the request to learn whether it is complete.',
+  )
+
 /** Modifies user tokens, and narrows their descendants accordingly. */
 export class TokenModificationService {
   readonly #deps: TokenModificationServiceDeps
@@ -56,19 +68,30 @@ export class TokenModificationService {
    *   `INVALID_SCOPES`, `INVALID_EXPIRES`, `NOT_FOUND` (also for a token that has expired, or is being revoked),
    *   `DUPLICATE_TOKEN_NAME`.
    * @throws {UnauthenticatedError} The current token has been revoked since it was authenticated.
-   * @throws {UnavailableError} Its message says so if the change is recorded and will be completed.
+   * @throws {UnavailableError} Its message says so if the change is recorded and will be completed, or goes on.
    */
   async modify({ actor, ipAddress }: Caller, key: TokenKey, requested: TokenModification): Promise<void> {
     const { database, writeLimit, names, pendingChanges, knownScopes, clock, log } = this.#deps
     this.#requireMayModify(actor)
     requireFindable(key)
     const modification = requireModification(requested, knownScopes, clock.nowToSecond())
+    const left = startResponseTimer(clock, actor)
     const decide = () => database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, modification))
-    await writeLimit.run(writerOf(actor), async () => {
+    let [isDecided, isAnswered] = [false, false]
+    const work = writeLimit.run(writerOf(actor), async () => {
       await names.withFreeName(() => this.#findName(key, modification), decide)
+      isDecided = true
       if (isAboutGrant(modification)) await pendingChanges.completeEdit(key)
+      log.info({ tokenKey: key, actor: actorName(actor), ...modification }, 'modified token')
     })
-    log.info({ tokenKey: key, actor: actorName(actor), ...modification }, 'modified token')
+    work.catch((error: unknown) => {
+      if (isAnswered) log.warn({ tokenKey: key, reason: String(error) }, 'could not complete a slow change')
+    })
+    // The others of this writer wait for the end of the work.
+    await withTimeout(work, left(), () => {
+      isAnswered = true
+      return isDecided ? decidedButPending('The change', SLOW) : goesOn()
+    })
   }
 
   /** Edits the rows of the token and of the descendants that it narrows. An empty modification edits none. */

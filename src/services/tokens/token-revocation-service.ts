@@ -16,6 +16,7 @@ import { withinMs } from '../../stores/deadline.ts'
 import type { TokenStore } from '../../stores/token-store/token-store.ts'
 import { type CurrentTokenDeps, holdCurrentToken } from './current-token.ts'
 import type { PendingChangeCompleter } from './pending-change-completer.ts'
+import { startResponseTimer } from './response-limit.ts'
 import type { Caller } from './token-service.ts'
 import { type WriteLimit, writerOf } from './write-limit.ts'
 
@@ -35,9 +36,6 @@ export interface Revoked {
 
 /** Matching tokens that are decided in one transaction, and revoked with their descendants in another one. */
 const ROOT_BATCH_SIZE = 10_000
-
-/** Maximum time until the response, in milliseconds. What is decided by then is completed after the response. */
-export const MAX_RESPONSE_MS = 9_000
 
 /**
  * Revokes tokens, each with all its descendants. A short transaction in PostgreSQL decides, without waiting for requests
@@ -62,37 +60,10 @@ export class TokenRevocationService {
   async revoke({ actor, ipAddress }: Caller, key: TokenKey): Promise<readonly TokenKey[]> {
     requireMayRevoke(actor, key)
     requireFindable(key)
-    const left = this.#startTimer(actor)
+    const left = startResponseTimer(this.#deps.clock, actor)
     return this.#deps.writeLimit.run(writerOf(actor), async () => {
       await withinMs(left(), () => this.#decideOne(actor, ipAddress, key))
       return this.#complete([key], left())
-    })
-  }
-
-  /**
-   * Revokes a token for whoever has presented its bearer string: also one that may not act, or has no row. Nothing is to do
-   * where it has been revoked meanwhile.
-   *
-   * @throws {UnavailableError} As `revoke`.
-   */
-  async revokePresented(data: TokenData, ipAddress: string | null): Promise<void> {
-    const { key } = data.token
-    const holder: Actor = { kind: 'token', data }
-    const left = this.#startTimer(holder)
-    await this.#deps.writeLimit.run(writerOf(holder), async () => {
-      const origin: Origin = { actor: actorName(holder), ipAddress }
-      const isDecided = await withinMs(left(), () =>
-        this.#deps.database.changeTrees(async (tx) => {
-          if ((await tx.findUsername(key)) === undefined) {
-            const stray = await this.#findStray(key)
-            if (!stray) return false
-            await this.#recordStray(tx, stray, origin)
-          }
-          await decide(tx, [key], origin)
-          return true
-        }),
-      )
-      if (isDecided) await this.#complete([key], left())
     })
   }
 
@@ -109,7 +80,7 @@ export class TokenRevocationService {
     requireAdmin(actor)
     requireCriterion(filter)
     requireSearchable(filter)
-    const left = this.#startTimer(actor)
+    const left = startResponseTimer(this.#deps.clock, actor)
     const origin: Origin = { actor: actorName(actor), ipAddress }
     const revoked = new Set<TokenKey>()
     return this.#deps.writeLimit.run(writerOf(actor), async () => {
@@ -138,24 +109,14 @@ export class TokenRevocationService {
     return this.#deps.database.changeTrees((tx) => tx.findTrees(filter, first))
   }
 
-  /** Returns a function for the milliseconds left until the response. An operator waits without a limit. */
-  #startTimer({ kind }: Actor): () => number {
-    const { clock } = this.#deps
-    const startedAt = clock.monotonicMs()
-    return () =>
-      kind === 'operator' ? Number.POSITIVE_INFINITY : MAX_RESPONSE_MS - (clock.monotonicMs() - startedAt)
-  }
-
   async #decideOne(actor: Actor, ipAddress: string | null, key: TokenKey): Promise<void> {
     await this.#deps.database.changeTrees(async (tx) => {
       const current = await holdCurrentToken(this.#deps, tx, actor)
       requireMayRevoke(current, key)
       const origin: Origin = { actor: actorName(current), ipAddress }
       const username = await tx.findUsername(key)
-      const stray = username === undefined ? await this.#findStray(key) : undefined
-      const owner = username ?? stray?.username
-      if (owner === undefined || !maySee(current, owner)) throw notFound(key)
-      if (stray) await this.#recordStray(tx, stray, origin)
+      if (username === undefined) await this.#recordStray(tx, key, current, origin)
+      else if (!maySee(current, username)) throw notFound(key)
       await decide(tx, [key], origin)
     })
   }
@@ -169,19 +130,16 @@ export class TokenRevocationService {
     )
   }
 
-  /** Returns the token with this key, which only the token store has; `undefined` if that has none either. */
-  #findStray(key: TokenKey): Promise<TokenData | undefined> {
-    return this.#deps.tokens.find(key, { isFresh: true })
-  }
-
   /**
    * Records the revocation of a token that only the token store has. The database has no children of it: a lineage whose
    * parent's row is deleted names no parent, and its child is an orphan, which the audit finds.
    */
-  async #recordStray(tx: TreeTransaction, stray: TokenData, origin: Origin): Promise<void> {
+  async #recordStray(tx: TreeTransaction, key: TokenKey, actor: Actor, origin: Origin): Promise<void> {
+    const data = await this.#deps.tokens.find(key, { isFresh: true })
+    if (!data || !maySee(actor, data.username)) throw notFound(key)
     // Decided before, and not completed: it is recorded already.
-    if ((await tx.findRevocations([stray.token.key])).size > 0) return
-    await tx.recordRevocation(describe(stray), origin, this.#deps.clock.nowToSecond())
+    if ((await tx.findRevocations([key])).size > 0) return
+    await tx.recordRevocation(describe(data), origin, this.#deps.clock.nowToSecond())
   }
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { UnavailableError } from '../../../src/domain/errors.ts'
 import type { TokenData, TokenKey } from '../../../src/domain/token.ts'
 import type { AuditedFinding } from '../../../src/services/maintenance/audit-service.ts'
@@ -30,6 +30,7 @@ import {
   rowsOf,
   storedOf,
 } from '../../support/tokens/trees.ts'
+import { makeGate } from '../../support/waiting/gate.ts'
 
 const OPERATOR = { actor: { kind: 'operator' }, ipAddress: IP } as const
 
@@ -322,6 +323,24 @@ describe('an edit with concurrent requests', () => {
     expect(await t.h.context.services.pendingChanges.completeAll(0)).toBe(1)
     expect(await t.tokens.find(keyOf(root))).toEqual({ ...root, ...wanted })
     expect(await t.h.sql('SELECT FROM porthor_pending_change')).toEqual([])
+  })
+
+  it('whose records take longer than a response may is UNAVAILABLE, says that it is recorded, and is completed', async () => {
+    const root = await makeRoot(t.h, { scopes: ['read:all', 'read:tap'] })
+    const released = makeGate()
+    onTestFinished(released.open)
+    const caller = { actor: { kind: 'bootstrap' }, ipAddress: IP } as const
+    const slow = serviceOver(
+      () => ({}),
+      () => released.opened,
+    )
+    await expect(slow.modify(caller, keyOf(root), { scopes: ['read:tap'] })).rejects.toThrow(
+      failure('UNAVAILABLE', { message: expect.stringContaining('is recorded and will be completed') }),
+    )
+    released.open()
+    await vi.waitFor(async () =>
+      expect(await t.tokens.find(keyOf(root))).toMatchObject({ scopes: ['read:tap'] }),
+    )
   })
 
   it.each<[string, (key: TokenKey) => Promise<unknown>, readonly string[] | undefined]>([

@@ -210,6 +210,13 @@ export async function connect({ env }: Pick<Porthor, 'env'>): Promise<pg.Client>
   return client
 }
 
+/**
+ * What is sent besides: a connection that is new sets its session up, the one for broadcasts is asked for a sign of life,
+ * and once a second for the run of Redis that began last.
+ */
+const OWN_STATEMENT =
+  /^\s*(BEGIN|COMMIT|ROLLBACK|LISTEN|SELECT set_config\(|SELECT identity FROM porthor_redis_run)/
+
 /** SQL statements that `work` has the driver send, but for the ends of transactions. */
 export async function statementsOf(work: () => Promise<unknown>): Promise<string[]> {
   const { query } = pg.Client.prototype
@@ -225,6 +232,5 @@ export async function statementsOf(work: () => Promise<unknown>): Promise<string
   } finally {
     pg.Client.prototype.query = query
   }
-  // A connection that is new sets its session up first, and the one for broadcasts is asked for a sign of life.
-  return sent.filter((text) => !/^(BEGIN|COMMIT|ROLLBACK|LISTEN|SELECT set_config\()/.test(text))
+  return sent.filter((text) => !OWN_STATEMENT.test(text))
 }
