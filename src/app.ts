@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
+import { toTokenKey } from './domain/token.ts'
 import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { RecentCheck } from './lib/recent-check.ts'
@@ -52,6 +53,8 @@ export interface App extends AppDependencies {
   readonly config: Config
   readonly prisma: PrismaClient
   readonly services: Services
+  /** Whether the token store serves commands: a Redis may first have to agree with recent history. */
+  readonly isStoreUsed: () => Promise<boolean>
   /** Resolves if both stores have responded within the last second. May be called often. @throws {UnavailableError} */
   readonly ping: () => Promise<void>
   /** Closes every connection. Requests in progress must have ended. */
@@ -118,6 +121,7 @@ export function openApp(config: Config, deps: AppDependencies): App {
     services,
     clock,
     log,
+    isStoreUsed: () => isUsed(tokens),
     ping: () => readiness.run(),
     close: async () => {
       await usage.flush()
@@ -241,14 +245,25 @@ function createMaintenanceServices(
 /**
  * Checks that the token store can be used. Passes if it is unavailable.
  *
+ * @returns Whether it is known to be available.
  * @throws {RedisSetupError}
  */
 export async function assertStoreUsable(
   { tokenStore, redisUrl }: Config,
   options: Parameters<typeof assertRedisUsable>[1] = {},
-): Promise<void> {
-  if (tokenStore === 'redis' && redisUrl) await assertRedisUsable(redisUrl.reveal(), options)
+): Promise<boolean> {
+  if (tokenStore !== 'redis' || !redisUrl) return false
+  return assertRedisUsable(redisUrl.reveal(), options)
 }
+
+/** A key that no token has: each has 22 random characters. */
+const NO_TOKEN = toTokenKey('none')
+
+const isUsed = (tokens: TokenStore): Promise<boolean> =>
+  tokens.inspect([NO_TOKEN]).then(
+    () => true,
+    () => false,
+  )
 
 /** Time for which the outcome of a readiness check is reused, in milliseconds. */
 const READINESS_MAX_AGE_MS = 1_000

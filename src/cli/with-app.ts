@@ -1,9 +1,10 @@
-import { type App, assertStoreUsable, openApp } from '../app.ts'
+import type { App } from '../app.ts'
 import { type Environment, loadConfig } from '../config/config.ts'
 import { systemClock } from '../lib/clock.ts'
 import { assertMigrated } from '../stores/migrations/migrations.ts'
 import { openCommandLogger } from './command-logger.ts'
 import { openDatabase, withSecrets } from './environment.ts'
+import { openUsableApp } from './open-usable-app.ts'
 
 /** The actor of commands: an admin whom the history names `<internal>`, without an address. */
 export const OPERATOR = { actor: { kind: 'operator' }, ipAddress: null } as const
@@ -20,8 +21,7 @@ export async function withApp<T>(env: Environment, work: (context: App) => Promi
     // A command reads hardly any record twice.
     const config = { ...loadConfig(settings), clientSideCache: false }
     await assertMigrated(config.databaseUrl.reveal())
-    await assertStoreUsable(config)
-    const context = openApp(config, { clock: systemClock, log })
+    const context = await openUsableApp(config, { clock: systemClock, log })
     try {
       return await work(context)
     } finally {

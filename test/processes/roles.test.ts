@@ -52,7 +52,7 @@ describe('the statements of the docs are all that two roles need, one that migra
   it.each([
     ['a database of its own', false],
     ['the tables of a Gafaelfawr', true],
-  ])('on %s', { timeout: 120_000 }, async (_, isBesideGafaelfawr) => {
+  ])('on %s', { timeout: 240_000 }, async (_, isBesideGafaelfawr) => {
     const { client, roles, urlAs } = await openDatabase()
     if (isBesideGafaelfawr) {
       await createGafaelfawrTables(client)
@@ -76,5 +76,6 @@ describe('the statements of the docs are all that two roles need, one that migra
     const { token } = (made.data as { made: { token: string } }).made
     expect(await server.ask(DELEGATE, { token })).toMatchObject({ data: { lent: { source: 'NEW' } } })
     expect(await runPorthor(['maintenance'], env)).toMatchObject({ code: 0 })
+    expect(await runPorthor(['audit', '--fix'], env)).toMatchObject({ code: 0 })
   })
 })

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type App, assertStoreUsable, openApp } from '../../app.ts'
+import type { App } from '../../app.ts'
 import { startBackgroundJobs } from '../../background-jobs.ts'
 import { type Config, type Environment, loadConfig } from '../../config/config.ts'
 import { UnavailableError } from '../../domain/errors.ts'
@@ -16,6 +16,7 @@ import {
   withPlaceholders,
   withSecrets,
 } from '../environment.ts'
+import { openUsableApp } from '../open-usable-app.ts'
 import { listenToSignals, type Stop } from '../stop-signals.ts'
 
 /** Runs the server until a signal asks it to stop. */
@@ -33,8 +34,11 @@ export async function serve(env: Environment): Promise<void> {
     const reason = await checkMigrated(databaseUrl)
     // During a failover PostgreSQL accepts no writes yet. The server starts, and becomes ready once it does.
     if (reason) log.warn({ reason }, 'not ready')
-    await assertStoreUsable(config, { isEvictionRefused: config.isProduction })
-    const context = openApp(config, { clock: systemClock, log })
+    const context = await openUsableApp(
+      config,
+      { clock: systemClock, log },
+      { isEvictionRefused: config.isProduction },
+    )
     // Before the first request: a process without file descriptors could not load Prisma's engine, then or later.
     await context.prisma.$connect()
     const stopJobs = startBackgroundJobs(context)

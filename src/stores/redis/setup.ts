@@ -33,13 +33,15 @@ const MAY_EVICT =
  * a cluster: another of its nodes may respond differently.
  *
  * @param options.isEvictionRefused Whether a server that may delete records when its memory is full is refused too.
+ * @returns Whether the server has executed the commands.
  * @throws {RedisSetupError} Its message quotes the error of Redis.
  */
 export async function assertRedisUsable(
   target: RedisUrl,
   { isEvictionRefused = false }: { readonly isEvictionRefused?: boolean } = {},
-): Promise<void> {
-  if (target.kind === 'cluster') return
+): Promise<boolean> {
+  if (target.kind === 'cluster') return false
+  let isAvailable = false
   const refusals: string[] = []
   const listen = ({ message }: Error): void => {
     if (REFUSAL.test(message)) refusals.push(message)
@@ -55,6 +57,7 @@ export async function assertRedisUsable(
     await redis.connect()
     for (const [command, ...args] of HARMLESS) await redis.call(command, ...args)
     if (isEvictionRefused && (await readServer(redis)).mayEvict) refusals.push(MAY_EVICT)
+    isAvailable = true
   } catch (error) {
     listen(error as Error)
   } finally {
@@ -63,4 +66,5 @@ export async function assertRedisUsable(
   if (refusals[0] !== undefined) {
     throw new RedisSetupError(`Redis cannot be used with REDIS_URL: ${refusals[0]}`)
   }
+  return isAvailable
 }

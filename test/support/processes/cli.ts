@@ -25,6 +25,7 @@ export interface CliProcess {
   readonly pid: number
   /** What it has printed so far. */
   readonly stdout: () => string
+  readonly stderr: () => string
   /** Resolves when it has ended by itself. */
   readonly ended: Promise<CliResult>
   /** Resolves when standard output matches; with the match. Rejects if it ends before. */
@@ -64,6 +65,7 @@ export function startPorthor(
   return {
     pid: child.pid ?? 0,
     stdout: () => printed.stdout,
+    stderr: () => printed.stderr,
     ended,
     prints: (pattern) => waitFor(child, pattern, printed),
     stop: (signal = 'SIGTERM') => {
