@@ -43,6 +43,8 @@ export interface Config {
   readonly trustedProxies: readonly string[]
   /** Maximum number of failed authentications per address and minute; 0 for no limit. */
   readonly authFailuresPerMinute: number
+  /** URL at which clients reach Porthor, without a `/` at its end. */
+  readonly publicUrl: string | undefined
   readonly host: string
   readonly port: number
   readonly logLevel: (typeof LOG_LEVELS)[number]
@@ -209,6 +211,7 @@ function toConfig(settings: Settings, isInProduction: boolean): Config {
     clientSideCache: settings.CLIENT_SIDE_CACHE,
     trustedProxies: settings.TRUSTED_PROXIES,
     authFailuresPerMinute: settings.AUTH_FAILURES_PER_MINUTE,
+    publicUrl: settings.PUBLIC_URL,
     host: settings.HOST,
     port: settings.PORT,
     logLevel: settings.LOG_LEVEL,

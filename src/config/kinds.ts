@@ -97,6 +97,15 @@ export const host = (): Kind<string> =>
     throw new Error('must be an address, such as 127.0.0.1, :: (without brackets) or 0.0.0.0, or a host name')
   })
 
+/** An issuer (RFC 8414 section 2), without a `/` at its end, so that paths can be appended. */
+export const publicUrl = (): Kind<string> =>
+  parsed('URL', (text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined
+    const isPlain = url !== undefined && `${url.origin}${url.pathname}` === url.href
+    if (isPlain && /^https?:$/.test(url.protocol)) return url.href.replace(/\/+$/, '')
+    throw new Error('must be a URL that begins with https:// or http://, without user, query and fragment')
+  })
+
 export const addressBlocks = (): Kind<readonly string[]> =>
   parsed('list of addresses and CIDR blocks', (text) => {
     const blocks = splitList(text)

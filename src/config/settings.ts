@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { gatewayServices, serviceScopes } from './delegation.ts'
-import { addressBlocks, duration, flag, host, integer, mode, oneOf, parsed } from './kinds.ts'
+import { addressBlocks, duration, flag, host, integer, mode, oneOf, parsed, publicUrl } from './kinds.ts'
 import { DEFAULT_SCOPES, DEFAULT_UNDELEGABLE, scopeDescriptions, undelegableScopes } from './scopes.ts'
 import { bootstrapToken, encryptionKeys, postgresUrl, redisUrl } from './secrets.ts'
 import { optional, required, withDefault } from './setting.ts'
@@ -151,6 +151,11 @@ const serverSettings = (isProduction: boolean) => ({
     default: '600',
     description:
       'maximum number of failed authentications per minute and client address (an IPv6 /64 network is one address); above it the error is `RATE_LIMITED`. 0 means no limit',
+  }),
+  PUBLIC_URL: optional(publicUrl(), {
+    defaultNote: 'where Porthor listens; in production none',
+    description:
+      'URL at which clients reach Porthor: the issuer of the [OAuth endpoints](oauth.md). Without it, production has no metadata and no `iss`',
   }),
   HOST: withDefault(host(), {
     default: isProduction ? '0.0.0.0' : '127.0.0.1',

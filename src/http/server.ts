@@ -6,6 +6,9 @@ import { writeResponse } from './graphql/fast-path/fast-path.ts'
 import { createGraphQLHandler, ENDPOINT } from './graphql/handler.ts'
 import { Metrics } from './graphql/results/metrics.ts'
 import { createGuardedServer, type ServerLimits, serverLimits } from './guarded-server.ts'
+import { createOAuthHandlers } from './oauth/handler.ts'
+import { invalidRequest } from './oauth/oauth-error.ts'
+import { toErrorResponse } from './oauth/responses.ts'
 import { BodyReader } from './read-body.ts'
 import { toBadRequest } from './refusals.ts'
 import { findHeadProblem } from './request-head.ts'
@@ -19,12 +22,21 @@ export function createServer(
   metrics: Metrics = new Metrics(),
 ): Server {
   const limits = serverLimits(given)
-  const handleGraphQL = createGraphQLHandler(context, metrics, new BodyReader(limits))
+  const bodies = new BodyReader(limits)
+  const handleGraphQL = createGraphQLHandler(context, metrics, bodies)
+  const oauthHandlers = createOAuthHandlers(context, metrics, bodies)
   return createGuardedServer(limits, (request, response) => {
     const problem = findHeadProblem(request)
-    if (problem !== undefined) return writeResponse(response, toBadRequest(problem))
     const path = request.url?.split('?', 1)[0]
-    if (path === ENDPOINT) handleGraphQL(request, response)
+    if (problem !== undefined) {
+      const refusal = oauthHandlers.has(path)
+        ? toErrorResponse(invalidRequest(problem))
+        : toBadRequest(problem)
+      return writeResponse(response, refusal)
+    }
+    if (path === ENDPOINT) return handleGraphQL(request, response)
+    const handleOAuth = oauthHandlers.get(path)
+    if (handleOAuth) handleOAuth(request, response)
     else handleOther(context, metrics, path, response).catch(() => response.destroy())
   })
 }

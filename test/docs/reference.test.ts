@@ -5,6 +5,7 @@ import { generateSettingsPage, SETTINGS_PAGE } from '../../codegen-settings.ts'
 import { ERROR_STATUS } from '../../src/domain/errors.ts'
 import { AuthMetrics } from '../../src/http/forward-auth/metrics.ts'
 import { Metrics } from '../../src/http/graphql/results/metrics.ts'
+import { OAUTH_ERRORS } from '../../src/http/oauth/oauth-error.ts'
 import {
   ENGINE_LOCK,
   MAINTENANCE_LOCK,
@@ -49,6 +50,12 @@ describe('docs/reference', () => {
     expect(sorted(rows.flatMap(({ field }) => quotedIn(field)))).toEqual(sorted(members))
     const codes = sorted(rows.flatMap((row) => quotedIn(row.with)))
     expect(codes).toEqual(codes.filter((code) => code in ERROR_STATUS))
+  })
+
+  it('oauth.md has every error of the OAuth endpoints, once, and no other', async () => {
+    const names = (await readRows('oauth.md', 'error')).filter(({ error }) => error !== '').map(nameOf)
+    expect(names).toEqual([...new Set(names)])
+    expect(sorted(names)).toEqual([...OAUTH_ERRORS])
   })
 
   it('log-messages.md has every message that is logged, with its level, once, and no other', async () => {

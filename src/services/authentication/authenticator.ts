@@ -19,6 +19,9 @@ export interface AuthenticatorDeps {
 /** Maximum number of warnings per minute: every client that knows a token key can cause them. */
 const MAX_WARNINGS_PER_MINUTE = 60
 
+/** What a bearer string is presented for: a token that does not act here can still be revoked. */
+export type Purpose = 'act' | 'revoke'
+
 /** Finds the actor of a bearer string. Only the token store decides whether a token is valid. */
 export class Authenticator {
   readonly #deps: AuthenticatorDeps
@@ -34,10 +37,10 @@ export class Authenticator {
    *
    * @param bearer The text after `Bearer `; `undefined` if the request has none.
    * @throws {UnauthenticatedError} The token is missing, malformed, unknown, expired or revoked.
-   * @throws {PorthorError} `PERMISSION_DENIED` for an OpenID Connect token, which only Gafaelfawr accepts.
+   * @throws {PorthorError} `PERMISSION_DENIED` for an OpenID Connect token that is to act, which only Gafaelfawr accepts.
    * @throws {UnavailableError} The token store did not respond: it is not known whether the token is valid.
    */
-  async authenticate(bearer: string | undefined): Promise<Actor> {
+  async authenticate(bearer: string | undefined, purpose: Purpose = 'act'): Promise<Actor> {
     if (bearer === undefined) throw new UnauthenticatedError('missing')
     const token = parseToken(bearer)
     if (this.#isBootstrap(token)) return { kind: 'bootstrap' }
@@ -47,7 +50,7 @@ export class Authenticator {
       this.#wrongSecrets.warn({ tokenKey: token.key }, 'a token was presented with a wrong secret')
       throw new UnauthenticatedError('wrong secret')
     }
-    if (data.type === 'oidc') {
+    if (data.type === 'oidc' && purpose === 'act') {
       throw new PorthorError(
         'PERMISSION_DENIED',
         'A token of type OIDC is not accepted: use a token of another type.',

@@ -6,7 +6,7 @@ import type { TokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ConcurrencyLimit } from '../../lib/concurrency-limit.ts'
 import { FailureLimit } from '../../lib/failure-limit.ts'
-import type { Authenticator } from './authenticator.ts'
+import type { Authenticator, Purpose } from './authenticator.ts'
 
 export interface RateLimitedAuthenticatorDeps {
   readonly authenticator: Authenticator
@@ -56,11 +56,11 @@ export class RateLimitedAuthenticator {
    * @throws {RateLimitedError} The address is over the limit, and the token is not valid, or too many look-ups wait.
    * @throws As `Authenticator.authenticate` does.
    */
-  authenticate(bearer: string | undefined, address: string | null): Promise<Actor> {
+  authenticate(bearer: string | undefined, address: string | null, purpose: Purpose = 'act'): Promise<Actor> {
     // A request without a token does not count as a failure: it guesses nothing, and costs no look-up.
     return address !== null && bearer !== undefined && this.#failures.isOver(address)
-      ? this.#authenticateOverLimit(bearer, address)
-      : this.#deps.authenticator.authenticate(bearer)
+      ? this.#authenticateOverLimit(bearer, address, purpose)
+      : this.#deps.authenticator.authenticate(bearer, purpose)
   }
 
   /** Counts `error` if it means that a token from `address` is not valid. */
@@ -71,9 +71,9 @@ export class RateLimitedAuthenticator {
     log.warn({ ipAddress: address, failuresPerMinute }, 'too many failed authentications from one address')
   }
 
-  async #authenticateOverLimit(bearer: string, address: string): Promise<Actor> {
+  async #authenticateOverLimit(bearer: string, address: string, purpose: Purpose): Promise<Actor> {
     const { authenticator } = this.#deps
-    const lookUp = () => authenticator.authenticate(bearer)
+    const lookUp = () => authenticator.authenticate(bearer, purpose)
     const key = authenticator.findKeyToLookUp(bearer)
     const isLookedUpAtOnce = key === undefined || this.#accepted.has(key)
     const result = isLookedUpAtOnce ? lookUp() : this.#lookups.run(address, lookUp)

@@ -68,6 +68,33 @@ export class TokenRevocationService {
   }
 
   /**
+   * Revokes a token for whoever has presented its bearer string: also one that may not act, or has no row. Nothing is to do
+   * where it has been revoked meanwhile.
+   *
+   * @throws {UnavailableError} As `revoke`.
+   */
+  async revokePresented(data: TokenData, ipAddress: string | null): Promise<void> {
+    const { key } = data.token
+    const holder: Actor = { kind: 'token', data }
+    const left = this.#startTimer(holder)
+    await this.#deps.writeLimit.run(writerOf(holder), async () => {
+      const origin: Origin = { actor: actorName(holder), ipAddress }
+      const isDecided = await withinMs(left(), () =>
+        this.#deps.database.changeTrees(async (tx) => {
+          if ((await tx.findUsername(key)) === undefined) {
+            const stray = await this.#findStray(key)
+            if (!stray) return false
+            await this.#recordStray(tx, stray, origin)
+          }
+          await decide(tx, [key], origin)
+          return true
+        }),
+      )
+      if (isDecided) await this.#complete([key], left())
+    })
+  }
+
+  /**
    * Revokes all tokens that match, and their descendants, until no token matches: also tokens that are created
    * meanwhile, and also if the current token is one of them. For admins.
    *
@@ -115,8 +142,10 @@ export class TokenRevocationService {
       requireMayRevoke(current, key)
       const origin: Origin = { actor: actorName(current), ipAddress }
       const username = await tx.findUsername(key)
-      if (username === undefined) await this.#recordStray(tx, key, current, origin)
-      else if (!maySee(current, username)) throw notFound(key)
+      const stray = username === undefined ? await this.#findStray(key) : undefined
+      const owner = username ?? stray?.username
+      if (owner === undefined || !maySee(current, owner)) throw notFound(key)
+      if (stray) await this.#recordStray(tx, stray, origin)
       await decide(tx, [key], origin)
     })
   }
@@ -130,16 +159,19 @@ export class TokenRevocationService {
     )
   }
 
+  /** Returns the token with this key, which only the token store has; `undefined` if that has none either. */
+  #findStray(key: TokenKey): Promise<TokenData | undefined> {
+    return this.#deps.tokens.find(key, { isFresh: true })
+  }
+
   /**
    * Records the revocation of a token that only the token store has. The database has no children of it: a lineage whose
    * parent's row is deleted names no parent, and its child is an orphan, which the audit finds.
    */
-  async #recordStray(tx: TreeTransaction, key: TokenKey, actor: Actor, origin: Origin): Promise<void> {
-    const data = await this.#deps.tokens.find(key, { isFresh: true })
-    if (!data || !maySee(actor, data.username)) throw notFound(key)
+  async #recordStray(tx: TreeTransaction, stray: TokenData, origin: Origin): Promise<void> {
     // Decided before, and not completed: it is recorded already.
-    if ((await tx.findRevocations([key])).size > 0) return
-    await tx.recordRevocation(describe(data), origin, this.#deps.clock.nowToSecond())
+    if ((await tx.findRevocations([stray.token.key])).size > 0) return
+    await tx.recordRevocation(describe(stray), origin, this.#deps.clock.nowToSecond())
   }
 }
 

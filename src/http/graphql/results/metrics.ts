@@ -1,5 +1,7 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 import { systemClock } from '../../../lib/clock.ts'
+import type { DelegationSource } from '../../../services/delegation/token-cache-service.ts'
+import { OAuthMetrics } from '../../oauth/oauth-metrics.ts'
 import type { ResultHandler } from './operation.ts'
 
 /** Upper bounds of the duration histogram, in seconds: from a reuse to a slow creation. */
@@ -8,6 +10,7 @@ const DURATION_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]
 /** Metrics of `/metrics`, in the format of Prometheus. No label has a value from a client. */
 export class Metrics {
   readonly registry = new Registry()
+  readonly oauth = new OAuthMetrics(this.registry)
 
   readonly #operations = new Counter({
     name: 'porthor_operations_total',
@@ -36,8 +39,12 @@ export class Metrics {
   readonly count: ResultHandler = ({ context, startedAt }, result) => {
     this.#durations.observe((systemClock.monotonicMs() - startedAt) / 1000)
     this.#operations.inc({ outcome: String(result.errors?.[0]?.extensions.code ?? 'ok') })
-    const { source } = context.trace
-    if (source) this.#delegations.inc({ source })
+    this.countDelegation(context.trace.source)
     return result
+  }
+
+  /** @param source `undefined` where no token was returned. */
+  countDelegation(source: DelegationSource | undefined): void {
+    if (source) this.#delegations.inc({ source })
   }
 }

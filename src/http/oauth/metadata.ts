@@ -1,0 +1,41 @@
+import type { KnownScopes } from '../../domain/scope.ts'
+import type { OAuthResult } from './endpoint.ts'
+import { OAuthError } from './oauth-error.ts'
+import { TOKEN_EXCHANGE } from './token-exchange.ts'
+
+/** Path of the metadata where the issuer has no path of its own. */
+export const METADATA_PATH = '/.well-known/oauth-authorization-server'
+
+export const TOKEN_PATH = '/oauth/token'
+export const INTROSPECTION_PATH = '/oauth/introspect'
+export const REVOCATION_PATH = '/oauth/revoke'
+
+/** RFC 8414 3.1: the path of the metadata goes between the host and the path of the issuer. */
+export const metadataPaths = (publicUrl: string | undefined): readonly string[] => {
+  const path = publicUrl === undefined ? '/' : new URL(publicUrl).pathname
+  return path === '/' ? [METADATA_PATH] : [METADATA_PATH, `${METADATA_PATH}${path}`]
+}
+
+/**
+ * `GET /.well-known/oauth-authorization-server` (RFC 8414): describes this server to clients.
+ *
+ * @throws {OAuthError} With status 404 without an issuer, by whose URL clients would know this server.
+ */
+export function respondWithMetadata(issuer: string | undefined, knownScopes: KnownScopes): OAuthResult {
+  if (issuer !== undefined) return { body: describeServer(issuer, knownScopes) }
+  throw new OAuthError('invalid_request', 'There is no metadata: PUBLIC_URL is not set.', { status: 404 })
+}
+
+const describeServer = (issuer: string, knownScopes: KnownScopes): object => ({
+  issuer,
+  token_endpoint: `${issuer}${TOKEN_PATH}`,
+  introspection_endpoint: `${issuer}${INTROSPECTION_PATH}`,
+  revocation_endpoint: `${issuer}${REVOCATION_PATH}`,
+  grant_types_supported: [TOKEN_EXCHANGE],
+  // Required by RFC 8414, although there is no authorization endpoint.
+  response_types_supported: [],
+  scopes_supported: [...knownScopes.keys()].sort(),
+  token_endpoint_auth_methods_supported: ['none', 'client_secret_basic'],
+  introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'Bearer'],
+  revocation_endpoint_auth_methods_supported: ['none'],
+})
