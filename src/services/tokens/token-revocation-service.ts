@@ -76,7 +76,7 @@ export class TokenRevocationService {
   async revokePresented(data: TokenData, ipAddress: string | null): Promise<void> {
     const { key } = data.token
     const holder: Actor = { kind: 'token', data }
-    const left = this.#startTimer(holder)
+    const left = startResponseTimer(this.#deps.clock, holder)
     await this.#deps.writeLimit.run(writerOf(holder), async () => {
       const origin: Origin = { actor: actorName(holder), ipAddress }
       const isDecided = await withinMs(left(), () =>
