@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { AuthPolicy } from '../domain/auth-policy.ts'
 import type { DelegationLimits } from '../domain/delegation.ts'
 import type { DelegationRights } from '../domain/gateway.ts'
 import { type KnownScopes, PLATFORM_SCOPES } from '../domain/scope.ts'
@@ -7,6 +8,7 @@ import type { Fernet } from '../lib/fernet.ts'
 import type { PostgresUrl } from '../lib/postgres-url.ts'
 import type { RedisUrl } from '../lib/redis-url.ts'
 import type { Secret } from '../lib/secret.ts'
+import { type ParsedPolicies, parsePolicies } from './auth-policies.ts'
 import { ConfigError } from './config-error.ts'
 import { findScopeNeverGiven, findUnlistedService } from './delegation.ts'
 import { type Environment, findGivenSettings, isProduction, settingGivenBy } from './given-settings.ts'
@@ -55,6 +57,20 @@ export interface Config {
   readonly suggestions: boolean
   /** As of `dataDirOf`. */
   readonly dataDir: string
+  /** `undefined`: there is no interface for gateways. */
+  readonly forwardAuth: ForwardAuthConfig | undefined
+}
+
+/** Settings of the interface for gateways. */
+export interface ForwardAuthConfig {
+  readonly host: string
+  readonly port: number
+  /** By name. */
+  readonly policies: ReadonlyMap<string, AuthPolicy>
+  /** Whether it answers in place of a Gafaelfawr too. */
+  readonly hasIngress: boolean
+  /** Name of the cookie that holds the user's token; `undefined`: no cookie counts. */
+  readonly sessionCookie: string | undefined
 }
 
 export { ConfigError } from './config-error.ts'
@@ -127,6 +143,19 @@ const delegationRightsOf = (settings: Settings): DelegationRights =>
 const areGatewaysUsed = ({ DELEGATION, DELEGATION_GATEWAYS }: Settings): boolean =>
   DELEGATION === 'gateway' || DELEGATION_GATEWAYS === undefined
 
+const delegatedLifetimeOf = ({ TOKEN_LIFETIME, DELEGATED_TOKEN_LIFETIME }: Settings): number =>
+  DELEGATED_TOKEN_LIFETIME ?? TOKEN_LIFETIME
+
+const policiesIn = (settings: Settings): ParsedPolicies =>
+  parsePolicies(settings.AUTH_POLICIES, {
+    knownScopes: settings.KNOWN_SCOPES,
+    undelegable: undelegableScopesOf(settings),
+    services: settings.DELEGATION_SERVICES,
+    delegatedLifetime: delegatedLifetimeOf(settings),
+  })
+
+const arePortsApart = ({ PORT, AUTH_PORT }: Settings): boolean => PORT !== AUTH_PORT || PORT === 0
+
 /** By default it is as open as GraphiQL, which queries the schema before the user enters a token. */
 function introspectionOf({ INTROSPECTION, GRAPHIQL }: Settings, isInProduction: boolean) {
   if (INTROSPECTION !== undefined) return INTROSPECTION ? 'open' : 'off'
@@ -174,6 +203,28 @@ const createSchema = (isInProduction: boolean) =>
       },
       { when: areValid('DELEGATION_GATEWAYS', 'DELEGATION_SERVICES') },
     )
+    .refine(arePortsApart, {
+      when: areValid('PORT', 'AUTH_PORT'),
+      path: ['AUTH_PORT'],
+      error: 'must not be PORT: users reach the API, and only gateways may reach AUTH_PORT',
+    })
+    .superRefine(
+      (settings, { addIssue }) => {
+        for (const message of policiesIn(settings).problems) {
+          addIssue({ code: 'custom', path: ['AUTH_POLICIES'], message })
+        }
+      },
+      {
+        when: areValid(
+          'AUTH_POLICIES',
+          'KNOWN_SCOPES',
+          'UNDELEGABLE_SCOPES',
+          'DELEGATION_SERVICES',
+          'TOKEN_LIFETIME',
+          'DELEGATED_TOKEN_LIFETIME',
+        ),
+      },
+    )
 
 /** By mode. To create one takes milliseconds, and a command parses its settings several times. */
 const schemas = new Map<boolean, ReturnType<typeof createSchema>>()
@@ -196,7 +247,7 @@ function toConfig(settings: Settings, isInProduction: boolean): Config {
     encryption: settings.SESSION_SECRET,
     bootstrapToken: settings.BOOTSTRAP_TOKEN,
     tokenLifetime: settings.TOKEN_LIFETIME,
-    delegatedTokenLifetime: settings.DELEGATED_TOKEN_LIFETIME ?? settings.TOKEN_LIFETIME,
+    delegatedTokenLifetime: delegatedLifetimeOf(settings),
     knownScopes: settings.KNOWN_SCOPES,
     delegationLimits: {
       undelegableScopes: undelegableScopesOf(settings),
@@ -219,5 +270,15 @@ function toConfig(settings: Settings, isInProduction: boolean): Config {
     introspection,
     suggestions: introspection === 'open' || !isInProduction,
     dataDir: settings.DATA_DIR,
+    forwardAuth:
+      settings.AUTH_PORT === undefined
+        ? undefined
+        : {
+            host: settings.AUTH_HOST,
+            port: settings.AUTH_PORT,
+            policies: policiesIn(settings).policies,
+            hasIngress: settings.INGRESS_AUTH,
+            sessionCookie: settings.SESSION_COOKIE,
+          },
   }
 }

@@ -106,6 +106,15 @@ export const publicUrl = (): Kind<string> =>
     throw new Error('must be a URL that begins with https:// or http://, without user, query and fragment')
   })
 
+/** RFC 6265, section 4.1.1: a token of RFC 9110. */
+const COOKIE_NAME = /^[!#$%&'*+.^_`|~\w-]+$/
+
+export const cookieName = (): Kind<string> =>
+  parsed('name of a cookie', (text) => {
+    if (COOKIE_NAME.test(text)) return text
+    throw new Error('must be the name of a cookie, without spaces and separators')
+  })
+
 export const addressBlocks = (): Kind<readonly string[]> =>
   parsed('list of addresses and CIDR blocks', (text) => {
     const blocks = splitList(text)

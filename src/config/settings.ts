@@ -1,7 +1,19 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { policyTable } from './auth-policies.ts'
 import { gatewayServices, serviceScopes } from './delegation.ts'
-import { addressBlocks, duration, flag, host, integer, mode, oneOf, parsed, publicUrl } from './kinds.ts'
+import {
+  addressBlocks,
+  cookieName,
+  duration,
+  flag,
+  host,
+  integer,
+  mode,
+  oneOf,
+  parsed,
+  publicUrl,
+} from './kinds.ts'
 import { DEFAULT_SCOPES, DEFAULT_UNDELEGABLE, scopeDescriptions, undelegableScopes } from './scopes.ts'
 import { bootstrapToken, encryptionKeys, postgresUrl, redisUrl } from './secrets.ts'
 import { optional, required, withDefault } from './setting.ts'
@@ -188,6 +200,34 @@ const serverSettings = (isProduction: boolean) => ({
   ),
 })
 
+const FORWARD_AUTH = {
+  AUTH_PORT: optional(integer(0, 65_535), {
+    defaultNote: 'none',
+    description:
+      'port of the [interface for gateways](forward-auth.md); `0` selects a free one. Without it the interface is off',
+  }),
+  AUTH_HOST: withDefault(host(), {
+    default: '127.0.0.1',
+    description:
+      'where the interface for gateways listens. Only gateways may [reach it](../../SECURITY.md#the-interface-for-gateways)',
+  }),
+  AUTH_POLICIES: withDefault(policyTable(), {
+    mayBeInFile: true,
+    default: '{}',
+    defaultNote: 'none',
+    description: 'what gateways may have checked and delegated',
+  }),
+  INGRESS_AUTH: withDefault(flag(), {
+    default: 'false',
+    description: "the interface for gateways also has Gafaelfawr's endpoint `/ingress/auth`",
+  }),
+  SESSION_COOKIE: optional(cookieName(), {
+    defaultNote: 'none',
+    description:
+      "name of a cookie in which a browser sends the user's token to a gateway. Gafaelfawr's is `gafaelfawr`",
+  }),
+}
+
 /** The schema of all settings, by mode. Text that is empty counts as not set, as in most shells' ${NAME:-default}. */
 export const settingsOf = (isProduction: boolean) =>
   z.object({
@@ -197,4 +237,5 @@ export const settingsOf = (isProduction: boolean) =>
     ...DELEGATION,
     ...PROCESS,
     ...serverSettings(isProduction),
+    ...FORWARD_AUTH,
   })

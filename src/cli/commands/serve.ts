@@ -5,6 +5,8 @@ import type { App } from '../../app.ts'
 import { startBackgroundJobs } from '../../background-jobs.ts'
 import { type Config, type Environment, loadConfig } from '../../config/config.ts'
 import { UnavailableError } from '../../domain/errors.ts'
+import { authServerOptions, createAuthServer } from '../../http/forward-auth/auth-server.ts'
+import { Metrics } from '../../http/graphql/results/metrics.ts'
 import { closeServer, createServer } from '../../http/server.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { createLogger } from '../../lib/logger.ts'
@@ -75,18 +77,35 @@ async function listenUntil(
   context: App,
   onListening: (url: string) => void,
 ): Promise<void> {
-  const server = createServer(context)
-  const { host, port } = context.config
-  server.listen(port, host)
-  await once(server, 'listening')
+  const metrics = new Metrics()
+  const server = createServer(context, {}, metrics)
+  const { host, port, forwardAuth } = context.config
+  const authOptions = authServerOptions(context.config)
+  const authServer = authOptions && createAuthServer(context, metrics, authOptions)
+  const servers = authServer ? [server, authServer] : [server]
+  try {
+    if (authServer && forwardAuth) await listen(authServer, forwardAuth.port, forwardAuth.host)
+    await listen(server, port, host)
+  } catch (error) {
+    authServer?.close()
+    throw error
+  }
   const url = urlOf(server)
-  context.log.info({ url, tokenStore: context.config.tokenStore }, 'listening')
+  const authUrl = authServer && new URL('/', urlOf(authServer)).href
+  context.log.info({ url, authUrl, tokenStore: context.config.tokenStore }, 'listening')
   warnOfRiskySettings(context, server)
   onListening(url)
   await requested
   context.log.info('stopping')
-  forced.addEventListener('abort', () => server.closeAllConnections())
-  await closeServer(server)
+  forced.addEventListener('abort', () => {
+    for (const each of servers) each.closeAllConnections()
+  })
+  await Promise.all(servers.map(closeServer))
+}
+
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  server.listen(port, host)
+  await once(server, 'listening')
 }
 
 /** Logs settings that are meant for a short time, or may not be meant at all. */

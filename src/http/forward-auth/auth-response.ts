@@ -31,7 +31,7 @@ export interface Refusal {
 }
 
 /** Returns a response by which a request is refused. */
-export function refuse(refusal: Refusal, headers: readonly string[]): AuthResponse {
+export function refuse(refusal: Refusal, headers: readonly string[], realm = 'porthor'): AuthResponse {
   const { status, error, message, scope } = refusal
   const facts = { error: error ?? STATUS_ERRORS[status], error_description: message, ...(scope && { scope }) }
   return {
@@ -40,7 +40,7 @@ export function refuse(refusal: Refusal, headers: readonly string[]): AuthRespon
       ...NO_STORE,
       ...headers,
       ...['Content-Type', 'application/json; charset=utf-8'],
-      ...(status === 401 || status === 403 ? ['WWW-Authenticate', challenge(refusal)] : []),
+      ...(status === 401 || status === 403 ? ['WWW-Authenticate', challenge(refusal, realm)] : []),
       ...(status === 503 ? ['Retry-After', '1'] : []),
     ],
     body: `${JSON.stringify(facts)}\n`,
@@ -57,11 +57,10 @@ const STATUS_ERRORS: Readonly<Record<number, string>> = {
   503: 'temporarily_unavailable',
 }
 
-const REALM = 'Bearer realm="porthor"'
-
-function challenge({ error, message, scope }: Refusal): string {
-  if (error === undefined) return REALM
-  const facts = `${REALM}, error="${error}", error_description="${message}"`
+function challenge({ error, message, scope }: Refusal, realm: string): string {
+  const bearer = `Bearer realm="${realm}"`
+  if (error === undefined) return bearer
+  const facts = `${bearer}, error="${error}", error_description="${message}"`
   return scope === undefined ? facts : `${facts}, scope="${scope}"`
 }
 

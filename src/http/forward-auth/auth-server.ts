@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { App } from '../../app.ts'
+import type { Config } from '../../config/config.ts'
 import type { AuthPolicy } from '../../domain/auth-policy.ts'
 import type { RequestHandler } from '../connections.ts'
 import type { Metrics } from '../graphql/results/metrics.ts'
@@ -23,6 +24,21 @@ export interface AuthServerOptions {
   readonly ingress: IngressOptions | undefined
 }
 
+/** Returns what the server has to be for the settings; `undefined` where it is off. */
+export function authServerOptions(config: Config): AuthServerOptions | undefined {
+  if (!config.forwardAuth) return undefined
+  const { encryption, forwardAuth } = config
+  const { policies, sessionCookie, hasIngress } = forwardAuth
+  return {
+    policies,
+    cookie: sessionCookie === undefined ? undefined : { name: sessionCookie, encryption },
+    ingress: hasIngress ? { realm: realmOf(config), encryption, sessionCookie } : undefined,
+  }
+}
+
+/** Returns the realm of challenges. */
+const realmOf = ({ publicUrl }: Config): string => (publicUrl ? new URL(publicUrl).hostname : 'porthor')
+
 /** Creates the HTTP server for gateways. It does not listen yet. */
 export function createAuthServer(
   app: App,
@@ -31,7 +47,7 @@ export function createAuthServer(
   given: Partial<ServerLimits> = {},
 ): Server {
   const authMetrics = new AuthMetrics(metrics.registry)
-  const policies = new PolicyEndpoint(app, authMetrics, options)
+  const policies = new PolicyEndpoint(app, authMetrics, { ...options, realm: realmOf(app.config) })
   const endpoints = endpointsOf(app, authMetrics, options)
   const limits = serverLimits({ maxHeaderSize: MAX_HEADER_SIZE, ...given })
   return createGuardedServer(limits, (request, response) => {

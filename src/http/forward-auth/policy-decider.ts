@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts'
 import { type PolicyDelegation, requirePasses, type TokenPolicy } from '../../domain/auth-policy.ts'
 import { UnauthenticatedError } from '../../domain/errors.ts'
-import { intersect } from '../../domain/scope.ts'
+import { FORWARD_AUTH } from '../../domain/gateway.ts'
 import type { TokenData } from '../../domain/token.ts'
 import type { DelegatedToken } from '../../services/delegation/token-cache-service.ts'
 
@@ -53,8 +53,10 @@ export class PolicyDecider {
     minimumLifetime: number | undefined,
   ): Promise<DelegatedToken> {
     const { tokenCache } = this.#app.services
-    if (delegate.type === 'notebook') return tokenCache.getNotebookToken(data, ipAddress, { minimumLifetime })
-    const scopes = intersect(delegate.scopes, data.scopes)
-    return tokenCache.getInternalToken(data, delegate.service, scopes, ipAddress, { minimumLifetime })
+    const options = { minimumLifetime, by: FORWARD_AUTH }
+    if (delegate.type === 'notebook') return tokenCache.getNotebookToken(data, ipAddress, options)
+    const { service } = delegate
+    const scopes = tokenCache.grantableScopes(data, service, delegate.scopes)
+    return tokenCache.getInternalToken(data, service, scopes, ipAddress, options)
   }
 }

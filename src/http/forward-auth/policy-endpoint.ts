@@ -50,12 +50,15 @@ interface Exchange {
 export interface PolicyEndpointOptions {
   readonly policies: ReadonlyMap<string, AuthPolicy>
   readonly cookie: SessionCookie | undefined
+  /** Of challenges. */
+  readonly realm: string
 }
 
 /** Responds to the requests of gateways at `/auth/<policy>`. Only the policy and the user's token decide. */
 export class PolicyEndpoint {
   readonly #app: App
   readonly #cookie: SessionCookie | undefined
+  readonly #realm: string
   readonly #policies: ReadonlyMap<string, PreparedPolicy>
   readonly #countUnknown: PreparedPolicy['count']
   readonly #addressOf: (request: IncomingMessage) => string | undefined
@@ -63,9 +66,10 @@ export class PolicyEndpoint {
   readonly #responder: PolicyResponder
   readonly #refusals: RefusalLog
 
-  constructor(app: App, metrics: AuthMetrics, { policies, cookie }: PolicyEndpointOptions) {
+  constructor(app: App, metrics: AuthMetrics, { policies, cookie, realm }: PolicyEndpointOptions) {
     this.#app = app
     this.#cookie = cookie
+    this.#realm = realm
     this.#policies = new Map(
       [...policies].map(([name, policy]) => [
         name,
@@ -149,7 +153,7 @@ export class PolicyEndpoint {
   }
 
   #refuse(exchange: Exchange, { outcome, refusal }: CountedRefusal): void {
-    this.#respond(exchange, outcome, refuse(refusal, exchange.prepared.headers))
+    this.#respond(exchange, outcome, refuse(refusal, exchange.prepared.headers, this.#realm))
   }
 
   #respond(exchange: Exchange, outcome: AuthOutcome, response: AuthResponse, pass?: Pass): void {

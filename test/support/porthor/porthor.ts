@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
 import pg from 'pg'
@@ -6,6 +7,8 @@ import { expect } from 'vitest'
 import { type App, openApp } from '../../../src/app.ts'
 import { type Environment, loadConfig } from '../../../src/config/config.ts'
 import { formatToken, generateToken, parseToken, type TokenData } from '../../../src/domain/token.ts'
+import { authServerOptions, createAuthServer } from '../../../src/http/forward-auth/auth-server.ts'
+import { Metrics } from '../../../src/http/graphql/results/metrics.ts'
 import { closeServer, createServer } from '../../../src/http/server.ts'
 import type { Clock } from '../../../src/lib/clock.ts'
 import { generateFernetKey } from '../../../src/lib/fernet.ts'
@@ -37,6 +40,8 @@ export interface Porthor<C extends Clock = TestClock> {
   readonly context: App
   /** Where it answers GraphQL. */
   readonly url: string
+  /** Where it answers gateways, with a slash at the end; where `AUTH_PORT` is set. */
+  readonly authUrl: string
   readonly bootstrapToken: string
   /** Every line logged so far. */
   readonly logLines: LogLine[]
@@ -79,19 +84,23 @@ export async function openPorthor({
 
   const start = async (startEnv: Environment) => {
     const context = openApp(loadConfig(startEnv), { clock, log })
-    const server = createServer(context)
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
+    const metrics = new Metrics()
+    const server = createServer(context, {}, metrics)
+    const authOptions = authServerOptions(context.config)
+    const authServer = authOptions && createAuthServer(context, metrics, authOptions)
+    const servers = authServer ? [server, authServer] : [server]
     const stop = async () => {
-      const closed = closeServer(server)
-      if (isOnGivenStores) server.closeAllConnections()
-      // `fetch` keeps its connections, and has no request on its way: they need no grace.
-      else server.closeIdleConnections()
-      await closed
+      const closed = servers.map(closeServer)
+      for (const each of servers) {
+        if (isOnGivenStores) each.closeAllConnections()
+        // `fetch` keeps its connections, and has no request on its way: they need no grace.
+        else each.closeIdleConnections()
+      }
+      await Promise.all(closed)
       await context.close()
     }
-    return { context, url: `http://127.0.0.1:${port}/graphql`, stop }
+    const url = `${await listen(server)}graphql`
+    return { context, url, authUrl: authServer ? await listen(authServer) : '', stop }
   }
   let running = await start(settings)
   const ask = (query: string, options?: AskOptions) => askGraphQL(running.url, query, options)
@@ -104,6 +113,9 @@ export async function openPorthor({
     },
     get url() {
       return running.url
+    },
+    get authUrl() {
+      return running.authUrl
     },
     bootstrapToken: settings.BOOTSTRAP_TOKEN ?? '',
     logLines,
@@ -136,6 +148,13 @@ export async function openPorthor({
       await own?.drop()
     },
   }
+}
+
+/** Returns where the server listens, with a slash at the end. */
+async function listen(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
 }
 
 /** A database of its own and the worker's Redis, emptied. */
