@@ -47,18 +47,22 @@ export const delegatorName = (by: Delegator, parent: TokenData): string =>
 /** Which token the errors about the parent mean: the one that the holder presented, or the one that a gateway named. */
 export const parentRole = (by: Delegator): TokenRole => (by.kind === 'gateway' ? 'subject' : 'current')
 
+/** @throws {PorthorError} `PERMISSION_DENIED` where only holders of tokens delegate. */
+export function requireGatewayMode({ mode }: DelegationRights): void {
+  if (mode === 'gateway') return
+  throw new PorthorError(
+    'PERMISSION_DENIED',
+    `Here every token is delegated by its holder, not by a gateway (DELEGATION=self): leave out ${SUBJECT_HEADER}, and send the token to delegate from as the current token.`,
+  )
+}
+
 /**
  * Returns the actor as a gateway. To be called before the token of the user is looked at.
  *
  * @throws {PorthorError} `PERMISSION_DENIED` where the actor is not a gateway, or only holders of tokens delegate.
  */
-export function requireGateway(actor: Actor, { mode }: DelegationRights): Gateway {
-  if (mode === 'self') {
-    throw new PorthorError(
-      'PERMISSION_DENIED',
-      'Here every token is delegated by its holder, not by a gateway (DELEGATION=self): send the token to delegate from as the current token.',
-    )
-  }
+export function requireGateway(actor: Actor, rights: DelegationRights): Gateway {
+  requireGatewayMode(rights)
   // What a delegated token creates is no gateway: it would obtain tokens that are not revoked with that token.
   if (actor.kind === 'token' && actor.data.type === 'service' && !isDelegated(actor)) {
     if (actor.data.scopes.includes(DELEGATE_SCOPE)) return { kind: 'gateway', data: actor.data }
@@ -73,29 +77,24 @@ const notGateway = (): PorthorError =>
     { facts: { sufficientScopes: [DELEGATE_SCOPE] } },
   )
 
-/** @throws {PorthorError} `PERMISSION_DENIED` where `by` may not delegate, or not for this service or from this parent. */
-export function requireMayDelegate(
-  by: Delegator,
-  parent: TokenData,
-  request: DelegationRequest,
-  rights: DelegationRights,
-): void {
+/** @throws {PorthorError} `PERMISSION_DENIED` where `by` may not delegate, or not from this parent. */
+export function requireMayDelegate(by: Delegator, parent: TokenData, rights: DelegationRights): void {
   if (by.kind === 'gateway') {
     requireGateway({ kind: 'token', data: by.data }, rights)
-    requireGatewayService(by, request, rights)
   } else if (by.kind === 'self' && rights.mode === 'gateway') {
     throw notGateway()
   }
   requireChain(isDelegatedType(parent), rights)
 }
 
-/** @throws {PorthorError} `PERMISSION_DENIED`, naming the gateway and the service. */
-function requireGatewayService(
-  { data: { username } }: Gateway,
+/** @throws {PorthorError} `PERMISSION_DENIED` where a gateway may not delegate for the service, naming both. */
+export function requireGatewayService(
+  by: Delegator,
   request: DelegationRequest,
   rights: DelegationRights,
 ): void {
-  if (rights.mode === 'self' || rights.gateways === undefined) return
+  if (by.kind !== 'gateway' || rights.mode === 'self' || rights.gateways === undefined) return
+  const { username } = by.data
   const service = request.type === 'internal' ? request.service : NOTEBOOK
   if (rights.gateways.get(username)?.has(service)) return
   throw new PorthorError(

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { SUBJECT_HEADER } from '../domain/errors.ts'
 
 /** RFC 9112, section 3.2.2: a whole URL, which a server must accept although clients send it only to proxies. */
 const ABSOLUTE_FORM = /^https?:\/\/[^/?#]*(.*)$/i
@@ -25,6 +26,16 @@ export function findTargetProblem(request: IncomingMessage): string | undefined 
   return undefined
 }
 
+/** `SUBJECT_HEADER` as Node has it. */
+const SUBJECT_FIELD = SUBJECT_HEADER.toLowerCase()
+
+/** Returns the value of `SUBJECT_HEADER`; `undefined` where there is none. */
+export function subjectHeaderOf({ headers }: IncomingMessage): string | undefined {
+  const value = headers[SUBJECT_FIELD]
+  // Only `Set-Cookie` is a list.
+  return Array.isArray(value) ? value.join() : value
+}
+
 /** As `findTargetProblem`, for the whole head: equal `Authorization` fields become one. */
 export function findHeadProblem(request: IncomingMessage): string | undefined {
   const problem = findTargetProblem(request)
@@ -36,6 +47,10 @@ export function findHeadProblem(request: IncomingMessage): string | undefined {
       return 'There are several Authorization fields that differ: send one.'
     }
     if (first !== undefined) headers.authorization = first
+  }
+  // Also where they are equal: only a gateway sends this one, and a second one is its client's.
+  if (subjectHeaderOf(request)?.includes(',') && valuesOf(request, SUBJECT_FIELD).length > 1) {
+    return `There are several ${SUBJECT_HEADER} fields: send one.`
   }
   return undefined
 }

@@ -1,4 +1,5 @@
 import { requireTokenData } from '../domain/actor.ts'
+import { SELF } from '../domain/gateway.ts'
 import { formatToken, serviceOf } from '../domain/token.ts'
 import type { DelegatedToken as Delegated } from '../services/delegation/token-cache-service.ts'
 import { builder } from './builder.ts'
@@ -20,7 +21,7 @@ const DelegationSource = builder.enumType('DelegationSource', {
 
 const DelegatedToken = builder.objectRef<Delegated>('DelegatedToken').implement({
   description:
-    'A token that was issued from the current token, on behalf of its user. It expires no later than its parent and is revoked with it.',
+    'A token that was issued from the current token, or from the one that a gateway named, on behalf of its user. It expires no later than its parent and is revoked with it.',
   fields: (t) => ({
     token: t.string({
       description: 'Bearer string of the token, for the service or notebook only.',
@@ -73,7 +74,7 @@ builder.mutationField('internalToken', (t) =>
   t.field({
     type: DelegatedToken,
     description:
-      'Delegates the current token to one service. Returns the live internal token if there is one, else issues a new one.',
+      'Delegates the current token to one service. Returns the live internal token if there is one, else issues a new one. A gateway delegates the token in the header X-Porthor-Subject-Token instead.',
     args: {
       service: t.arg.string({
         required: true,
@@ -83,13 +84,15 @@ builder.mutationField('internalToken', (t) =>
         required: true,
         defaultValue: [],
         description:
-          'Scopes of the token: known scopes that the current token holds and that may be delegated.',
+          'Scopes of the token: known scopes that the token to delegate from holds, and that the service may be given.',
       }),
       minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }),
     },
     resolve: async (_root, { service, scopes, minimumLifetime }, ctx) => {
-      const parent = requireTokenData(await ctx.actor())
-      const options = { minimumLifetime: minimumLifetime ?? undefined }
+      const { parent, by } = ctx.subject
+        ? await ctx.subject()
+        : { parent: requireTokenData(await ctx.actor()), by: SELF }
+      const options = { minimumLifetime: minimumLifetime ?? undefined, by }
       return traced(
         ctx,
         await ctx.services.tokenCache.getInternalToken(parent, service, scopes, ctx.ipAddress, options),
@@ -102,11 +105,13 @@ builder.mutationField('notebookToken', (t) =>
   t.field({
     type: DelegatedToken,
     description:
-      "Delegates the current token to the user's notebook, with all scopes that may be delegated. Returns the live notebook token if there is one, else issues a new one.",
+      "Delegates the current token to the user's notebook, with all scopes that may be delegated. Returns the live notebook token if there is one, else issues a new one. A gateway delegates the token in the header X-Porthor-Subject-Token instead.",
     args: { minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }) },
     resolve: async (_root, { minimumLifetime }, ctx) => {
-      const parent = requireTokenData(await ctx.actor())
-      const options = { minimumLifetime: minimumLifetime ?? undefined }
+      const { parent, by } = ctx.subject
+        ? await ctx.subject()
+        : { parent: requireTokenData(await ctx.actor()), by: SELF }
+      const options = { minimumLifetime: minimumLifetime ?? undefined, by }
       return traced(ctx, await ctx.services.tokenCache.getNotebookToken(parent, ctx.ipAddress, options))
     },
   }),

@@ -1,5 +1,6 @@
 import type { Actor } from '../domain/actor.ts'
 import type { PrismaClient } from '../generated/prisma/client.ts'
+import type { SubjectOfGateway } from '../services/delegation/subject-authenticator.ts'
 import type { DelegationSource } from '../services/delegation/token-cache-service.ts'
 import type { TokenView } from '../services/queries/token-view.ts'
 import type { Services } from '../services/services.ts'
@@ -12,6 +13,9 @@ export interface RequestTrace {
   tokenKey?: string
   username?: string
   source?: DelegationSource
+  /** Key and user of the token that a gateway names. */
+  subjectKey?: string
+  subjectUsername?: string
 }
 
 /** Context of the resolvers of one request. */
@@ -27,6 +31,13 @@ export interface RequestContext {
    * @throws {UnauthenticatedError | UnavailableError}
    */
   readonly actor: () => Promise<Actor>
+  /**
+   * Returns the gateway that makes the request, and the token of the user for whom it does. `undefined` where the request has
+   * no such token.
+   *
+   * @throws As `SubjectAuthenticator.authenticate` and `actor`.
+   */
+  readonly subject: (() => Promise<SubjectOfGateway>) | undefined
   /**
    * Returns the tokens and history events that the actor may see.
    *

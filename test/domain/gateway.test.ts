@@ -8,6 +8,7 @@ import {
   FORWARD_AUTH,
   requireChain,
   requireGateway,
+  requireGatewayService,
   requireMayDelegate,
   SELF,
 } from '../../src/domain/gateway.ts'
@@ -41,35 +42,33 @@ describe('rule 15: a gateway is a service token that holds delegate:token', () =
     ['a service token that a delegated token has created', { ...holder(bot()), hasParent: true } as Actor],
     ['the bootstrap token', { kind: 'bootstrap' }],
     ['the operator', { kind: 'operator' }],
-  ])('%s is none', (_what, actor) => {
+  ])('%s is not one', (_what, actor) => {
     expect(() => requireGateway(actor, GATEWAY)).toThrow(DENIED)
   })
 
   it('with DELEGATION=self there is none', () => {
     expect(() => requireGateway(holder(bot()), { mode: 'self' })).toThrow(DENIED)
-    expect(() => requireMayDelegate(BY_BOT, aSession(), TAP, { mode: 'self' })).toThrow(DENIED)
+    expect(() => requireMayDelegate(BY_BOT, aSession(), { mode: 'self' })).toThrow(DENIED)
   })
 })
 
 describe('rule 15: who may delegate', () => {
   it('with DELEGATION=self the holder of any token, a delegated one too', () => {
     for (const parent of [aSession(), anInternalToken(), aNotebookToken()]) {
-      requireMayDelegate(SELF, parent, TAP, { mode: 'self' })
-      requireMayDelegate(FORWARD_AUTH, parent, TAP, { mode: 'self' })
+      requireMayDelegate(SELF, parent, { mode: 'self' })
+      requireMayDelegate(FORWARD_AUTH, parent, { mode: 'self' })
     }
   })
 
   it('with DELEGATION=gateway no holder of a token, a gateway itself included', () => {
     for (const parent of [aSession(), bot()]) {
-      expect(() => requireMayDelegate(SELF, parent, TAP, GATEWAY)).toThrow(DENIED)
-      expect(() => requireMayDelegate(SELF, parent, NOTEBOOK, GATEWAY)).toThrow(DENIED)
+      expect(() => requireMayDelegate(SELF, parent, GATEWAY)).toThrow(DENIED)
     }
   })
 
   it('with DELEGATION=gateway a gateway and forward-auth', () => {
     for (const by of [BY_BOT, FORWARD_AUTH]) {
-      requireMayDelegate(by, aSession(), TAP, GATEWAY)
-      requireMayDelegate(by, aSession(), NOTEBOOK, GATEWAY)
+      requireMayDelegate(by, aSession(), GATEWAY)
     }
   })
 
@@ -80,25 +79,25 @@ describe('rule 15: who may delegate', () => {
       chains: false,
     }
     const other: Delegator = { kind: 'gateway', data: bot({ username: 'bot-other' }) }
-    requireMayDelegate(BY_BOT, aSession(), TAP, rights)
-    requireMayDelegate(FORWARD_AUTH, aSession(), NOTEBOOK, rights)
-    expect(() => requireMayDelegate(BY_BOT, aSession(), NOTEBOOK, rights)).toThrow(DENIED)
-    expect(() => requireMayDelegate(BY_BOT, aSession(), { ...TAP, service: 'portal' }, rights)).toThrow(
+    requireGatewayService(BY_BOT, TAP, rights)
+    requireGatewayService(FORWARD_AUTH, NOTEBOOK, rights)
+    expect(() => requireGatewayService(BY_BOT, NOTEBOOK, rights)).toThrow(DENIED)
+    expect(() => requireGatewayService(BY_BOT, { ...TAP, service: 'portal' }, rights)).toThrow(
       failure('PERMISSION_DENIED', { facts: { service: 'portal' } }),
     )
-    expect(() => requireMayDelegate(other, aSession(), TAP, rights)).toThrow(DENIED)
+    expect(() => requireGatewayService(other, TAP, rights)).toThrow(DENIED)
   })
 
   it('"notebook" among the services of a gateway allows notebook tokens', () => {
     const gateways = new Map([['bot-edge', new Set(['notebook'])]])
-    requireMayDelegate(BY_BOT, aSession(), NOTEBOOK, { mode: 'gateway', gateways, chains: false })
+    requireGatewayService(BY_BOT, NOTEBOOK, { mode: 'gateway', gateways, chains: false })
   })
 
   it('a delegated token is no subject unless DELEGATION_CHAINS is true', () => {
     for (const parent of [anInternalToken(), aNotebookToken()]) {
       for (const by of [BY_BOT, FORWARD_AUTH]) {
-        expect(() => requireMayDelegate(by, parent, TAP, GATEWAY)).toThrow(DENIED)
-        requireMayDelegate(by, parent, TAP, { ...GATEWAY, chains: true })
+        expect(() => requireMayDelegate(by, parent, GATEWAY)).toThrow(DENIED)
+        requireMayDelegate(by, parent, { ...GATEWAY, chains: true })
       }
     }
   })

@@ -63,8 +63,14 @@ class Recorder {
     return this.post(JSON.stringify({ query, variables }), token)
   }
 
-  async post(body: string, token?: string): Promise<string> {
+  /** As a gateway does, with a text for the token of the user. */
+  async askFor(subject: string, token: string): Promise<string> {
+    return this.post(JSON.stringify({ query: INTERNAL }), token, { 'X-Porthor-Subject-Token': subject })
+  }
+
+  async post(body: string, token?: string, more: object = {}): Promise<string> {
     const headers = {
+      ...more,
       'Content-Type': 'application/json',
       'User-Agent': `tool/${this.#h.bootstrapToken}`,
       ...(token !== undefined && { Authorization: `Bearer ${token}` }),
@@ -178,6 +184,29 @@ async function driveErrors(r: Recorder, h: Porthor, store: StoreKind): Promise<v
   r.note(await send(`${new URL('/', h.url).href}${session}`))
 }
 
+/** Subjects of gateways: valid ones, others, and ones that this Porthor does not take. */
+async function driveGateways(r: Recorder, h: Porthor): Promise<void> {
+  const gateway = tokenIn(
+    await r.ask(create('Service', 'username: "bot-edge", scopes: ["delegate:token"]'), h.bootstrapToken),
+  )
+  const session = tokenIn(await r.ask(create('Session', 'username: "wren"'), h.bootstrapToken))
+  const stranger = r.keep(formatToken(generateToken()))
+  const subjects = [
+    ...[session, stranger, `${session}x`, `${session}, Bearer ${stranger}`].map((each) => `Bearer ${each}`),
+    `Basic ${session}`,
+    session,
+    `Bearer ${h.bootstrapToken}`,
+  ]
+  for (const DELEGATION of ['self', 'gateway']) {
+    await h.restart({ DELEGATION })
+    for (const subject of subjects) for (const token of [gateway, session]) await r.askFor(subject, token)
+    // As an array, it is sent twice.
+    const headers = { 'X-Porthor-Subject-Token': [gateway, session].map((each) => `Bearer ${each}`) }
+    r.note(await send(h.url, { method: 'POST', headers }, ['{}']))
+  }
+  await h.restart()
+}
+
 /** Records that hold secrets in places where no reader expects them. */
 async function driveDamage(r: Recorder, h: Porthor, store: StoreKind): Promise<void> {
   const fernet = new Fernet([h.env.SESSION_SECRET ?? ''])
@@ -233,6 +262,7 @@ describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
     const r = new Recorder(h)
     await driveSuccesses(r, h)
     await driveErrors(r, h, store)
+    await driveGateways(r, h)
     await driveDamage(r, h, store)
     await driveFaults(r, h, store)
 

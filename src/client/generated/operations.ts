@@ -412,9 +412,9 @@ export type ViewerQuery = {
 
 /** A method for each operation, named after the one field that it asks for, which is its answer. */
 export interface Operations {
-  /** Delegates the current token to one service. Returns the live internal token if there is one, else issues a new one. */
+  /** Delegates the current token to one service. Returns the live internal token if there is one, else issues a new one. A gateway delegates the token in the header X-Porthor-Subject-Token instead. */
   internalToken(variables: InternalTokenMutationVariables): Promise<InternalTokenMutation['internalToken']>
-  /** Delegates the current token to the user's notebook, with all scopes that may be delegated. Returns the live notebook token if there is one, else issues a new one. */
+  /** Delegates the current token to the user's notebook, with all scopes that may be delegated. Returns the live notebook token if there is one, else issues a new one. A gateway delegates the token in the header X-Porthor-Subject-Token instead. */
   notebookToken(variables?: NotebookTokenMutationVariables): Promise<NotebookTokenMutation['notebookToken']>
   /** Known scopes: those that are configured, sorted by name. Any valid token may read them. */
   scopes(): Promise<ScopesQuery['scopes']>

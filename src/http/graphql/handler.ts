@@ -3,13 +3,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createYoga, type YogaServerInstance, type YogaServerOptions } from 'graphql-yoga'
 import type { App } from '../../app.ts'
 import { type Actor, actorName } from '../../domain/actor.ts'
+import { UnauthenticatedError } from '../../domain/errors.ts'
+import { requireGatewayMode } from '../../domain/gateway.ts'
 import { lazy } from '../../lib/lazy.ts'
 import { schema } from '../../schema/index.ts'
 import type { RequestContext, RequestTrace } from '../../schema/request-context.ts'
+import type { SubjectOfGateway } from '../../services/delegation/subject-authenticator.ts'
 import { parseBearer } from '../bearer.ts'
 import { clientAddress } from '../client-address.ts'
 import type { BodyReader } from '../read-body.ts'
 import { REFUSED_BODIES, toRefusal } from '../refusals.ts'
+import { subjectHeaderOf } from '../request-head.ts'
 import { Documents, useDocuments, type WithPrepared } from './documents/documents.ts'
 import {
   FastPath,
@@ -80,6 +84,8 @@ export function createGraphQLHandler(
     response: ServerResponse,
   ): Promise<PreparedResponse | undefined> => {
     const context = openContext(request)
+    // An operation would else delegate from the token of the gateway, and not from that of the user.
+    if (context.subject) requireSubjects(app, refusals, context)
     if (app.services.limitedAuthenticator.isOverLimit(context.ipAddress) && request.headers.authorization) {
       // Refuses before the body is read: the token is most likely one more that is not valid.
       await context.actor()
@@ -104,7 +110,8 @@ export function createGraphQLHandler(
   return (request, response) => {
     respond(request, response)
       .catch((error: unknown) => {
-        // Not an error of an operation: an address over its limit of failed authentications, or a bug.
+        // Not an error of an operation: an address over its limit of failed authentications, a subject without gateways,
+        // or a bug.
         const errors = [toGraphQLError(error, randomUUID(), app.log)]
         return toRefusal(errors)
       })
@@ -133,6 +140,21 @@ function openYoga({ config, log }: App, openContext: OpenContext, plugins: YogaP
   })
 }
 
+/** @throws {PorthorError} `PERMISSION_DENIED` where requests may name no subject. */
+function requireSubjects({ config }: App, refusals: RefusalLog, { ipAddress }: RequestContext): void {
+  try {
+    requireGatewayMode(config.delegationRights)
+  } catch (error) {
+    refusals.request({
+      ipAddress,
+      status: 403,
+      code: 'PERMISSION_DENIED',
+      reason: 'a subject without gateways',
+    })
+    throw error
+  }
+}
+
 function contextOpener({ prisma, services }: App, addressOf: AddressOf, refusals: RefusalLog): OpenContext {
   return (request) => {
     const { authorization } = request.headers
@@ -151,8 +173,26 @@ function contextOpener({ prisma, services }: App, addressOf: AddressOf, refusals
         throw error
       }
     })
+    const subjectHeader = subjectHeaderOf(request)
+    const subject =
+      subjectHeader === undefined
+        ? undefined
+        : lazy(async (): Promise<SubjectOfGateway> => {
+            const bearer = parseBearer(subjectHeader) ?? ''
+            try {
+              const found = await services.subjects.authenticate(await actor(), bearer)
+              trace.subjectUsername = found.parent.username
+              trace.subjectKey = found.parent.token.key
+              return found
+            } catch (error) {
+              if (error instanceof UnauthenticatedError && error.role === 'subject') {
+                refusals.token(error, bearer, ipAddress)
+              }
+              throw error
+            }
+          })
     const view = lazy(async () => services.queries.createView(await actor()))
-    return { prisma, services, ipAddress, trace, actor, view }
+    return { prisma, services, ipAddress, trace, actor, subject, view }
   }
 }
 

@@ -21,7 +21,7 @@ import {
   parentRole,
   requireChain,
   requireGateway,
-  requireMayDelegate,
+  requireGatewayService,
 } from '../../domain/gateway.ts'
 import { requireHeld } from '../../domain/scope.ts'
 import { type DelegatedTokenData, generateToken, type TokenData } from '../../domain/token.ts'
@@ -148,7 +148,7 @@ export class ChildIssuer {
     const row = await tx.lockForDelegation(requestKey(parent, request), limits, gateway?.token.key)
     if (gateway) {
       const held = await holdCurrentToken(this.#deps, tx, { kind: 'token', data: gateway })
-      requireMayDelegate(requireGateway(held, rights), parent, request, rights)
+      requireGatewayService(requireGateway(held, rights), request, rights)
     }
     const { data } = await readHeld(this.#deps, tx, row, parent)
     if (!data) {

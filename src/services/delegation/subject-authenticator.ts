@@ -12,7 +12,7 @@ export interface SubjectAuthenticatorDeps {
 /** A gateway, and the token that it delegates from. */
 export interface SubjectOfGateway {
   readonly by: Gateway
-  readonly subject: TokenData
+  readonly parent: TokenData
 }
 
 /** Authenticates the tokens that gateways name: their subjects. */
@@ -38,7 +38,7 @@ export class SubjectAuthenticator {
   async authenticate(actor: Actor, bearer: string): Promise<SubjectOfGateway> {
     const by = requireGateway(actor, this.#deps.rights)
     try {
-      return { by, subject: requireTokenData(await this.#deps.authenticator.authenticate(bearer)) }
+      return { by, parent: requireTokenData(await this.#deps.authenticator.authenticate(bearer)) }
     } catch (error) {
       throw error instanceof UnauthenticatedError ? new UnauthenticatedError(error.reason, 'subject') : error
     }

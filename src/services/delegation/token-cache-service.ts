@@ -15,6 +15,7 @@ import {
   type DelegationRights,
   type Delegator,
   parentRole,
+  requireGatewayService,
   requireMayDelegate,
   SELF,
 } from '../../domain/gateway.ts'
@@ -207,8 +208,9 @@ export class TokenCacheService {
     { minimumLifetime, by = SELF }: DelegationOptions,
   ): Promise<DelegatedToken> {
     const { tokens } = this.#deps
+    requireMayDelegate(by, parent, this.#deps.rights)
     const request = toRequest()
-    requireMayDelegate(by, parent, request, this.#deps.rights)
+    requireGatewayService(by, request, this.#deps.rights)
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
     const asked: InFlightRequest = {
       parent,

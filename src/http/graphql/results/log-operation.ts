@@ -12,6 +12,8 @@ export const logOperation =
         requestId: trace.requestId,
         username: trace.username,
         tokenKey: trace.tokenKey,
+        subjectUsername: trace.subjectUsername,
+        subjectKey: trace.subjectKey,
         source: trace.source,
         operationName: name,
         ipAddress,

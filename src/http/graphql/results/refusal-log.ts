@@ -38,8 +38,9 @@ export class RefusalLog {
   /** Logs why a token was refused, which the response does not say. */
   token(error: unknown, bearer: string | undefined, ipAddress: string | null): void {
     if (!(error instanceof PorthorError) || error.code === 'UNAVAILABLE') return
-    const reason = error instanceof UnauthenticatedError ? error.reason : error.code
-    this.#tokens.info({ ipAddress, tokenKey: findKey(bearer), reason }, 'refused token')
+    const { reason, role } =
+      error instanceof UnauthenticatedError ? error : { reason: error.code, role: 'current' }
+    this.#tokens.info({ ipAddress, tokenKey: findKey(bearer), reason, role }, 'refused token')
   }
 }
 
