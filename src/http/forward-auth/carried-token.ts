@@ -11,7 +11,7 @@ const BASE64_RUN = /[A-Za-z0-9+/_-]{64,}/g
 /** The prefix in base64, after a multiple of three characters, and after one and two more. */
 const PREFIX_IN_BASE64 = /Z3Qt|d0L|ndC[01]/
 
-/** A text, also in UTF-16: where base64 is decoded from a wrong place, the result is none. */
+/** A text, also in UTF-16: base64 that is decoded from a wrong place is not one. */
 const TEXT = /^[\x20-\x7e\s\0]*$/
 
 /** Place of characters of base64 that are a part of the token, and not of a scheme before it. Multiples of four. */
