@@ -35,11 +35,9 @@ import { openPrisma } from './stores/database/prisma.ts'
 import { RunsInUse } from './stores/database/runs-in-use.ts'
 import { TokenDatabase } from './stores/database/token-database.ts'
 import { TokenListing } from './stores/database/token-listing.ts'
-import { openRedis } from './stores/redis/client.ts'
 import { assertRedisUsable } from './stores/redis/setup.ts'
-import { EncryptedRecords } from './stores/token-store/encrypted-records.ts'
+import { openStoreProbe, type StoreHealth, type StoreProbe } from './stores/store-probe.ts'
 import { openTokenStore } from './stores/token-store/open-token-store.ts'
-import { RedisTokenStore } from './stores/token-store/redis-token-store.ts'
 import type { TokenStore } from './stores/token-store/token-store.ts'
 
 /** What the caller of `openApp` provides. */
@@ -55,8 +53,8 @@ export interface App extends AppDependencies {
   readonly services: Services
   /** Whether the token store serves commands: a Redis may first have to agree with recent history. */
   readonly isStoreUsed: () => Promise<boolean>
-  /** Resolves if both stores have responded within the last second. May be called often. @throws {UnavailableError} */
-  readonly ping: () => Promise<void>
+  /** Returns what the stores made possible within the last second. May be called often. Does not reject. */
+  readonly checkStores: () => Promise<StoreHealth>
   /** Closes every connection. Requests in progress must have ended. */
   readonly close: () => Promise<void>
 }
@@ -106,11 +104,12 @@ export function openApp(config: Config, deps: AppDependencies): App {
     knownScopes: config.knownScopes,
   }
 
-  let probe: Probe | undefined
+  let probe: StoreProbe | undefined
   const readiness = new RecentCheck({
-    check: () => {
-      probe ??= openProbe(config, deps)
-      return probe.ping()
+    check: async () => {
+      probe ??= openStoreProbe(config, log)
+      const [health, isReadable] = await Promise.all([probe.check(), isUsed(tokens)])
+      return { ...health, tokens: health.tokens && isReadable, issuing: health.issuing && isReadable }
     },
     maxAgeMs: READINESS_MAX_AGE_MS,
   })
@@ -122,7 +121,7 @@ export function openApp(config: Config, deps: AppDependencies): App {
     clock,
     log,
     isStoreUsed: () => isUsed(tokens),
-    ping: () => readiness.run(),
+    checkStores: () => readiness.run(),
     close: async () => {
       await usage.flush()
       await orphanDetector.close()
@@ -267,31 +266,3 @@ const isUsed = (tokens: TokenStore): Promise<boolean> =>
 
 /** Time for which the outcome of a readiness check is reused, in milliseconds. */
 const READINESS_MAX_AGE_MS = 1_000
-
-interface Probe {
-  readonly ping: () => Promise<void>
-  readonly close: () => Promise<void>
-}
-
-/**
- * Opens connections to both stores for readiness checks, so that these do not wait for requests, nor requests for them.
- * They log nothing: the connections of requests log errors of the stores.
- */
-function openProbe(config: Config, { clock, log }: AppDependencies): Probe {
-  const { tokenStore, redisUrl, databaseUrl } = config
-  const quiet = log.child({}, { level: 'silent' })
-  const records = new EncryptedRecords({ fernet: config.encryption, clock, log })
-  const prisma = openPrisma(databaseUrl.reveal(), quiet, 1)
-  const database = new TokenDatabase(prisma)
-  const redis = tokenStore === 'redis' && redisUrl ? openRedis(redisUrl.reveal(), quiet) : undefined
-  const tokens = redis && new RedisTokenStore({ redis, records, clock })
-  return {
-    ping: async () => {
-      await Promise.all([tokens?.ping(), database.ping()])
-    },
-    close: async () => {
-      redis?.disconnect()
-      await prisma.$disconnect()
-    },
-  }
-}

@@ -49,6 +49,11 @@ export interface Config {
   readonly publicUrl: string | undefined
   readonly host: string
   readonly port: number
+  /** Port of probes and metrics; `undefined`: that of the API. */
+  readonly adminPort: number | undefined
+  readonly adminHost: string
+  /** Time between the request to stop and the end of listening. */
+  readonly shutdownDelay: number
   readonly logLevel: (typeof LOG_LEVELS)[number]
   readonly graphiql: boolean
   /** Who may query the schema: everyone (`open`), holders of a valid token (`token`), or no one (`off`). */
@@ -265,6 +270,9 @@ function toConfig(settings: Settings, isInProduction: boolean): Config {
     publicUrl: settings.PUBLIC_URL,
     host: settings.HOST,
     port: settings.PORT,
+    adminPort: settings.ADMIN_PORT,
+    adminHost: settings.ADMIN_HOST ?? settings.HOST,
+    shutdownDelay: settings.SHUTDOWN_DELAY,
     logLevel: settings.LOG_LEVEL,
     graphiql: settings.GRAPHIQL,
     introspection,

@@ -177,6 +177,19 @@ const serverSettings = (isProduction: boolean) => ({
     default: '4000',
     description: 'port to listen on; `0` selects a free one',
   }),
+  ADMIN_PORT: optional(integer(0, 65_535), {
+    defaultNote: 'that of the API',
+    description: 'port of `/livez`, `/readyz` and `/metrics`, which are then not on the port of the API',
+  }),
+  ADMIN_HOST: optional(host(), {
+    defaultNote: '`HOST`',
+    description: 'where `ADMIN_PORT` listens',
+  }),
+  SHUTDOWN_DELAY: withDefault(duration(0), {
+    default: isProduction ? '5s' : '0s',
+    description:
+      'time from a signal until the server stops listening. `/readyz` responds with 503 in that time, so that proxies send no more requests',
+  }),
   LOG_LEVEL: withDefault(oneOf(LOG_LEVELS), {
     default: 'info',
     defaultNote: '`info`; `warn` for commands other than `serve`',

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { generateSettingsPage, SETTINGS_PAGE } from '../../codegen-settings.ts'
 import { ERROR_STATUS } from '../../src/domain/errors.ts'
 import { AuthMetrics } from '../../src/http/forward-auth/metrics.ts'
-import { Metrics } from '../../src/http/graphql/results/metrics.ts'
+import { Monitoring } from '../../src/http/monitoring.ts'
 import { OAUTH_ERRORS } from '../../src/http/oauth/oauth-error.ts'
 import {
   ENGINE_LOCK,
@@ -72,7 +72,8 @@ describe('docs/reference', () => {
       type: row.type,
       labels: quotedIn(row.labels),
     }))
-    const { registry } = new Metrics()
+    const { registry } = new Monitoring({ checkStores: () => expect.fail('nothing collects metrics') })
+      .metrics
     new AuthMetrics(registry)
     const registered = registry.getMetricsAsArray() as unknown as readonly RegisteredMetric[]
     const ours = registered

@@ -5,7 +5,7 @@ import { RecentCheck } from '../../src/lib/recent-check.ts'
 function openCheck() {
   let now = 0
   const ends: ((fault?: Error) => void)[] = []
-  const recent = new RecentCheck({
+  const recent = new RecentCheck<void>({
     check: () =>
       new Promise((resolve, reject) => {
         ends.push((fault) => (fault ? reject(fault) : resolve()))

@@ -57,6 +57,10 @@ const WRITES = {
   give: () => `ALTER DATABASE ${database} RESET default_transaction_read_only`,
 }
 
+interface Readiness {
+  readonly issuing: string
+}
+
 const dropSessions = () =>
   client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [role])
 
@@ -71,9 +75,13 @@ describe('a server whose role in PostgreSQL lacks', { timeout: 60_000 }, () => {
     const { server, admin } = await start()
     const readiness = async () => {
       const response = await fetch(new URL('/readyz', server.url))
-      return { status: response.status, reason: (await response.text()).trim() }
+      return { status: response.status, body: await response.json() }
     }
-    expect(await readiness()).toEqual({ status: 503, reason: 'PostgreSQL takes no writes' })
+    // The data of a Redis are known to be current once PostgreSQL takes writes.
+    expect(await readiness()).toEqual({
+      status: 503,
+      body: { tokens: 'unavailable', issuing: 'unavailable', reason: 'PostgreSQL takes no writes' },
+    })
     expect(server.logLines.map(({ msg, reason }) => ({ msg, reason }))).toContainEqual({
       msg: 'not ready',
       reason: expect.stringContaining('name the primary in DATABASE_URL'),
@@ -89,19 +97,20 @@ describe('a server whose role in PostgreSQL lacks', { timeout: 60_000 }, () => {
   })
 
   it.each([...RIGHTS, WRITES])(
-    '$what, revoked later, is not ready and issues nothing until it is granted again',
+    '$what, revoked later, reports that it cannot issue tokens, and issues none, until it is granted again',
     async ({ take, give }) => {
       const { server, admin } = await start()
-      const readiness = async () => (await fetch(new URL('/readyz', server.url))).status
+      const issuing = async () =>
+        ((await (await fetch(new URL('/readyz', server.url))).json()) as Readiness).issuing
       const create = () => server.ask(SESSION, { token: admin })
-      await vi.waitFor(async () => expect(await readiness()).toBe(200), PATIENT)
+      await vi.waitFor(async () => expect(await issuing()).toBe('ok'), PATIENT)
       await client.query(take())
       await dropSessions()
-      await vi.waitFor(async () => expect(await readiness()).toBe(503), PATIENT)
+      await vi.waitFor(async () => expect(await issuing()).toBe('unavailable'), PATIENT)
       expect(await create()).toMatchObject({ status: 503, code: 'UNAVAILABLE' })
       await client.query(give())
       await dropSessions()
-      await vi.waitFor(async () => expect(await readiness()).toBe(200), PATIENT)
+      await vi.waitFor(async () => expect(await issuing()).toBe('ok'), PATIENT)
       await vi.waitFor(async () => expect(await create()).toMatchObject({ status: 200, errors: [] }), PATIENT)
     },
   )

@@ -376,7 +376,7 @@ describe('PostgreSQL', () => {
 
       await expect(failed).rejects.toEqual(outOfReach('postgres'))
       await expectNothingKept()
-      await database.ping()
+      await database.transaction(async () => undefined)
     })
 
     it('when it was quiet for too long while it held locks', async () => {

@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import type { App } from '../../app.ts'
 import { startBackgroundJobs } from '../../background-jobs.ts'
 import { type Config, type Environment, loadConfig } from '../../config/config.ts'
 import { UnavailableError } from '../../domain/errors.ts'
 import { authServerOptions, createAuthServer } from '../../http/forward-auth/auth-server.ts'
-import { Metrics } from '../../http/graphql/results/metrics.ts'
-import { closeServer, createServer } from '../../http/server.ts'
+import { Monitoring } from '../../http/monitoring.ts'
+import { closeServer, createAdminServer, createServer } from '../../http/server.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { createLogger } from '../../lib/logger.ts'
 import { checkMigrated, migrate } from '../../stores/migrations/migrations.ts'
@@ -77,33 +78,59 @@ async function listenUntil(
   context: App,
   onListening: (url: string) => void,
 ): Promise<void> {
-  const metrics = new Metrics()
-  const server = createServer(context, {}, metrics)
-  const { host, port, forwardAuth } = context.config
-  const authOptions = authServerOptions(context.config)
-  const authServer = authOptions && createAuthServer(context, metrics, authOptions)
-  const servers = authServer ? [server, authServer] : [server]
+  const monitoring = new Monitoring(context)
+  const { api, auth, admin } = createListeners(context, monitoring)
+  // The API last: whoever sees that it listens may expect the other ports too.
+  const listeners = [auth, admin, api].filter((listener) => listener !== undefined)
+  const servers = listeners.map(({ server }) => server)
   try {
-    if (authServer && forwardAuth) await listen(authServer, forwardAuth.port, forwardAuth.host)
-    await listen(server, port, host)
+    for (const listener of listeners) await listen(listener)
   } catch (error) {
-    authServer?.close()
+    for (const server of servers) server.close()
     throw error
   }
-  const url = urlOf(server)
-  const authUrl = authServer && new URL('/', urlOf(authServer)).href
-  context.log.info({ url, authUrl, tokenStore: context.config.tokenStore }, 'listening')
-  warnOfRiskySettings(context, server)
+  const [authUrl, adminUrl] = [auth, admin].map((each) => each && new URL('/', urlOf(each.server)).href)
+  const url = urlOf(api.server)
+  const { shutdownDelay, tokenStore } = context.config
+  context.log.info({ url, authUrl, adminUrl, tokenStore }, 'listening')
+  warnOfRiskySettings(context, api.server)
   onListening(url)
   await requested
   context.log.info('stopping')
   forced.addEventListener('abort', () => {
     for (const each of servers) each.closeAllConnections()
   })
+  monitoring.stop()
+  await setTimeout(shutdownDelay * 1000, undefined, { signal: forced }).catch(() => undefined)
   await Promise.all(servers.map(closeServer))
 }
 
-async function listen(server: Server, port: number, host: string): Promise<void> {
+/** A server, and where it listens. */
+interface Listener {
+  readonly server: Server
+  readonly host: string
+  readonly port: number
+}
+
+/** Creates the server of the API, and those that have ports of their own. */
+function createListeners(
+  context: App,
+  monitoring: Monitoring,
+): { readonly api: Listener; readonly auth: Listener | undefined; readonly admin: Listener | undefined } {
+  const { host, port, forwardAuth, adminHost, adminPort } = context.config
+  const authOptions = authServerOptions(context.config)
+  return {
+    api: { server: createServer(context, {}, monitoring), host, port },
+    auth: authOptions &&
+      forwardAuth && { ...forwardAuth, server: createAuthServer(context, monitoring.metrics, authOptions) },
+    admin:
+      adminPort === undefined
+        ? undefined
+        : { server: createAdminServer(monitoring), host: adminHost, port: adminPort },
+  }
+}
+
+async function listen({ server, host, port }: Listener): Promise<void> {
   server.listen(port, host)
   await once(server, 'listening')
 }

@@ -24,7 +24,6 @@ import { formatTimestamp } from './timestamp.ts'
 import { type Finished, runTransaction } from './transactions.ts'
 import { TreeTransaction } from './tree-transaction.ts'
 import { isUniqueViolation } from './unique-violation.ts'
-import { requireWritable } from './writable.ts'
 
 export type { TokenRow }
 
@@ -119,11 +118,6 @@ export class TokenDatabase {
     return new Map(
       rows.map(({ key, scopes, expiresAt }) => [toTokenKey(key), { scopes: parseScopes(scopes), expiresAt }]),
     )
-  }
-
-  /** @throws {UnavailableError} Also if PostgreSQL is read-only, or the role lacks rights. */
-  async ping(): Promise<void> {
-    await callStore('postgres', () => requireWritable(this.#prisma))
   }
 }
 

@@ -6,6 +6,9 @@ export interface Obstacle {
   readonly right: string
 }
 
+/** Table of the token store in PostgreSQL. */
+export const TOKEN_STORE_TABLE = 'porthor_token_store'
+
 const CHANGED = "ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']"
 
 /** Query for the obstacles to serving in this session. It skips tables that do not exist. */
@@ -15,7 +18,7 @@ export const OBSTACLES = `
   SELECT needed.name, needed.privilege
   FROM (
     SELECT name, unnest(${CHANGED}) AS privilege FROM unnest(ARRAY['token', 'subtoken', 'token_change_history',
-      'porthor_token_store', 'porthor_pending_change', 'porthor_redis_run']) AS name
+      '${TOKEN_STORE_TABLE}', 'porthor_pending_change', 'porthor_redis_run']) AS name
   ) AS needed
   WHERE NOT has_table_privilege(to_regclass(needed.name), needed.privilege)
   UNION ALL
@@ -42,24 +45,12 @@ export function describeMissingRights(obstacles: readonly Obstacle[]): string | 
   return `The role of DATABASE_URL lacks rights. Run as the owner of the tables: ${grants.join('; ')}.`
 }
 
-/** PostgreSQL responds, but does not accept the writes of Porthor. */
-export class NotWritableError extends Error {
-  override readonly name = 'NotWritableError'
-  /** SQLSTATE `read_only_sql_transaction`. */
-  readonly code = '25006'
-  /** A short message that names nothing in the database. */
-  readonly summary: string
-
-  constructor(message: string, summary: string) {
-    super(message)
-    this.summary = summary
-  }
-}
-
-/** @throws {NotWritableError} The session is read-only, or the role lacks rights. */
-export async function requireWritable(db: Pick<PrismaClient, '$queryRaw'>): Promise<void> {
-  const obstacles = await db.$queryRaw<Obstacle[]>(Prisma.raw(OBSTACLES))
-  if (isReadOnly(obstacles)) throw new NotWritableError(TAKES_NO_WRITES, 'PostgreSQL takes no writes')
-  const missing = describeMissingRights(obstacles)
-  if (missing) throw new NotWritableError(missing, 'the role of DATABASE_URL lacks rights')
+/** Returns the obstacles to serving on this connection, and a summary that names nothing in the database. */
+export async function findObstacles(
+  db: Pick<PrismaClient, '$queryRaw'>,
+): Promise<{ readonly list: readonly Obstacle[]; readonly summary: string | undefined }> {
+  const list = await db.$queryRaw<Obstacle[]>(Prisma.raw(OBSTACLES))
+  if (list.length === 0) return { list, summary: undefined }
+  const summary = isReadOnly(list) ? 'PostgreSQL takes no writes' : 'the role of DATABASE_URL lacks rights'
+  return { list, summary }
 }

@@ -128,7 +128,7 @@ describe('lastUsedAt', () => {
     onTestFinished(cut.close)
     const root = await makeRoot(t.h)
     // A Redis is used once PostgreSQL has told what was changed in it lately.
-    await cut.ping()
+    expect(await cut.checkStores()).toMatchObject({ tokens: true })
     await proxy.refuse()
     await cut.services.authenticator.authenticate(bearerOf(root))
     await cut.services.usage.flush()

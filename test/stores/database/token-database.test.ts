@@ -653,7 +653,3 @@ describe('locking for a delegation', () => {
     }
   })
 })
-
-it('the database responds to a ping', async () => {
-  await expect(database.ping()).resolves.toBe(undefined)
-})

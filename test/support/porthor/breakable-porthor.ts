@@ -89,7 +89,10 @@ export async function openBreakablePorthor(
     startRedisAgain: async () => {
       redis = await startRedis({ port: redis.port, ...keepsData })
     },
-    ready: () => vi.waitFor(() => h.context.ping(), { timeout: 20_000 }),
+    ready: () =>
+      vi.waitFor(async () => expect(await h.context.checkStores()).toMatchObject({ issuing: true }), {
+        timeout: 20_000,
+      }),
     lend: (service) => h.ask(LEND, { token: session, variables: { service } }),
     hold,
     stopInserts: () => hold('LOCK TABLE token_change_history IN SHARE MODE'),

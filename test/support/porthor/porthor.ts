@@ -8,7 +8,7 @@ import { type App, openApp } from '../../../src/app.ts'
 import { type Environment, loadConfig } from '../../../src/config/config.ts'
 import { formatToken, generateToken, parseToken, type TokenData } from '../../../src/domain/token.ts'
 import { authServerOptions, createAuthServer } from '../../../src/http/forward-auth/auth-server.ts'
-import { Metrics } from '../../../src/http/graphql/results/metrics.ts'
+import { Monitoring } from '../../../src/http/monitoring.ts'
 import { closeServer, createServer } from '../../../src/http/server.ts'
 import type { Clock } from '../../../src/lib/clock.ts'
 import { generateFernetKey } from '../../../src/lib/fernet.ts'
@@ -84,10 +84,10 @@ export async function openPorthor({
 
   const start = async (startEnv: Environment) => {
     const context = openApp(loadConfig(startEnv), { clock, log })
-    const metrics = new Metrics()
-    const server = createServer(context, {}, metrics)
+    const monitoring = new Monitoring(context)
+    const server = createServer(context, {}, monitoring)
     const authOptions = authServerOptions(context.config)
-    const authServer = authOptions && createAuthServer(context, metrics, authOptions)
+    const authServer = authOptions && createAuthServer(context, monitoring.metrics, authOptions)
     const servers = authServer ? [server, authServer] : [server]
     const stop = async () => {
       const closed = servers.map(closeServer)

@@ -1,0 +1,79 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Gauge } from 'prom-client'
+import type { App } from '../app.ts'
+import { Metrics } from './graphql/results/metrics.ts'
+
+/** Paths of the probes and of the metrics. */
+const PATHS = ['/livez', '/readyz', '/metrics'] as const
+
+type MonitoringPath = (typeof PATHS)[number]
+
+const stateOf = (isPossible: boolean): 'ok' | 'unavailable' => (isPossible ? 'ok' : 'unavailable')
+
+/** What whoever runs a server asks it: whether it lives, whether it is ready, and its metrics. */
+export class Monitoring {
+  readonly metrics = new Metrics()
+  readonly #app: Pick<App, 'checkStores'>
+  #isStopping = false
+
+  constructor(app: Pick<App, 'checkStores'>) {
+    this.#app = app
+    const available = new Gauge({
+      name: 'porthor_available',
+      help: 'Whether the stores make it possible to check tokens (tokens), and to issue and revoke them (issuing): 1 or 0',
+      labelNames: ['operation'],
+      registers: [this.metrics.registry],
+      collect: async () => {
+        const { tokens, issuing } = await app.checkStores()
+        available.set({ operation: 'tokens' }, Number(tokens))
+        available.set({ operation: 'issuing' }, Number(issuing))
+      },
+    })
+  }
+
+  /** From now on the server is not ready, so that no new requests are sent to it. */
+  stop(): void {
+    this.#isStopping = true
+  }
+
+  /** Responds to a request for one of its paths. Returns whether it was one. */
+  handle(path: string | undefined, response: ServerResponse): boolean {
+    const known = PATHS.find((each) => each === path)
+    if (known === undefined) return false
+    this.#respond(known, response).catch(() => response.destroy())
+    return true
+  }
+
+  async #respond(path: MonitoringPath, response: ServerResponse): Promise<void> {
+    const { registry } = this.metrics
+    if (path === '/livez') respond(response, 200, 'alive\n')
+    else if (path === '/metrics') respond(response, 200, await registry.metrics(), registry.contentType)
+    else await this.#respondReadiness(response)
+  }
+
+  /** Ready is who can check tokens: most requests reuse a token, which needs no PostgreSQL where there is a Redis. */
+  async #respondReadiness(response: ServerResponse): Promise<void> {
+    const { tokens, issuing, reason } = await this.#app.checkStores()
+    const body = {
+      tokens: stateOf(tokens),
+      issuing: stateOf(issuing),
+      ...(reason !== undefined && { reason }),
+      ...(this.#isStopping && { stopping: true }),
+    }
+    const status = tokens && !this.#isStopping ? 200 : 503
+    respond(response, status, `${JSON.stringify(body)}\n`, 'application/json; charset=utf-8')
+  }
+}
+
+/** Writes a response that must not be stored. */
+export function respond(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  type = 'text/plain; charset=utf-8',
+): void {
+  response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body)
+}
+
+/** Returns the path of a request, without its query. */
+export const pathOf = ({ url }: IncomingMessage): string | undefined => url?.split('?', 1)[0]
