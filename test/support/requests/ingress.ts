@@ -6,6 +6,8 @@ import type { Porthor } from '../porthor/porthor.ts'
 /** A response of `/ingress/auth` or `/ingress/anonymous`. */
 export interface IngressAnswer {
   readonly status: number
+  /** All fields, as they were sent. */
+  readonly raw: readonly (readonly [name: string, value: string])[]
   /** Values of the field with this name, in order. */
   values(name: string): string[]
   /** Value of the one field with this name. */
@@ -34,20 +36,21 @@ export async function askIngress(
   { path = '/ingress/auth', method = 'GET' } = {},
 ): Promise<IngressAnswer> {
   const target = new URL(`${path}${query && `?${query.replace(/^\?/, '')}`}`, url)
-  const all: OutgoingHttpHeaders = { ...FROM_PROXY, ...headers }
-  for (const [name, value] of Object.entries(all)) if (value === undefined) delete all[name]
-  const sent = request(target, { agent: false, method, headers: all, maxHeaderSize: MAX_HEADER_SIZE })
+  const fields: OutgoingHttpHeaders = { ...FROM_PROXY, ...headers }
+  for (const [name, value] of Object.entries(fields)) if (value === undefined) delete fields[name]
+  const sent = request(target, { agent: false, method, headers: fields, maxHeaderSize: MAX_HEADER_SIZE })
   sent.end()
   const [response] = (await once(sent, 'response')) as [IncomingMessage]
   let body = ''
   for await (const part of response.setEncoding('utf8')) body += part
+  const raw = response.rawHeaders.flatMap((name, index, all) =>
+    index % 2 === 0 ? [[name, all[index + 1] ?? ''] as const] : [],
+  )
   const values = (name: string) =>
-    response.rawHeaders.filter(
-      (_value, index) =>
-        index % 2 === 1 && response.rawHeaders[index - 1]?.toLowerCase() === name.toLowerCase(),
-    )
+    raw.filter(([other]) => other.toLowerCase() === name.toLowerCase()).map(([, value]) => value)
   return {
     status: response.statusCode ?? 0,
+    raw,
     values,
     value: (name) => {
       const [value, ...others] = values(name)

@@ -27,6 +27,7 @@ it.each([
   ['one with a quote', ['a"b']],
   ['one with a line break', ['a\r\nX-Auth-Request-User: root']],
   ['one beyond ASCII', ['ü']],
+  ['a bearer string', ['gt-abcdefghijklmnopqrstuv.ABCDEFGHIJKLMNOPQRSTUV']],
 ])('a challenge has no scope attribute for scopes that cannot be in it: %s', (_what, scopes) => {
   expect(formatChallenge('bearer', 'example.org', error(scopes))).toBe(
     'Bearer realm="example.org", error="insufficient_scope", error_description="No scope o/"',

@@ -1,10 +1,5 @@
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { formatToken, generateToken, NO_USER_INFO, parseToken } from '../../../../src/domain/token.ts'
-import { createAuthServer } from '../../../../src/http/forward-auth/auth-server.ts'
-import { Metrics } from '../../../../src/http/graphql/results/metrics.ts'
-import { Fernet } from '../../../../src/lib/fernet.ts'
 import { LIFE, SHORT_LIVED } from '../../../support/porthor/parent-token.ts'
 import { usePorthor } from '../../../support/porthor/use-porthor.ts'
 import { askIngress, basic, FROM_PROXY, stateCookie } from '../../../support/requests/ingress.ts'
@@ -12,30 +7,20 @@ import { askIngress, basic, FROM_PROXY, stateCookie } from '../../../support/req
 const REALM = 'Bearer realm="data.example.org"'
 const t = usePorthor('redis', {
   ...SHORT_LIVED,
+  AUTH_PORT: '0',
+  INGRESS_AUTH: 'true',
+  PUBLIC_URL: 'https://data.example.org:8443/portal',
   TRUSTED_PROXIES: '127.0.0.1',
 })
-let authUrl: string
 
 let session: string
 beforeAll(async () => {
-  const server = createAuthServer(t.h.context, new Metrics(), {
-    policies: new Map(),
-    cookie: undefined,
-    ingress: {
-      realm: 'data.example.org',
-      encryption: new Fernet((t.h.env.SESSION_SECRET ?? '').split(',')),
-      sessionCookie: undefined,
-    },
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  authUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   session = await t.h.session('wren', ['user:token', 'read:all', 'read:tap', 'exec:notebook'])
 })
 
 type Headers = Parameters<typeof askIngress>[2]
 const ask = (query?: string, headers?: Headers, options?: Parameters<typeof askIngress>[3]) =>
-  askIngress(authUrl, query, headers, options)
+  askIngress(t.h.authUrl, query, headers, options)
 const bearer = (token: string) => ({ Authorization: `Bearer ${token}` })
 /** Asks with the session. */
 const askAs = (query: string, headers: Headers = {}) => ask(query, { ...bearer(session), ...headers })
