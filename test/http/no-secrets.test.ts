@@ -1,13 +1,13 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { formatToken, generateToken, parseToken } from '../../src/domain/token.ts'
+import { OAUTH_ERRORS } from '../../src/http/oauth/oauth-error.ts'
 import { Fernet } from '../../src/lib/fernet.ts'
+import { SecretRecorder, tokenIn } from '../support/checks/secret-recorder.ts'
 import { plant } from '../support/porthor/planted-token.ts'
 import { openPorthor, type Porthor, type StoreKind } from '../support/porthor/porthor.ts'
 import { send } from '../support/requests/http.ts'
-
-const BEARER = /gt-[\w-]{22}\.[\w-]{22}/g
-/** A field of an answer whose job it is to carry a token. */
-const TOKEN_FIELD = /"token":"gt-[\w-]{22}\.[\w-]{22}"/g
+import { bearer as bearerOf, exchangeOf } from '../support/requests/oauth.ts'
+import { driveOAuth } from './oauth/secret-requests.ts'
 
 const VIEWER = '{ viewer { token { key } user { username } } }'
 const INTERNAL = 'mutation ($service: String = "tap") { internalToken(service: $service) { token source } }'
@@ -36,74 +36,10 @@ const CODES = [
   'PERMISSION_DENIED',
   'UNAUTHENTICATED',
   'UNAVAILABLE',
+  ...OAUTH_ERRORS,
 ]
 
-/** Everything that a run of requests has let out, and every secret that it knew. */
-class Recorder {
-  readonly answers: string[] = []
-  readonly outputs: string[] = []
-  readonly secrets = new Set<string>()
-  readonly #h: Porthor
-
-  constructor(h: Porthor) {
-    this.#h = h
-    this.keep(h.bootstrapToken)
-    for (const name of ['SESSION_SECRET', 'DATABASE_URL', 'REDIS_URL']) this.keep(h.env[name] ?? '')
-  }
-
-  /** Notes a secret; of a bearer string and of a URL, the part that is secret by itself too. */
-  keep(secret: string): string {
-    if (secret) this.secrets.add(secret)
-    for (const bearer of secret.match(BEARER) ?? []) this.secrets.add(parseToken(bearer).secret)
-    if (URL.canParse(secret) && new URL(secret).password) this.secrets.add(new URL(secret).password)
-    return secret
-  }
-
-  async ask(query: string, token?: string, variables: object = {}): Promise<string> {
-    return this.post(JSON.stringify({ query, variables }), token)
-  }
-
-  /** As a gateway does, with a text for the token of the user. */
-  async askFor(subject: string, token: string): Promise<string> {
-    return this.post(JSON.stringify({ query: INTERNAL }), token, { 'X-Porthor-Subject-Token': subject })
-  }
-
-  async post(body: string, token?: string, more: object = {}): Promise<string> {
-    const headers = {
-      ...more,
-      'Content-Type': 'application/json',
-      'User-Agent': `tool/${this.#h.bootstrapToken}`,
-      ...(token !== undefined && { Authorization: `Bearer ${token}` }),
-    }
-    return this.note(await send(this.#h.url, { method: 'POST', headers }, [body]))
-  }
-
-  note({ headers, body }: Awaited<ReturnType<typeof send>>): string {
-    for (const field of body.match(TOKEN_FIELD) ?? []) this.keep(field.slice('"token":"'.length, -1))
-    this.answers.push(`${JSON.stringify(headers)}\n${body}`)
-    return body
-  }
-
-  /** Keeps what is to be read at this moment beside the answers: metrics, and the tables as text. */
-  async look(): Promise<void> {
-    this.outputs.push((await send(new URL('/metrics', this.#h.url).href)).body)
-    for (const path of ['/readyz', '/livez']) this.note(await send(new URL(path, this.#h.url).href))
-    for (const table of ['token', 'subtoken', 'token_change_history', 'porthor_token_store']) {
-      const rows = await this.#h.sql(`SELECT row_to_json(t) AS row FROM ${table} t`)
-      this.outputs.push(JSON.stringify(rows))
-    }
-  }
-
-  codes(): Set<string> {
-    return new Set(
-      this.answers.flatMap((answer) => [...answer.matchAll(/"code":"(\w+)"/g)].map(([, code]) => code ?? '')),
-    )
-  }
-}
-
-const tokenIn = (body: string): string => body.match(BEARER)?.[0] ?? expect.fail(`no token in ${body}`)
-
-async function driveSuccesses(r: Recorder, h: Porthor): Promise<void> {
+async function driveSuccesses(r: SecretRecorder, h: Porthor): Promise<void> {
   const admin = tokenIn(
     await r.ask(
       create('Session', 'username: "ada", scopes: ["admin:token", "user:token"]'),
@@ -135,7 +71,7 @@ async function driveSuccesses(r: Recorder, h: Porthor): Promise<void> {
   r.note(await send(`${h.url}?query=${query}`, { headers: { Authorization: `Bearer ${session}` } }))
 }
 
-async function driveErrors(r: Recorder, h: Porthor, store: StoreKind): Promise<void> {
+async function driveErrors(r: SecretRecorder, h: Porthor, store: StoreKind): Promise<void> {
   const session = tokenIn(
     await r.ask(create('Session', 'username: "wren", scopes: ["user:token"]'), h.bootstrapToken),
   )
@@ -185,7 +121,7 @@ async function driveErrors(r: Recorder, h: Porthor, store: StoreKind): Promise<v
 }
 
 /** Subjects of gateways: valid ones, others, and ones that this Porthor does not take. */
-async function driveGateways(r: Recorder, h: Porthor): Promise<void> {
+async function driveGateways(r: SecretRecorder, h: Porthor): Promise<void> {
   const gateway = tokenIn(
     await r.ask(create('Service', 'username: "bot-edge", scopes: ["delegate:token"]'), h.bootstrapToken),
   )
@@ -199,7 +135,12 @@ async function driveGateways(r: Recorder, h: Porthor): Promise<void> {
   ]
   for (const DELEGATION of ['self', 'gateway']) {
     await h.restart({ DELEGATION })
-    for (const subject of subjects) for (const token of [gateway, session]) await r.askFor(subject, token)
+    for (const subject of subjects) {
+      for (const token of [gateway, session]) {
+        await r.post(JSON.stringify({ query: INTERNAL }), token, { 'X-Porthor-Subject-Token': subject })
+        await r.form('/oauth/token', exchangeOf(subject.replace(/^Bearer /, '')), bearerOf(token))
+      }
+    }
     // As an array, it is sent twice.
     const headers = { 'X-Porthor-Subject-Token': [gateway, session].map((each) => `Bearer ${each}`) }
     r.note(await send(h.url, { method: 'POST', headers }, ['{}']))
@@ -208,7 +149,7 @@ async function driveGateways(r: Recorder, h: Porthor): Promise<void> {
 }
 
 /** Records that hold secrets in places where no reader expects them. */
-async function driveDamage(r: Recorder, h: Porthor, store: StoreKind): Promise<void> {
+async function driveDamage(r: SecretRecorder, h: Porthor, store: StoreKind): Promise<void> {
   const fernet = new Fernet([h.env.SESSION_SECRET ?? ''])
   const whole = { username: 'wren', token_type: 'user', scopes: [], created: 1_767_225_600, expires: null }
   for (const damage of [
@@ -232,7 +173,7 @@ async function driveDamage(r: Recorder, h: Porthor, store: StoreKind): Promise<v
   }
 }
 
-async function driveFaults(r: Recorder, h: Porthor, store: StoreKind): Promise<void> {
+async function driveFaults(r: SecretRecorder, h: Porthor, store: StoreKind): Promise<void> {
   const session = tokenIn(await r.ask(create('Session', 'username: "rook"'), h.bootstrapToken))
   await r.look()
   await h.sql('ALTER TABLE token_change_history RENAME actor TO elsewhere')
@@ -240,11 +181,13 @@ async function driveFaults(r: Recorder, h: Porthor, store: StoreKind): Promise<v
   await r.ask(create('Session', 'username: "wren"'), h.bootstrapToken)
   await h.sql('ALTER TABLE token RENAME scopes TO elsewhere')
   await r.ask(VIEWER, session)
+  await driveOAuth(r, h, session)
   await r.look()
 
   await h.restart({ DATABASE_URL: r.keep('postgresql://porthor:Sesame-0pen-it@127.0.0.1:1/porthor') })
   for (const query of [INTERNAL, VIEWER]) await r.ask(query, session)
   await r.ask(create('Session', 'username: "wren"'), h.bootstrapToken)
+  await r.form('/oauth/revoke', { token: session })
   if (store === 'redis') {
     await h.restart({ REDIS_URL: r.keep('redis://porthor:Sesame-1pen-it@127.0.0.1:1/0') })
     // At once, since each waits until Redis is given up.
@@ -255,24 +198,30 @@ async function driveFaults(r: Recorder, h: Porthor, store: StoreKind): Promise<v
   }
 }
 
-describe.each(['redis', 'postgres'] as const)('over %s', (store) => {
+// Hundreds of requests, and stores that do not respond.
+describe.each(['redis', 'postgres'] as const)('over %s', { timeout: 120_000 }, (store) => {
   it('no secret is in a response, the log, an output or a stored value, except in the one field that returns a token', async () => {
     const h = await openPorthor({ store })
     onTestFinished(() => h.close())
-    const r = new Recorder(h)
+    const r = new SecretRecorder(h)
     await driveSuccesses(r, h)
     await driveErrors(r, h, store)
     await driveGateways(r, h)
+    await driveOAuth(r, h)
     await driveDamage(r, h, store)
     await driveFaults(r, h, store)
 
     expect([...r.codes()]).toEqual(expect.arrayContaining(CODES))
     expect(r.secrets.size).toBeGreaterThan(30)
     const log = h.logLines.map((line) => JSON.stringify(line))
-    const answers = r.answers.map((answer) => answer.replace(TOKEN_FIELD, ''))
     const stored = store === 'redis' ? await h.redis.mget(await h.redis.keys('*')) : []
     const damaged = (text: string | null) => text?.startsWith('gt-')
-    for (const output of [...log, ...answers, ...r.outputs, ...stored.filter((text) => !damaged(text))]) {
+    for (const output of [
+      ...log,
+      ...r.withoutTokenFields(),
+      ...r.outputs,
+      ...stored.filter((text) => !damaged(text)),
+    ]) {
       const found = [...r.secrets].find((secret) => output?.includes(secret))
       if (found) expect.fail(`the secret ${found} is in ${output}`)
     }

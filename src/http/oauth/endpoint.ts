@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { type Actor, actorName } from '../../domain/actor.ts'
 import type { DelegationSource } from '../../services/delegation/token-cache-service.ts'
+import type { ClientCredentials } from './client-credentials.ts'
 import type { Form } from './form.ts'
 import { OAuthError } from './oauth-error.ts'
 
@@ -10,6 +11,9 @@ export interface OAuthTrace {
   /** Who acts: the authenticated client, or else the holder of the token that was sent. */
   username?: string
   tokenKey?: string
+  /** Key and user of the token that a gateway exchanges. */
+  subjectKey?: string
+  subjectUsername?: string
   source?: DelegationSource
 }
 
@@ -22,11 +26,17 @@ export interface OAuthCall {
   readonly trace: OAuthTrace
 }
 
+/** A client that has authenticated, and how. */
+export interface AuthenticatedClient {
+  readonly actor: Actor
+  readonly scheme: ClientCredentials['scheme']
+}
+
 /** A request with a form. */
 export interface OAuthRequest extends OAuthCall {
   readonly form: Form
   /** The client; `undefined` if it did not authenticate. */
-  readonly client: Actor | undefined
+  readonly client: AuthenticatedClient | undefined
 }
 
 /** A response with status 200. */

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import type { Actor } from '../../domain/actor.ts'
 import type { BodyReader } from '../read-body.ts'
 import {
   missingCredentials,
@@ -7,6 +6,7 @@ import {
   requireNoParameterCredentials,
 } from './client-credentials.ts'
 import {
+  type AuthenticatedClient,
   type OAuthCall,
   type OAuthEndpoint,
   type OAuthResult,
@@ -62,11 +62,12 @@ async function findClient(
   tokens: TokenAuthentication,
   { headers: { authorization } }: IncomingMessage,
   { ipAddress, trace }: OAuthCall,
-): Promise<Actor | undefined> {
+): Promise<AuthenticatedClient | undefined> {
   if (!authorization) return undefined
-  const client = await tokens.authenticateClient(parseClientCredentials(authorization), ipAddress)
-  traceActor(trace, client)
-  return client
+  const credentials = parseClientCredentials(authorization)
+  const actor = await tokens.authenticateClient(credentials, ipAddress)
+  traceActor(trace, actor)
+  return { actor, scheme: credentials.scheme }
 }
 
 async function readForm(bodies: BodyReader, request: IncomingMessage): Promise<Form | undefined> {

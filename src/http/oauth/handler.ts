@@ -58,7 +58,8 @@ export function createOAuthHandlers(
   return new Map(handlers)
 }
 
-function routesOf({ config, services, clock, log }: App, bodies: BodyReader): readonly Route[] {
+function routesOf(app: App, bodies: BodyReader): readonly Route[] {
+  const { config, services, log } = app
   const tokens = new TokenAuthentication(services.limitedAuthenticator, new RefusalLog(log))
   const toForm =
     (endpoint: OAuthEndpoint): Respond =>
@@ -68,7 +69,7 @@ function routesOf({ config, services, clock, log }: App, bodies: BodyReader): re
     {
       name: 'token',
       paths: [TOKEN_PATH],
-      respond: toForm(createTokenExchange(tokens, services.tokenCache, clock)),
+      respond: toForm(createTokenExchange(app, tokens)),
     },
     {
       name: 'introspect',
@@ -85,7 +86,7 @@ function routesOf({ config, services, clock, log }: App, bodies: BodyReader): re
       paths: metadataPaths(config.publicUrl),
       respond: async (request, { issuer }) => {
         requireMethod(request, ['GET', 'HEAD'])
-        return respondWithMetadata(issuer, config.knownScopes)
+        return respondWithMetadata(issuer, config)
       },
     },
   ]

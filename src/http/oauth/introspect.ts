@@ -14,7 +14,7 @@ const INACTIVE = { active: false }
 export const createIntrospection = (authenticator: Authenticator): OAuthEndpoint => ({
   client: 'required',
   respond: async ({ form, client, issuer }) => {
-    requireMayIntrospect(client)
+    requireMayIntrospect(client?.actor)
     requireSingle(form)
     const data = await findActive(authenticator, requireParameter(form, 'token'))
     return { body: data ? describe(data, issuer) : INACTIVE }

@@ -1,7 +1,7 @@
-import type { KnownScopes } from '../../domain/scope.ts'
+import type { Config } from '../../config/config.ts'
 import type { OAuthResult } from './endpoint.ts'
+import { TOKEN_EXCHANGE } from './exchange-request.ts'
 import { OAuthError } from './oauth-error.ts'
-import { TOKEN_EXCHANGE } from './token-exchange.ts'
 
 /** Path of the metadata where the issuer has no path of its own. */
 export const METADATA_PATH = '/.well-known/oauth-authorization-server'
@@ -16,17 +16,19 @@ export const metadataPaths = (publicUrl: string | undefined): readonly string[] 
   return path === '/' ? [METADATA_PATH] : [METADATA_PATH, `${METADATA_PATH}${path}`]
 }
 
+type ServerConfig = Pick<Config, 'knownScopes' | 'delegationRights'>
+
 /**
  * `GET /.well-known/oauth-authorization-server` (RFC 8414): describes this server to clients.
  *
  * @throws {OAuthError} With status 404 without an issuer, by whose URL clients would know this server.
  */
-export function respondWithMetadata(issuer: string | undefined, knownScopes: KnownScopes): OAuthResult {
-  if (issuer !== undefined) return { body: describeServer(issuer, knownScopes) }
+export function respondWithMetadata(issuer: string | undefined, config: ServerConfig): OAuthResult {
+  if (issuer !== undefined) return { body: describeServer(issuer, config) }
   throw new OAuthError('invalid_request', 'There is no metadata: PUBLIC_URL is not set.', { status: 404 })
 }
 
-const describeServer = (issuer: string, knownScopes: KnownScopes): object => ({
+const describeServer = (issuer: string, { knownScopes, delegationRights }: ServerConfig): object => ({
   issuer,
   token_endpoint: `${issuer}${TOKEN_PATH}`,
   introspection_endpoint: `${issuer}${INTROSPECTION_PATH}`,
@@ -35,7 +37,10 @@ const describeServer = (issuer: string, knownScopes: KnownScopes): object => ({
   // Required by RFC 8414, although there is no authorization endpoint.
   response_types_supported: [],
   scopes_supported: [...knownScopes.keys()].sort(),
-  token_endpoint_auth_methods_supported: ['none', 'client_secret_basic'],
+  token_endpoint_auth_methods_supported: [
+    ...(delegationRights.mode === 'gateway' ? [] : ['none']),
+    'client_secret_basic',
+  ],
   introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'Bearer'],
   revocation_endpoint_auth_methods_supported: ['none'],
 })

@@ -36,6 +36,23 @@ export class TokenAuthentication {
     }
   }
 
+  /**
+   * As `authenticate`, for a token that an authenticated client names. Failures are not counted for its address: the users of
+   * the client cause them.
+   */
+  async authenticateNamed<T>(
+    authenticate: (bearer: string) => Promise<T>,
+    bearer: string,
+    ipAddress: string | null,
+  ): Promise<T> {
+    try {
+      return await authenticate(toBearer(bearer))
+    } catch (error) {
+      this.#refusals.token(error, bearer, ipAddress)
+      throw error
+    }
+  }
+
   /** Returns the actor of a client's credentials. @throws {OAuthError} `invalid_client` */
   async authenticateClient(credentials: ClientCredentials, ipAddress: string | null): Promise<Actor> {
     const { scheme, bearer } = credentials

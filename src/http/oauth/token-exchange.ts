@@ -1,134 +1,120 @@
-import { type Actor, requireTokenData } from '../../domain/actor.ts'
+import type { App } from '../../app.ts'
+import { requireTokenData } from '../../domain/actor.ts'
+import { type Delegator, requireGateway, SELF } from '../../domain/gateway.ts'
 import { secondsUntil } from '../../domain/lifetime.ts'
+import { isListed } from '../../domain/service-scopes.ts'
 import { formatToken, type TokenData } from '../../domain/token.ts'
-import type { Clock } from '../../lib/clock.ts'
-import type { DelegatedToken, TokenCacheService } from '../../services/delegation/token-cache-service.ts'
-import { type OAuthEndpoint, type OAuthRequest, type OAuthResult, traceActor } from './endpoint.ts'
-import { invalidSubject, toExchangeError } from './exchange-errors.ts'
-import { type Form, requireParameter, requireSingle } from './form.ts'
+import type { DelegatedToken } from '../../services/delegation/token-cache-service.ts'
+import {
+  type AuthenticatedClient,
+  type OAuthCall,
+  type OAuthEndpoint,
+  type OAuthRequest,
+  type OAuthResult,
+  traceActor,
+} from './endpoint.ts'
+import { toExchangeError } from './exchange-errors.ts'
+import { type ExchangeRequest, NOTEBOOK, parseExchange, type Target } from './exchange-request.ts'
 import { invalidRequest, OAuthError } from './oauth-error.ts'
 import { isRefused, type TokenAuthentication } from './token-authentication.ts'
 
-/** RFC 8693 2.1. */
-export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+type Core = Pick<App, 'config' | 'services' | 'clock'>
 
-/** RFC 8693 3. */
-const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
-
-const NOTEBOOK = 'urn:porthor:params:oauth:token-type:notebook'
-
-/** What the client asks for. */
-type Target =
-  | { readonly issuedType: typeof ACCESS_TOKEN; readonly service: string; readonly scopes: readonly string[] }
-  | { readonly issuedType: typeof NOTEBOOK }
+/** The token that is exchanged, and who exchanges it. */
+interface Subject {
+  readonly parent: TokenData
+  readonly by: Delegator
+}
 
 /** `POST /oauth/token` (RFC 8693): exchanges the token of a user for a delegated token. */
-export const createTokenExchange = (
-  tokens: TokenAuthentication,
-  tokenCache: TokenCacheService,
-  clock: Clock,
-): OAuthEndpoint => ({
-  client: 'optional',
-  respond: async (request) => {
-    const { form, ipAddress, trace } = request
-    requireGrant(form)
-    const target = parseTarget(form)
-    const minimumLifetime = parseMinimumLifetime(form)
-    const subject = await getSubject(tokens, request)
-    await requireActor(tokens, request)
-    try {
-      const options = { minimumLifetime }
-      const token =
-        target.issuedType === NOTEBOOK
-          ? await tokenCache.getNotebookToken(subject, ipAddress, options)
-          : await tokenCache.getInternalToken(subject, target.service, target.scopes, ipAddress, options)
-      trace.source = token.source
-      return toResult(token, target, clock.now())
-    } catch (error) {
-      throw toExchangeError(error)
-    }
-  },
-})
-
-/** Several audiences or resources have an error code of their own. */
-function requireGrant(form: Form): void {
-  requireSingle(form, ['audience', 'resource'])
-  if (requireParameter(form, 'grant_type') === TOKEN_EXCHANGE) return
-  throw new OAuthError('unsupported_grant_type', `grant_type must be ${TOKEN_EXCHANGE}.`)
+export function createTokenExchange(app: Core, tokens: TokenAuthentication): OAuthEndpoint {
+  const isByGateways = app.config.delegationRights.mode === 'gateway'
+  return {
+    client: isByGateways ? 'required' : 'optional',
+    respond: async (request) => {
+      const asked = parseExchange(request.form)
+      const gateway = isByGateways ? request.client : undefined
+      try {
+        const subject = gateway
+          ? await getSubjectOf(gateway, app, tokens, asked, request)
+          : await getSubject(tokens, asked, request)
+        await requireActor(app, tokens, asked, { ipAddress: request.ipAddress, gateway })
+        const token = await delegate(app, subject, asked, request.ipAddress)
+        request.trace.source = token.source
+        return toResult(token, asked.target, app.clock.now())
+      } catch (error) {
+        throw toExchangeError(error, gateway)
+      }
+    },
+  }
 }
 
-function parseTarget(form: Form): Target {
-  if (form.get('resource') !== undefined || form.repeated.has('resource')) {
-    throw new OAuthError('invalid_target', 'resource is not supported: name the service in audience.')
-  }
-  if (form.repeated.has('audience')) {
-    throw new OAuthError('invalid_target', 'A token is for one service: send one audience.')
-  }
-  const issuedType = form.get('requested_token_type') ?? ACCESS_TOKEN
-  const service = form.get('audience')
-  const scope = form.get('scope')
-  if (issuedType === NOTEBOOK) {
-    if (service !== undefined) {
-      throw new OAuthError('invalid_target', 'A notebook token is for no service: leave audience out.')
-    }
-    if (scope === undefined) return { issuedType }
-    throw new OAuthError(
-      'invalid_scope',
-      'A notebook token has all delegable scopes of subject_token: leave scope out.',
-    )
-  }
-  if (issuedType !== ACCESS_TOKEN) {
-    throw invalidRequest(`requested_token_type must be ${ACCESS_TOKEN} or ${NOTEBOOK}.`)
-  }
-  if (service === undefined) throw invalidRequest('The parameter audience is required: name the service.')
-  return { issuedType, service, scopes: scope?.split(' ').filter(Boolean) ?? [] }
-}
-
-function parseMinimumLifetime(form: Form): number | undefined {
-  const text = form.get('minimum_lifetime')
-  if (text === undefined) return undefined
-  if (/^\d{1,10}$/.test(text)) return Number(text)
-  throw invalidRequest('minimum_lifetime must be a whole number of seconds.')
-}
-
-/** Returns the data of the token that the client exchanges. */
+/** Returns the token that its holder exchanges. */
 async function getSubject(
   tokens: TokenAuthentication,
-  { form, client, ipAddress, trace }: OAuthRequest,
-): Promise<TokenData> {
-  const bearer = requireParameter(form, 'subject_token')
-  requireTokenType(form, 'subject_token_type')
-  const subject = await tokens.authenticate(bearer, ipAddress).catch((error: unknown): never => {
-    throw isRefused(error) ? invalidSubject() : error
-  })
-  if (!client) traceActor(trace, subject)
-  try {
-    return requireTokenData(subject)
-  } catch (error) {
-    throw toExchangeError(error)
-  }
+  { subject }: ExchangeRequest,
+  { client, ipAddress, trace }: OAuthRequest,
+): Promise<Subject> {
+  const actor = await tokens.authenticate(subject, ipAddress)
+  if (!client) traceActor(trace, actor)
+  return { parent: requireTokenData(actor), by: SELF }
+}
+
+/** Returns the token that a gateway exchanges. It is looked at only after the client has proven to be a gateway. */
+async function getSubjectOf(
+  { actor }: AuthenticatedClient,
+  { config, services }: Core,
+  tokens: TokenAuthentication,
+  { subject }: ExchangeRequest,
+  { ipAddress, trace }: OAuthCall,
+): Promise<Subject> {
+  requireGateway(actor, config.delegationRights)
+  const { by, parent } = await tokens.authenticateNamed(
+    (bearer) => services.subjects.authenticate(actor, bearer),
+    subject,
+    ipAddress,
+  )
+  trace.subjectUsername = parent.username
+  trace.subjectKey = parent.token.key
+  return { parent, by }
 }
 
 /** The token of the acting party, where the client sends one, must be valid. It gives no rights. */
 async function requireActor(
+  { services }: Core,
   tokens: TokenAuthentication,
-  { form, ipAddress }: OAuthRequest,
-): Promise<Actor | undefined> {
-  const bearer = form.get('actor_token')
-  if (bearer === undefined) {
-    // RFC 8693 2.1.
-    if (form.get('actor_token_type') === undefined) return undefined
-    throw invalidRequest('actor_token_type is only for a request with actor_token: leave it out.')
+  { actor }: ExchangeRequest,
+  {
+    ipAddress,
+    gateway,
+  }: { readonly ipAddress: string | null; readonly gateway: AuthenticatedClient | undefined },
+): Promise<void> {
+  if (actor === undefined) return
+  try {
+    if (!gateway) await tokens.authenticate(actor, ipAddress)
+    else {
+      const { authenticator } = services
+      await tokens.authenticateNamed((bearer) => authenticator.authenticate(bearer), actor, ipAddress)
+    }
+  } catch (error) {
+    if (!isRefused(error)) throw error
+    throw invalidRequest('actor_token is malformed, unknown, expired or revoked.')
   }
-  requireTokenType(form, 'actor_token_type')
-  return tokens.authenticate(bearer, ipAddress).catch((error: unknown): never => {
-    throw isRefused(error) ? invalidRequest('actor_token is malformed, unknown, expired or revoked.') : error
-  })
 }
 
-function requireTokenType(form: Form, name: string): void {
-  if (requireParameter(form, name) === ACCESS_TOKEN) return
-  throw invalidRequest(`${name} must be ${ACCESS_TOKEN}.`)
+function delegate(
+  { config, services: { tokenCache } }: Core,
+  { parent, by }: Subject,
+  { target, minimumLifetime }: ExchangeRequest,
+  ipAddress: string | null,
+): Promise<DelegatedToken> {
+  const options = { minimumLifetime, by }
+  if (target.issuedType === NOTEBOOK) return tokenCache.getNotebookToken(parent, ipAddress, options)
+  const { service, scopes = tokenCache.defaultScopes(parent, service) } = target
+  if (!isListed(service, config.delegationLimits.services)) {
+    throw new OAuthError('invalid_target', 'No token may be issued for this audience.')
+  }
+  return tokenCache.getInternalToken(parent, service, scopes, ipAddress, options)
 }
 
 const toResult = ({ data, source }: DelegatedToken, { issuedType }: Target, now: Date): OAuthResult => ({
@@ -136,7 +122,7 @@ const toResult = ({ data, source }: DelegatedToken, { issuedType }: Target, now:
     access_token: formatToken(data.token),
     issued_token_type: issuedType,
     token_type: 'Bearer',
-    expires_in: Math.floor(secondsUntil(data.expiresAt, now)),
+    expires_in: secondsUntil(data.expiresAt, now),
     scope: data.scopes.join(' '),
   },
   headers: { 'Porthor-Source': source.toUpperCase() },
