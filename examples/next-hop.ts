@@ -3,7 +3,8 @@
 //
 //   PORTHOR_TOKEN=gt-... NEXT_URL=http://127.0.0.1:5001/ npx tsx examples/next-hop.ts
 //
-// PORTHOR_TOKEN is a service token of the bot PORTHOR_USERNAME, with the scope introspect:token.
+// PORTHOR_TOKEN is a service token of the bot PORTHOR_USERNAME, with the scope introspect:token. Where the server has
+// DELEGATION=gateway, it needs delegate:token too, and the server DELEGATION_CHAINS=true.
 import { createServer, type IncomingMessage } from 'node:http'
 
 const {

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Fernet } from '../../lib/fernet.ts'
+import { authorizationValues, parseAuthorization } from '../authorization.ts'
 import { findTokenInState } from './cookie-state.ts'
 import { findCookie } from './cookies.ts'
-import { authorizationValues, parseAuthorization } from './credentials.ts'
 
 /** A cookie that may hold the user's token. */
 export interface SessionCookie {

@@ -1,4 +1,4 @@
-import { type Authorization, parseAuthorization } from '../forward-auth/credentials.ts'
+import { type Authorization, parseAuthorization } from '../authorization.ts'
 import { decodeFormText, type Form } from './form.ts'
 import { invalidRequest, OAuthError } from './oauth-error.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseAuthorization } from '../../../src/http/forward-auth/credentials.ts'
+import { parseAuthorization } from '../../src/http/authorization.ts'
 
 const TOKEN = 'gt-abcdefghijklmnopqrstuv.ABCDEFGHIJKLMNOPQRSTUV'
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { valuesOf } from '../request-head.ts'
+import { valuesOf } from './request-head.ts'
 
 /** The value of an `Authorization` field. */
 export type Authorization =
