@@ -2,6 +2,7 @@
 const MIN_DIFFERENT = 10
 const MIN_STEPS = 5
 
+// cspell:ignore Fiiu
 /** Keys of published test vectors and examples, in base64url. */
 const PUBLISHED: ReadonlySet<string> = new Set([
   // From the specification of Fernet, and so in the examples of its libraries.
