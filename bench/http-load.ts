@@ -1,10 +1,10 @@
 import autocannon from 'autocannon'
 import { percentile } from './support.ts'
 
-export interface HttpRequest {
-  readonly body: string
-  readonly token?: string
-}
+/** A POST of JSON, or a GET. */
+export type HttpRequest =
+  | { readonly body: string; readonly token?: string }
+  | { readonly method: 'GET'; readonly headers: Readonly<Record<string, string>> }
 
 export interface HttpLoad {
   readonly url: string
@@ -23,11 +23,15 @@ export interface HttpResult {
   readonly p99: number
 }
 
-const toAutocannon = ({ body, token }: HttpRequest) => ({
-  method: 'POST' as const,
-  headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
-  body,
-})
+function toAutocannon(request: HttpRequest): autocannon.Request {
+  if ('method' in request) return { method: request.method, headers: { ...request.headers } }
+  const { body, token } = request
+  return {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) },
+    body,
+  }
+}
 
 const limitOf = (until: HttpLoad['until']) =>
   'seconds' in until ? { duration: until.seconds } : { amount: until.amount }

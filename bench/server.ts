@@ -47,6 +47,8 @@ export interface Server {
 export interface Program {
   readonly pid: number
   readonly url: string
+  /** Where gateways ask, if they may. */
+  readonly authUrl: string
   /** Time from the start of the process until it listens, in milliseconds. */
   readonly startMs: number
   stop(): Promise<void>
@@ -82,9 +84,11 @@ export async function startProgram(args: readonly string[], env: Environment = {
     const printed = await readFile(join(directory, 'output'), 'utf8').catch(() => '')
     line = printed.split('\n').find((each) => each.endsWith('}') && each.includes('"msg":"listening"'))
   }
+  const { url, authUrl = '' } = JSON.parse(line)
   return {
     pid: child.pid ?? 0,
-    url: JSON.parse(line).url,
+    url,
+    authUrl,
     startMs: systemClock.monotonicMs() - startedAt,
     stop: async () => {
       child.kill('SIGTERM')

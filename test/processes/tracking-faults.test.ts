@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import { describe, expect, it, vi } from 'vitest'
 import { parseToken } from '../../src/domain/token.ts'
 import { openTrackedPair } from '../support/porthor/tracked-pair.ts'
+import { send } from '../support/requests/http.ts'
 import { openTcpProxy } from '../support/stores/tcp-proxy.ts'
 import { openTrackingCable } from '../support/stores/tracking-cable.ts'
 import { statementsOf } from '../support/tokens/trees.ts'
@@ -143,5 +144,24 @@ describe('the commands and queries of a reuse:', () => {
 
     await p.lend(p.far, session)
     expect(await p.commandsOf(reuse(p.far))).toEqual({ get: 2 * REUSES })
+  })
+
+  it('a warm request of a gateway sends no query to PostgreSQL and no command to Redis', async ({
+    onTestFinished,
+  }) => {
+    const p = await openTrackedPair(onTestFinished, openTcpProxy)
+    const headers = { Authorization: `Bearer ${await p.session()}` }
+    const request = () => send(`${p.near.authUrl}auth/tap`, { headers })
+    const requests = async () => {
+      for (let time = 0; time < REUSES; time += 1) expect((await request()).status).toBe(200)
+    }
+    await vi.waitFor(
+      async () => {
+        await request()
+        const statements = await statementsOf(async () => expect(await p.commandsOf(requests)).toEqual({}))
+        expect(statements).toEqual([])
+      },
+      { timeout: 20_000 },
+    )
   })
 })

@@ -1,7 +1,8 @@
 import type { App } from '../../app.ts'
 import { type PolicyDelegation, requirePasses, type TokenPolicy } from '../../domain/auth-policy.ts'
-import { UnauthenticatedError } from '../../domain/errors.ts'
+import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
 import { FORWARD_AUTH } from '../../domain/gateway.ts'
+import { intersect } from '../../domain/scope.ts'
 import type { TokenData } from '../../domain/token.ts'
 import type { DelegatedToken } from '../../services/delegation/token-cache-service.ts'
 
@@ -24,8 +25,26 @@ export class PolicyDecider {
    *
    * @throws {PorthorError} `INSUFFICIENT_LIFETIME`, `PERMISSION_DENIED`
    */
-  findPass(_policy: TokenPolicy, _bearer: string): Pass | undefined {
-    return undefined
+  findPass(policy: TokenPolicy, bearer: string): Pass | undefined {
+    const { services, clock } = this.#app
+    const data = services.authenticator.findCached(bearer)
+    if (!data) return undefined
+    requirePasses(policy, data, clock.now())
+    if (!policy.delegate) return { data, delegated: undefined }
+    const delegated = this.#find(policy.delegate, data, policy.minimumLifetime)
+    return delegated && { data, delegated }
+  }
+
+  #find(
+    delegate: PolicyDelegation,
+    data: TokenData,
+    minimumLifetime: number | undefined,
+  ): DelegatedToken | undefined {
+    const { tokenCache } = this.#app.services
+    const options = { minimumLifetime, by: FORWARD_AUTH }
+    if (delegate.type === 'notebook') return tokenCache.findNotebookToken(data, options)
+    const scopes = tokenCache.grantableScopes(data, delegate.service, delegate.scopes)
+    return tokenCache.findInternalToken(data, delegate.service, scopes, options)
   }
 
   /**
@@ -57,6 +76,11 @@ export class PolicyDecider {
     if (delegate.type === 'notebook') return tokenCache.getNotebookToken(data, ipAddress, options)
     const { service } = delegate
     const scopes = tokenCache.grantableScopes(data, service, delegate.scopes)
-    return tokenCache.getInternalToken(data, service, scopes, ipAddress, options)
+    return tokenCache.getInternalToken(data, service, scopes, ipAddress, options).catch((error: unknown) => {
+      const held = error instanceof PorthorError ? error.facts.heldScopes : undefined
+      if (!held) throw error
+      // An edit has just taken scopes from the user's token.
+      return tokenCache.getInternalToken(data, service, intersect(scopes, held), ipAddress, options)
+    })
   }
 }

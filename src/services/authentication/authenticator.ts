@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Actor } from '../../domain/actor.ts'
 import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
-import { parseToken, type Token, type TokenKey } from '../../domain/token.ts'
+import { isBearerString, parseToken, type Token, type TokenData, type TokenKey } from '../../domain/token.ts'
 import { equalInConstantTime } from '../../lib/equal.ts'
 import { RateLimitedLog } from '../../lib/rate-limited-log.ts'
 import type { Secret } from '../../lib/secret.ts'
@@ -58,6 +58,19 @@ export class Authenticator {
     }
     this.#deps.usage.note(data.token.key)
     return { kind: 'token', data }
+  }
+
+  /**
+   * Returns the data of a valid token that acts, if this process has a cache entry for it. `undefined` says nothing: the
+   * token has to be authenticated.
+   */
+  findCached(bearer: string): TokenData | undefined {
+    if (!isBearerString(bearer)) return undefined
+    const { key, secret } = parseToken(bearer)
+    const data = this.#deps.tokens.findCopy?.(key)
+    if (!data || data.type === 'oidc' || !equalInConstantTime(data.token.secret, secret)) return undefined
+    this.#deps.usage.note(data.token.key)
+    return data
   }
 
   /**

@@ -36,7 +36,7 @@ import {
   requireWithinService,
   withinService,
 } from '../../domain/service-scopes.ts'
-import type { TokenData } from '../../domain/token.ts'
+import type { Token, TokenData } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { SingleFlight } from '../../lib/single-flight.ts'
 import type { Broadcast } from '../../stores/broadcast/broadcast.ts'
@@ -143,6 +143,25 @@ export class TokenCacheService {
   }
 
   /**
+   * As `getInternalToken`, where both caches of this process have all that is needed; `undefined` where they do not, and a
+   * store has to be asked.
+   */
+  findInternalToken(
+    parent: TokenData,
+    service: string,
+    scopes: readonly string[],
+    options: DelegationOptions = {},
+  ): DelegatedToken | undefined {
+    const request = () => this.#requireInternal(parent, service, toScopes(scopes), options.by)
+    return this.#findInMemory(this.#accept(parent, request, null, options))
+  }
+
+  /** As `getNotebookToken`, and otherwise as `findInternalToken`. */
+  findNotebookToken(parent: TokenData, options: DelegationOptions = {}): DelegatedToken | undefined {
+    return this.#findInMemory(this.#accept(parent, () => this.#notebook, null, options))
+  }
+
+  /**
    * Returns those of `requested` that a token for the service may have: known scopes that the parent holds, that may be
    * delegated, and that the service may be given. For doors where requested scopes are optional (forward-auth).
    *
@@ -200,35 +219,55 @@ export class TokenCacheService {
     return { type: 'internal', service, scopes }
   }
 
-  /** @param toRequest Returns the request; throws if it is not valid. */
   async #delegate(
     parent: TokenData,
     toRequest: () => DelegationRequest,
     ipAddress: string | null,
-    { minimumLifetime, by = SELF }: DelegationOptions,
+    options: DelegationOptions,
   ): Promise<DelegatedToken> {
     const { tokens } = this.#deps
+    const asked = this.#accept(parent, toRequest, ipAddress, options)
+    const cached = this.#caches[asked.request.type].get(asked.cacheKey)
+    const data = cached && (tokens.findCopy?.(cached.key) ?? (await tokens.find(cached.key)))
+    return this.#reusable(asked, cached, data) ?? (await this.#findOrCreate(asked))
+  }
+
+  #findInMemory(asked: InFlightRequest): DelegatedToken | undefined {
+    const cached = this.#caches[asked.request.type].get(asked.cacheKey)
+    return this.#reusable(asked, cached, cached && this.#deps.tokens.findCopy?.(cached.key))
+  }
+
+  /**
+   * Returns the request if `options.by` may make it.
+   *
+   * @param toRequest Returns the request; throws if it is not valid.
+   */
+  #accept(
+    parent: TokenData,
+    toRequest: () => DelegationRequest,
+    ipAddress: string | null,
+    { minimumLifetime, by = SELF }: DelegationOptions,
+  ): InFlightRequest {
     requireMayDelegate(by, parent, this.#deps.rights)
     const request = toRequest()
     requireGatewayService(by, request, this.#deps.rights)
     requireMinimumLifetime(minimumLifetime, this.#deps.delegatedLifetime)
-    const asked: InFlightRequest = {
-      parent,
-      by,
-      request,
-      minimumLifetime,
-      ipAddress,
-      cacheKey: cacheKey(parent, request),
-    }
-    const cached = this.#caches[request.type].get(asked.cacheKey)
-    const data = cached && (tokens.findCopy?.(cached.key) ?? (await tokens.find(cached.key)))
+    return { parent, by, request, minimumLifetime, ipAddress, cacheKey: cacheKey(parent, request) }
+  }
+
+  /** Returns the cached token if it may be reused. @param data What the token store has of it. */
+  #reusable(
+    { parent, by, request, minimumLifetime }: InFlightRequest,
+    cached: Token | undefined,
+    data: TokenData | undefined,
+  ): DelegatedToken | undefined {
     const now = this.#deps.clock.now()
     requireParentLifetime(parent, minimumLifetime, now, parentRole(by))
     // Neither secret comes from a client: the duration of the comparison reveals nothing.
     const isSame = data !== undefined && data.token.secret === cached?.secret
     return isSame && isReusable(data, parent, request, minimumLifetime, now)
       ? { data, source: 'cache' }
-      : await this.#findOrCreate(asked)
+      : undefined
   }
 
   /** Finds the child in the database or issues it, once for all concurrent equal requests. */

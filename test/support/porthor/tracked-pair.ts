@@ -86,7 +86,8 @@ export async function openTrackedPair<C extends Cable>(
   const env = { ...secrets, DATABASE_URL: database.url, REDIS_URL: redis.url, CLIENT_SIDE_CACHE: 'false' }
   const far = await openPorthor({ env, clock: systemClock, isOnGivenStores: true })
   onFinished(far.close)
-  const tracked = { ...env, REDIS_URL: cable.through(redis.url), CLIENT_SIDE_CACHE: 'true' }
+  const gateway = { AUTH_PORT: '0', AUTH_POLICIES: JSON.stringify({ tap: { delegate: { service: 'tap' } } }) }
+  const tracked = { ...env, ...gateway, REDIS_URL: cable.through(redis.url), CLIENT_SIDE_CACHE: 'true' }
   const near = await openPorthor({ env: tracked, clock: systemClock, isOnGivenStores: true })
   onFinished(near.close)
 
