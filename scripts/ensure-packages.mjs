@@ -1,9 +1,15 @@
-// Installs Redis and PgBouncer for the tests if they are missing, or prints one line with the remedy.
+// Installs the servers that the tests start if they are missing, or prints one line with the remedy.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
 /** Debian packages. Program and service have the name of the package. */
-const needed = [...(process.env.REDIS_URL ? [] : ['redis-server']), 'pgbouncer']
+const needed = [...(process.env.REDIS_URL ? [] : ['redis-server']), 'pgbouncer', 'nginx', 'caddy']
+
+/** Arguments with which a program that does not know `--version` prints its version. */
+const versionOf = new Map([
+  ['nginx', '-v'],
+  ['caddy', 'version'],
+])
 
 // Debian installs servers in directories that are not in the PATH of an ordinary user.
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin` }
@@ -11,7 +17,7 @@ const env = { ...process.env, PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sb
 const runs = (/** @type {string} */ program, /** @type {string[]} */ ...args) =>
   spawnSync(program, args, { stdio: 'ignore', env }).status === 0
 
-const findMissing = () => needed.filter((name) => !runs(name, '--version'))
+const findMissing = () => needed.filter((name) => !runs(name, versionOf.get(name) ?? '--version'))
 
 /** Returns the command prefix that gives root rights without a password, or `undefined`. */
 const findRoot = () => {

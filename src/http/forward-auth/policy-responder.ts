@@ -12,13 +12,13 @@ const NOT_IDENTIFIED = Object.entries(NO_IDENTITY).flat()
 
 /** Makes the responses by which requests pass. Each header is sent, if need be empty: it replaces that of the client. */
 export class PolicyResponder {
-  /** Names of the cookies that hold users' tokens; `undefined`: the client's cookies pass as they are. */
-  readonly #cookies: ReadonlySet<string> | undefined
+  /** Names of the cookies that hold users' tokens. */
+  readonly #cookies: ReadonlySet<string>
   /** By the token: while it is in the client-side cache, its data are one object. */
   readonly #identities = new WeakMap<TokenData, readonly string[]>()
 
   constructor(cookie: SessionCookie | undefined) {
-    this.#cookies = cookie && new Set([cookie.name])
+    this.#cookies = new Set(cookie ? [cookie.name] : [])
   }
 
   allow(
@@ -31,7 +31,7 @@ export class PolicyResponder {
     const all = [...headers, ...this.#identityOf(data), 'X-Auth-Request-Token', token]
     if (authorization === 'replace') all.push('Authorization', `Bearer ${token}`)
     else if (authorization === 'remove') all.push('Authorization', '')
-    this.#pushCookies(all, request)
+    all.push('Cookie', this.#cookiesOf(request))
     return allow(all)
   }
 
@@ -40,13 +40,13 @@ export class PolicyResponder {
     const all = [...headers, ...NOT_IDENTIFIED, 'X-Auth-Request-Token', '']
     const [first = '', ...others] = reflectAuthorizations(authorizationValues(request))
     for (const value of [first, ...others]) all.push('Authorization', value)
-    this.#pushCookies(all, request)
+    all.push('Cookie', this.#cookiesOf(request))
     return allow(all)
   }
 
   /** The session is the user's: no service gets it. */
-  #pushCookies(headers: string[], { headers: { cookie } }: IncomingMessage): void {
-    if (this.#cookies) headers.push('Cookie', (cookie && reflectCookies([cookie], this.#cookies)) ?? '')
+  #cookiesOf({ headers: { cookie } }: IncomingMessage): string {
+    return cookie === undefined ? '' : (reflectCookies([cookie], this.#cookies) ?? '')
   }
 
   #identityOf(data: TokenData): readonly string[] {
