@@ -22,7 +22,7 @@ async function trackingLink(
 }
 
 // Each test has stores of its own, and some wait for a bound to pass.
-describe.concurrent('a process with a client-side cache', { timeout: 60_000 }, () => {
+describe.concurrent('a process with a client-side cache', { timeout: 120_000 }, () => {
   it.for(['subscriber', 'tracker'] as const)(
     'obeys a revocation though its %s is killed just before, and keeps copies again afterwards',
     async (which, { expect, onTestFinished }) => {
@@ -77,7 +77,8 @@ describe.concurrent('a process with a client-side cache', { timeout: 60_000 }, (
       for (let time = 0; time < 10; time += 1)
         expect(await p.lend(p.near, other)).toMatchObject({ key: kept })
     })
-    expect(commands).toMatchObject({ get: 2 * 10 })
+    // And some more, now and then: since the link was lost, the process looks whether parents are deleted.
+    expect(commands.get).toBeGreaterThanOrEqual(2 * 10)
     p.cable.speak()
     expect(await p.warm(other)).toBe(kept)
     // Of which it was not asked, and heard nothing, while it was deaf.
@@ -119,9 +120,9 @@ describe('the commands and queries of a reuse:', () => {
   const REUSES = 200
 
   // Not at the same time as others: statements are counted at the driver, for the whole of this process.
-  it('a warm reuse sends no query to PostgreSQL and no command to Redis; without a client-side cache, one command to Redis each time', async ({
-    onTestFinished,
-  }) => {
+  it('a warm reuse sends no query to PostgreSQL and no command to Redis; without a client-side cache, one command to Redis each time', {
+    timeout: 60_000,
+  }, async ({ onTestFinished }) => {
     const p = await openTrackedPair(onTestFinished, openTcpProxy)
     const session = await p.session()
     const child = await p.warm(session)

@@ -110,6 +110,8 @@ export class RedisInvalidations {
       throw error
     }
     this.#connections = connections
+    // What has changed since the last link was lost is unknown.
+    this.#deps.onChange(null)
     return connections
   }
 
@@ -161,7 +163,8 @@ export class RedisInvalidations {
   }
 
   #drop(): void {
-    this.#connections?.close()
+    if (!this.#connections) return
+    this.#connections.close()
     this.#connections = undefined
     this.#deps.onChange(null)
   }

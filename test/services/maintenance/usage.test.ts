@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { openApp } from '../../../src/app.ts'
 import { loadConfig } from '../../../src/config/config.ts'
 import type { TokenData } from '../../../src/domain/token.ts'
@@ -126,9 +126,9 @@ describe('lastUsedAt', () => {
     const env = { ...t.h.env, DATABASE_URL: proxy.through(t.h.env.DATABASE_URL ?? '') }
     const cut = openApp(loadConfig(env), { clock, log })
     onTestFinished(cut.close)
-    const root = await makeRoot(t.h)
+    const [root, other] = [await makeRoot(t.h), await makeRoot(t.h)]
     // A Redis is used once PostgreSQL has told what was changed in it lately.
-    expect(await cut.checkStores()).toMatchObject({ tokens: true })
+    await vi.waitFor(() => cut.services.authenticator.authenticate(bearerOf(other)), { timeout: 20_000 })
     await proxy.refuse()
     await cut.services.authenticator.authenticate(bearerOf(root))
     await cut.services.usage.flush()

@@ -10,6 +10,7 @@ export function waitForLocks({ sql }: Pick<Porthor, 'sql'>, count: number): Prom
       )
       expect(waiting).toHaveLength(count)
     },
-    { timeout: 4_000, interval: 10 },
+    // The wait may begin late on a busy machine. It then lasts as long as the lock's limit, so that it is not missed.
+    { timeout: 20_000, interval: 10 },
   )
 }
