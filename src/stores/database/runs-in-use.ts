@@ -4,7 +4,7 @@ import type { PrismaClient } from '../../generated/prisma/client.ts'
 /** The database, or one of its transactions. */
 type Queryable = Pick<PrismaClient, '$queryRaw'>
 
-/** The departures from runs of Redis at some moment. */
+/** How often the run in use has changed until some moment. */
 export type RunMark = number
 
 /**
@@ -15,7 +15,8 @@ export type RunMark = number
 export class RunsInUse {
   readonly #connections = new Map<string, number>()
   #isTracked = false
-  #departures = 0
+  #lastEntered: string | undefined
+  #changes = 0
 
   /** Must be called if the token store is one Redis. The masters of a Redis Cluster are not tracked: each is a run. */
   track(): void {
@@ -25,11 +26,12 @@ export class RunsInUse {
   /** Must be called before the first command on a connection to this run. */
   enter(identity: string): void {
     this.#connections.set(identity, (this.#connections.get(identity) ?? 0) + 1)
+    if (this.#lastEntered !== undefined && this.#lastEntered !== identity) this.#changes += 1
+    this.#lastEntered = identity
   }
 
   /** Must be called when a connection to this run is closed. */
   leave(identity: string): void {
-    this.#departures += 1
     const left = (this.#connections.get(identity) ?? 0) - 1
     if (left > 0) this.#connections.set(identity, left)
     else this.#connections.delete(identity)
@@ -37,7 +39,7 @@ export class RunsInUse {
 
   /** Must be called before the first command whose effect `requireCurrent` is about. */
   mark(): RunMark {
-    return this.#departures
+    return this.#changes
   }
 
   /**
@@ -50,7 +52,7 @@ export class RunsInUse {
     if (!this.#isTracked) return
     const newest = await findNewestRun(db)
     const isOnlyRun = this.#connections.size === 1 && this.#connections.has(newest ?? '')
-    if (mark === this.#departures && isOnlyRun) return
+    if (mark === this.#changes && isOnlyRun) return
     throw new UnavailableError('redis', new Error('another Redis is in use, which may lack the change'))
   }
 }

@@ -64,8 +64,14 @@ describe('a change of the token store counts only', () => {
     expect(await isCurrent(runs)).toBe(true)
   })
 
-  test('if the process has left no run since the change began', async () => {
+  test('if the process has used no other run since the change began; it may have lost its connection', async () => {
     await database.replay('new', OPTIONS, nothing)
+    const steady = using('new')
+    const before = steady.mark()
+    steady.leave('new')
+    expect(await isCurrent(steady, before)).toBe(false)
+    steady.enter('new')
+    expect(await isCurrent(steady, before)).toBe(true)
     const runs = using('old')
     const mark = runs.mark()
     runs.leave('old')
