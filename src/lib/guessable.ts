@@ -12,7 +12,7 @@ const PUBLISHED: ReadonlySet<string> = new Set([
   'K34VFiiu0qar9xWICc9PPA',
   // ChaCha20-Poly1305 in RFC 8439, appendix A.5.
   'HJJApetV04rzM4iGBPa18Ec5F8FAK4AJncpcvCBwdcA',
-  // Tests of Porthor.
+  // The fixtures of tests, which are public.
   'bhpu7MjrfxW3yIchY3WD3nz6GzGnbNmTau0WKJIFUOg',
 ])
 
