@@ -1,10 +1,9 @@
 import type { App } from '../../app.ts'
-import { type PolicyDelegation, requirePasses, type TokenPolicy } from '../../domain/auth-policy.ts'
-import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
-import { FORWARD_AUTH } from '../../domain/gateway.ts'
-import { intersect } from '../../domain/scope.ts'
+import { requirePasses, type TokenPolicy } from '../../domain/auth-policy.ts'
+import { UnauthenticatedError } from '../../domain/errors.ts'
 import type { TokenData } from '../../domain/token.ts'
 import type { DelegatedToken } from '../../services/delegation/token-cache-service.ts'
+import { DelegatedTokens } from './delegated-tokens.ts'
 
 /** A request passes: the user's token, and what is delegated from it. */
 export interface Pass {
@@ -15,9 +14,11 @@ export interface Pass {
 /** Decides whether the holder of a bearer string passes a policy, and delegates. */
 export class PolicyDecider {
   readonly #app: Pick<App, 'services' | 'clock'>
+  readonly #delegated: DelegatedTokens
 
   constructor(app: Pick<App, 'services' | 'clock'>) {
     this.#app = app
+    this.#delegated = new DelegatedTokens(app.services.tokenCache)
   }
 
   /**
@@ -30,21 +31,10 @@ export class PolicyDecider {
     const data = services.authenticator.findCached(bearer)
     if (!data) return undefined
     requirePasses(policy, data, clock.now())
-    if (!policy.delegate) return { data, delegated: undefined }
-    const delegated = this.#find(policy.delegate, data, policy.minimumLifetime)
+    const { delegate, minimumLifetime } = policy
+    if (!delegate) return { data, delegated: undefined }
+    const delegated = this.#delegated.find(data, { delegate, minimumLifetime })
     return delegated && { data, delegated }
-  }
-
-  #find(
-    delegate: PolicyDelegation,
-    data: TokenData,
-    minimumLifetime: number | undefined,
-  ): DelegatedToken | undefined {
-    const { tokenCache } = this.#app.services
-    const options = { minimumLifetime, by: FORWARD_AUTH }
-    if (delegate.type === 'notebook') return tokenCache.findNotebookToken(data, options)
-    const scopes = tokenCache.grantableScopes(data, delegate.service, delegate.scopes)
-    return tokenCache.findInternalToken(data, delegate.service, scopes, options)
   }
 
   /**
@@ -61,26 +51,7 @@ export class PolicyDecider {
     const { data } = actor
     requirePasses(policy, data, clock.now())
     const { delegate, minimumLifetime } = policy
-    const delegated = delegate && (await this.#delegate(delegate, data, ipAddress, minimumLifetime))
+    const delegated = delegate && (await this.#delegated.get(data, { delegate, minimumLifetime }, ipAddress))
     return { data, delegated }
-  }
-
-  #delegate(
-    delegate: PolicyDelegation,
-    data: TokenData,
-    ipAddress: string | null,
-    minimumLifetime: number | undefined,
-  ): Promise<DelegatedToken> {
-    const { tokenCache } = this.#app.services
-    const options = { minimumLifetime, by: FORWARD_AUTH }
-    if (delegate.type === 'notebook') return tokenCache.getNotebookToken(data, ipAddress, options)
-    const { service } = delegate
-    const scopes = tokenCache.grantableScopes(data, service, delegate.scopes)
-    return tokenCache.getInternalToken(data, service, scopes, ipAddress, options).catch((error: unknown) => {
-      const held = error instanceof PorthorError ? error.facts.heldScopes : undefined
-      if (!held) throw error
-      // An edit has just taken scopes from the user's token.
-      return tokenCache.getInternalToken(data, service, intersect(scopes, held), ipAddress, options)
-    })
   }
 }

@@ -1,11 +1,11 @@
 import type { App } from '../../../app.ts'
 import { PorthorError, UnauthenticatedError } from '../../../domain/errors.ts'
-import { FORWARD_AUTH } from '../../../domain/gateway.ts'
 import { isListed } from '../../../domain/service-scopes.ts'
 import type { TokenData } from '../../../domain/token.ts'
 import type { DelegatedToken } from '../../../services/delegation/token-cache-service.ts'
+import { DelegatedTokens } from '../delegated-tokens.ts'
 import { findLateProblems, type Lifetimes, type OriginalRequest, refuseHolder } from './checks.ts'
-import type { AccessRules, IngressQuery, WantedToken } from './ingress-query.ts'
+import type { AccessRules, IngressQuery } from './ingress-query.ts'
 import type { Refusal } from './refusal.ts'
 
 /** A request passes: the user's token, and what is delegated from it. */
@@ -24,14 +24,40 @@ export interface IngressRequest {
   readonly ipAddress: string | null
 }
 
+/** The holder of a valid token passes as these rules say, or not at all. */
+type Checked =
+  | { readonly rules: AccessRules; readonly refusal?: undefined }
+  | { readonly rules?: undefined; readonly refusal: Refusal }
+
 /** Decides whether the holder of a bearer string passes an ingress, and delegates. */
 export class IngressDecider {
-  readonly #app: Pick<App, 'services' | 'clock' | 'config'>
+  readonly #app: Pick<App, 'services' | 'clock'>
   readonly #lifetimes: Lifetimes
+  readonly #delegated: DelegatedTokens
+  readonly #isListed: (service: string) => boolean
 
   constructor(app: Pick<App, 'services' | 'clock' | 'config'>) {
+    const { tokenLifetime, delegatedTokenLifetime, delegationLimits } = app.config
     this.#app = app
-    this.#lifetimes = { token: app.config.tokenLifetime, delegatedToken: app.config.delegatedTokenLifetime }
+    this.#lifetimes = { token: tokenLifetime, delegatedToken: delegatedTokenLifetime }
+    this.#delegated = new DelegatedTokens(app.services.tokenCache)
+    this.#isListed = (service) => isListed(service, delegationLimits.services)
+  }
+
+  /**
+   * As `decide` where all that is needed is in memory; `undefined` where it is not.
+   *
+   * @throws {PorthorError} Nothing can be delegated from the token.
+   */
+  findDecision(request: IngressRequest): IngressPass | Refusal | undefined {
+    const data = this.#app.services.authenticator.findCached(request.bearer)
+    if (!data) return undefined
+    const { rules, refusal } = this.#check(request, data)
+    if (refusal) return refusal
+    const { wanted: delegate, minimumLifetime } = rules
+    if (!delegate) return { kind: 'pass', rules, data, delegated: undefined }
+    const delegated = this.#delegated.find(data, { delegate, minimumLifetime })
+    return delegated && { kind: 'pass', rules, data, delegated }
   }
 
   /**
@@ -39,18 +65,13 @@ export class IngressDecider {
    * @throws {PorthorError} Nothing can be delegated from it.
    * @throws {UnavailableError}
    */
-  async decide({ query, original, bearer, ipAddress }: IngressRequest): Promise<IngressPass | Refusal> {
-    const { config, clock } = this.#app
-    const data = await this.#authenticate(bearer)
-    const problems = findLateProblems(query, original, (service) =>
-      isListed(service, config.delegationLimits.services),
-    )
-    const rules = query.access.value
-    if (problems.length > 0 || rules === undefined) return { kind: 'problems', problems }
-    const refusal = refuseHolder(rules, data, this.#lifetimes, clock.now())
+  async decide(request: IngressRequest): Promise<IngressPass | Refusal> {
+    const data = await this.#authenticate(request.bearer)
+    const { rules, refusal } = this.#check(request, data)
     if (refusal) return refusal
-    const { wanted, minimumLifetime } = rules
-    const delegated = wanted && (await this.#delegate(wanted, data, ipAddress, minimumLifetime))
+    const { wanted: delegate, minimumLifetime } = rules
+    const delegated =
+      delegate && (await this.#delegated.get(data, { delegate, minimumLifetime }, request.ipAddress))
     return { kind: 'pass', rules, data, delegated }
   }
 
@@ -64,16 +85,11 @@ export class IngressDecider {
     return actor.data
   }
 
-  #delegate(
-    wanted: WantedToken,
-    data: TokenData,
-    ipAddress: string | null,
-    minimumLifetime: number | undefined,
-  ): Promise<DelegatedToken> {
-    const { tokenCache } = this.#app.services
-    const options = { minimumLifetime, by: FORWARD_AUTH }
-    if (wanted.type === 'notebook') return tokenCache.getNotebookToken(data, ipAddress, options)
-    const scopes = tokenCache.grantableScopes(data, wanted.service, wanted.scopes)
-    return tokenCache.getInternalToken(data, wanted.service, scopes, ipAddress, options)
+  #check({ query, original }: IngressRequest, data: TokenData): Checked {
+    const problems = findLateProblems(query, original, this.#isListed)
+    const rules = query.access.value
+    if (problems.length > 0 || rules === undefined) return { refusal: { kind: 'problems', problems } }
+    const refusal = refuseHolder(rules, data, this.#lifetimes, this.#app.clock.now())
+    return refusal ? { refusal } : { rules }
   }
 }

@@ -147,12 +147,22 @@ export class IngressEndpoint {
     return value && findTokenInState(value, this.#options.encryption)
   }
 
+  /** Without a promise where everything is in memory, as for most requests. */
   #decide(exchange: Exchange, request: IngressRequest, source: CredentialSource): void {
-    this.#decider.decide(request).then(
-      (decision) =>
-        decision.kind === 'pass' ? this.#pass(exchange, decision) : this.#refuse(exchange, decision),
-      (error: unknown) => this.#fail(exchange, error, request.bearer, source),
-    )
+    const onDecision = (decision: IngressPass | Refusal): void => {
+      if (decision.kind === 'pass') this.#pass(exchange, decision)
+      else this.#refuse(exchange, decision)
+    }
+    const onError = (error: unknown): void => this.#fail(exchange, error, request.bearer, source)
+    let found: IngressPass | Refusal | undefined
+    try {
+      found = this.#decider.findDecision(request)
+    } catch (error) {
+      onError(error)
+      return
+    }
+    if (found) onDecision(found)
+    else this.#decider.decide(request).then(onDecision, onError)
   }
 
   #pass(exchange: Exchange, pass: IngressPass): void {

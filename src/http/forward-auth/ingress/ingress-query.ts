@@ -1,3 +1,4 @@
+import type { PolicyDelegation } from '../../../domain/auth-policy.ts'
 import { isServiceName } from '../../../domain/delegation.ts'
 import { MIN_LIFETIME_SECONDS } from '../../../domain/lifetime.ts'
 import { isWithin, type Scopes, toScopes } from '../../../domain/scope.ts'
@@ -11,12 +12,6 @@ export interface CredentialRules {
   readonly allowCookies: boolean
 }
 
-/** Token that is delegated to the protected service. */
-export type WantedToken =
-  | { readonly type: 'notebook' }
-  /** The scopes are optional: the token gets those that may be delegated to it. */
-  | { readonly type: 'internal'; readonly service: string; readonly scopes: Scopes }
-
 /** Who may pass, and what the protected service gets. */
 export interface AccessRules {
   readonly scopes: Scopes
@@ -24,7 +19,8 @@ export interface AccessRules {
   /** `undefined` where tokens of all services, and of none, may pass. */
   readonly onlyServices: readonly string[] | undefined
   readonly username: string | undefined
-  readonly wanted: WantedToken | undefined
+  /** Token that is delegated to the protected service. */
+  readonly wanted: PolicyDelegation | undefined
   /** Lifetime that the user's token must still have, in seconds. */
   readonly minimumLifetime: number | undefined
   readonly useAuthorization: boolean
@@ -119,7 +115,7 @@ function parseAccessRules(reader: QueryReader, delegation: DelegationParameters)
   )
 }
 
-function toWantedToken({ notebook, delegateTo, scopes }: DelegationParameters): WantedToken | undefined {
+function toWantedToken({ notebook, delegateTo, scopes }: DelegationParameters): PolicyDelegation | undefined {
   if (notebook) return { type: 'notebook' }
   return delegateTo === undefined
     ? undefined
@@ -150,7 +146,7 @@ function findUnsupported(reader: QueryReader): readonly Problem[] {
 
 /** Returns what is wrong with a service for which a token is to be delegated. */
 export function findServiceProblem(
-  wanted: WantedToken | undefined,
+  wanted: PolicyDelegation | undefined,
   isListed: (service: string) => boolean,
 ): Problem | undefined {
   if (wanted?.type !== 'internal') return undefined

@@ -19,7 +19,7 @@ export function findErrorRefusal(error: unknown, source: CredentialSource): Refu
       return forbidden('delegation_too_deep', 'The token is at the end of a chain of delegations')
     case 'TOO_MANY_TOKENS':
       return forbidden('too_many_tokens', 'Too many tokens are delegated from the token')
-    // The requested scopes were held: the token has just lost one, and what is in memory is not up to date.
+    // Scopes were taken from the token while it was delegated, again and again.
     case 'INVALID_SCOPES':
     case 'UNAVAILABLE':
       return { kind: 'unavailable' }
