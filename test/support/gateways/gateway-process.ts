@@ -30,14 +30,23 @@ export const GATEWAYS = ['nginx', 'caddy'] as const
 
 export type GatewayName = (typeof GATEWAYS)[number]
 
-const RECIPES: Readonly<Record<GatewayName, string>> = {
-  nginx: 'examples/gateways/nginx.conf',
-  caddy: 'examples/gateways/Caddyfile',
+/** A recipe of the guides, by its program and file. */
+interface Recipe {
+  readonly program: GatewayName
+  readonly path: string
 }
 
+const RECIPES = {
+  nginx: { program: 'nginx', path: 'examples/gateways/nginx.conf' },
+  caddy: { program: 'caddy', path: 'examples/gateways/Caddyfile' },
+  'gafaelfawr-ingress': { program: 'nginx', path: 'examples/gateways/gafaelfawr-ingress.conf' },
+} as const satisfies Readonly<Record<string, Recipe>>
+
+export type RecipeName = keyof typeof RECIPES
+
 /** Returns the recipe that the guide shows, with other ports and nothing else that differs. */
-async function readRecipe(name: GatewayName, own: number, ports: GatewayPorts): Promise<string> {
-  const text = await readFile(join(PROJECT, RECIPES[name]), 'utf8')
+async function readRecipe(path: string, own: number, ports: GatewayPorts): Promise<string> {
+  const text = await readFile(join(PROJECT, path), 'utf8')
   const replaced = new Map([
     [':4001', ports.porthor[0]],
     [':4002', ports.porthor[1]],
@@ -48,13 +57,15 @@ async function readRecipe(name: GatewayName, own: number, ports: GatewayPorts): 
 }
 
 /** Starts a gateway with its recipe, on a free port of this machine. */
-export async function startGateway(name: GatewayName, ports: GatewayPorts): Promise<Gateway> {
+export async function startGateway(name: RecipeName, ports: GatewayPorts): Promise<Gateway> {
   const directory = await mkdtemp(join(tmpdir(), `porthor-${name}-`))
   // NGINX's workers run as another user where the tests run as root.
   await chmod(directory, 0o755)
   const own = await findFreePort()
-  const recipe = await readRecipe(name, own, ports)
-  const child = name === 'nginx' ? await startNginx(directory, recipe) : await startCaddy(directory, recipe)
+  const { program, path } = RECIPES[name]
+  const recipe = await readRecipe(path, own, ports)
+  const child =
+    program === 'nginx' ? await startNginx(directory, recipe) : await startCaddy(directory, recipe)
   let complaint = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     complaint += text
