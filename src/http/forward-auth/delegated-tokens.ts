@@ -28,7 +28,7 @@ export class DelegatedTokens {
     return this.#cache.findInternalToken(parent, delegate.service, scopes, options)
   }
 
-  /** @throws As `TokenCacheService.getInternalToken`, but for `INVALID_SCOPES`. */
+  /** @throws As `TokenCacheService.getInternalToken`, except `INVALID_SCOPES`. */
   get(
     parent: TokenData,
     { delegate, minimumLifetime }: Delegation,
