@@ -188,5 +188,12 @@ describe.each(['redis', 'postgres'] as const)('POST /oauth/token by gateways, wi
     const { status, headers, json } = await exchange(fields, bearer(token))
     expect([status, json.error]).toEqual([401, 'invalid_client'])
     expect(headers['www-authenticate']).toBe('Bearer realm="porthor", error="invalid_token"')
+
+    // As if it were revoked after it was authenticated: the creation finds no row of it.
+    const facts = { type: 'service', username: 'bot-edge', scopes: ['delegate:token'] } as const
+    const stray = await t.plant({ ...facts, isInDatabase: false })
+    const late = await exchange(exchangeOf(await session()), basic('bot-edge', stray))
+    expect([late.status, late.json.error]).toEqual([401, 'invalid_client'])
+    expect(late.headers['www-authenticate']).toBe('Basic realm="porthor", charset="UTF-8"')
   })
 })
