@@ -24,22 +24,35 @@ export interface Step {
   readonly target: number
 }
 
-const OBTAINING = ['internal', 'notebook', 'exchange', 'user', 'service', 'session'] as const
+const OBTAINING = ['internal', 'notebook', 'exchange', 'user', 'service', 'gateway', 'session'] as const
 const ACTS = [...OBTAINING, 'extend', 'narrow', 'revoke', 'expire'] as const
 
-export const steps = fc.array(
-  fc.record<Step>({
-    // The newest come up most: chains are what escapes.
-    token: fc.oneof({ weight: 3, arbitrary: fc.nat(1) }, { weight: 1, arbitrary: fc.nat(11) }),
-    does: fc.oneof(
-      { weight: 8, arbitrary: fc.constantFrom<Step['does']>(...OBTAINING, 'internal', 'service') },
-      { weight: 1, arbitrary: fc.constantFrom<Step['does']>('extend', 'narrow') },
-      { weight: 1, arbitrary: fc.constantFrom<Step['does']>('revoke', 'expire') },
-    ),
-    target: fc.nat(7),
-  }),
-  { minLength: 3, maxLength: 10, size: 'max' },
-)
+const step = fc.record<Step>({
+  // The newest come up most: chains are what escapes.
+  token: fc.oneof({ weight: 3, arbitrary: fc.nat(1) }, { weight: 1, arbitrary: fc.nat(11) }),
+  does: fc.oneof(
+    { weight: 8, arbitrary: fc.constantFrom<Step['does']>(...OBTAINING, 'internal') },
+    { weight: 1, arbitrary: fc.constantFrom<Step['does']>('extend', 'narrow') },
+    { weight: 1, arbitrary: fc.constantFrom<Step['does']>('revoke', 'expire') },
+  ),
+  target: fc.nat(7),
+})
+
+/** A delegated token that creates a gateway, which delegates for somebody: single steps seldom come to that. */
+const throughGateway = fc
+  .tuple(fc.constantFrom<Step['does']>('internal', 'notebook', 'exchange'), fc.nat(3))
+  .map(([does, target]): Step[] => [
+    { token: 0, does, target: 0 },
+    { token: 0, does: 'gateway', target: 0 },
+    { token: 0, does, target },
+  ])
+
+export const steps = fc
+  .array(
+    fc.oneof({ weight: 6, arbitrary: step.map((each) => [each]) }, { weight: 1, arbitrary: throughGateway }),
+    { minLength: 3, maxLength: 9, size: 'max' },
+  )
+  .map((parts) => parts.flat())
 
 /** A token that was obtained, and the tokens with which it has to end. */
 export interface Obtained {
@@ -115,9 +128,9 @@ export class Programs {
         const input = { ...facts, tokenName: `${this.#names}`, username: undefined }
         return created(by, await services.tokens.createUser(caller, input))
       }
-      case 'service': {
-        // As a gateway, or without that scope where it may not.
-        const scopes = target % 2 === 0 ? [...SCOPES, DELEGATE_SCOPE] : SCOPES
+      case 'service':
+      case 'gateway': {
+        const scopes = does === 'gateway' ? [...SCOPES, DELEGATE_SCOPE] : SCOPES
         const input = { ...facts, scopes, username: 'bot-wren' }
         return created(by, await services.tokens.createService(caller, input))
       }
