@@ -2,8 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { ConfigError, type Environment, loadConfig } from '../../src/config/config.ts'
+import { type Environment, loadConfig } from '../../src/config/config.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
+import { configErrorsOf } from '../support/checks/config-errors.ts'
 
 const LEAST: Environment = {
   DATABASE_URL: 'postgresql://porthor:x@db.example/porthor',
@@ -16,15 +17,7 @@ const load = (changes: Environment) => loadConfig({ ...LEAST, ...changes }).forw
 
 const policyOf = (policy: object) => load({ AUTH_POLICIES: JSON.stringify({ a: policy }) })?.policies.get('a')
 
-function errorsOf(changes: Environment): readonly string[] {
-  try {
-    load(changes)
-  } catch (error) {
-    if (error instanceof ConfigError) return error.errors
-    throw error
-  }
-  return []
-}
+const errorsOf = (changes: Environment) => configErrorsOf({ ...LEAST, ...changes })
 
 const errorsOfPolicy = (policy: unknown) =>
   errorsOf({ AUTH_POLICIES: JSON.stringify({ a: policy }) }).map((error) =>

@@ -7,6 +7,7 @@ import { formatToken, generateToken } from '../../src/domain/token.ts'
 import { Fernet, generateFernetKey } from '../../src/lib/fernet.ts'
 import { parsePostgresUrl } from '../../src/lib/postgres-url.ts'
 import { parseRedisUrl } from '../../src/lib/redis-url.ts'
+import { configErrorsOf } from '../support/checks/config-errors.ts'
 
 const KEY = 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='
 const OLD_KEY = 'cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4='
@@ -51,17 +52,6 @@ const PRODUCTION: Environment = {
 
 const load = (changes: Environment = {}): Config => loadConfig({ ...LEAST, ...changes })
 
-/** What `env` is refused for. */
-function faultsOf(env: Environment): readonly string[] {
-  try {
-    loadConfig(env)
-  } catch (error) {
-    if (error instanceof ConfigError) return error.errors
-    throw error
-  }
-  return []
-}
-
 describe('the defaults', () => {
   it('are those of the contract', () => {
     const { databaseUrl, encryption, knownScopes, ...others } = load()
@@ -96,6 +86,11 @@ describe('the defaults', () => {
       publicUrl: undefined,
       host: '127.0.0.1',
       port: 4_000,
+      adminPort: undefined,
+      adminHost: '127.0.0.1',
+      forwardAuth: undefined,
+      publicUrl: undefined,
+      shutdownDelay: 0,
       logLevel: 'info',
       graphiql: true,
       introspection: 'open',
@@ -330,7 +325,7 @@ describe('a variable is refused by its name', () => {
     ['GRAPHIQL', 'yes please'],
     ['GRAPHIQL', 'constructor'],
   ])('%s=%j', (name, value) => {
-    expect(faultsOf({ ...LEAST, [name]: value })).toEqual([expect.stringMatching(`^${name}\\b`)])
+    expect(configErrorsOf({ ...LEAST, [name]: value })).toEqual([expect.stringMatching(`^${name}\\b`)])
   })
 
   it.each([
@@ -342,20 +337,22 @@ describe('a variable is refused by its name', () => {
     ['KNOWN_SCOPES', '{"admin:token":"x"}', 'user:token is missing'],
     ['TRUSTED_PROXIES', '10.0.0.0/8, 10.0.0.256, 10.1', 'entry 2 is neither'],
   ])('%s=%j, with what is wrong in it', (name, value, reason) => {
-    expect(faultsOf({ ...LEAST, [name]: value })).toEqual([expect.stringContaining(reason)])
+    expect(configErrorsOf({ ...LEAST, [name]: value })).toEqual([expect.stringContaining(reason)])
   })
 
   it('SESSION_SECRET is reported as missing only where it is missing', () => {
-    expect(faultsOf({ ...LEAST, SESSION_SECRET: '' })).toEqual([expect.stringMatching(/ is required: /)])
-    expect(faultsOf({ ...LEAST, SESSION_SECRET: 'abc' })).toEqual([expect.stringMatching(/ must be /)])
+    expect(configErrorsOf({ ...LEAST, SESSION_SECRET: '' })).toEqual([
+      expect.stringMatching(/ is required: /),
+    ])
+    expect(configErrorsOf({ ...LEAST, SESSION_SECRET: 'abc' })).toEqual([expect.stringMatching(/ must be /)])
   })
 
   it.each(['development', 'test', 'staging'])('NODE_ENV=%s is not', (NODE_ENV) => {
-    expect(faultsOf({ ...LEAST, NODE_ENV })).toEqual([])
+    expect(configErrorsOf({ ...LEAST, NODE_ENV })).toEqual([])
   })
 
   it('REDIS_URL, where the token store is Redis and there is none', () => {
-    expect(faultsOf({ ...LEAST, TOKEN_STORE: 'redis' })).toEqual([
+    expect(configErrorsOf({ ...LEAST, TOKEN_STORE: 'redis' })).toEqual([
       expect.stringMatching(/^REDIS_URL is required/),
     ])
   })
@@ -381,7 +378,7 @@ const ALL_FAULTY: Environment = {
 
 describe('the faults', () => {
   it('are reported all at once, each variable by its name', () => {
-    const named = faultsOf(ALL_FAULTY).map((fault) => fault.split(' ')[0])
+    const named = configErrorsOf(ALL_FAULTY).map((fault) => fault.split(' ')[0])
 
     expect(named.toSorted()).toEqual(Object.keys(ALL_FAULTY).toSorted())
     expect(() => loadConfig(ALL_FAULTY)).toThrow(/^The configuration has 15 errors:\n {2}- DATABASE_URL must/)
@@ -390,21 +387,21 @@ describe('the faults', () => {
   it('are only those that are there: what depends on a faulty variable is no fault of its own', () => {
     const env = { ...LEAST, TOKEN_LIFETIME: 'long', DELEGATED_TOKEN_LIFETIME: '1d' }
 
-    expect(faultsOf(env)).toEqual([expect.stringMatching(/^TOKEN_LIFETIME/)])
+    expect(configErrorsOf(env)).toEqual([expect.stringMatching(/^TOKEN_LIFETIME/)])
   })
 
   it('do not repeat what the variables hold', () => {
     expect(() => loadConfig(ALL_FAULTY)).not.toThrow(/hunter/)
-    expect(inspect(new ConfigError(faultsOf(ALL_FAULTY)), { depth: 9, showHidden: true })).not.toContain(
-      'hunter',
-    )
+    expect(
+      inspect(new ConfigError(configErrorsOf(ALL_FAULTY)), { depth: 9, showHidden: true }),
+    ).not.toContain('hunter')
   })
 
   it('never contain a secret, whatever is wrong with it', () => {
     const value = fc.string({ minLength: 12 }).filter((text) => text.trim().length > 11)
     fc.assert(
       fc.property(value, (secret) => {
-        const faults = faultsOf({
+        const faults = configErrorsOf({
           DATABASE_URL: secret,
           REDIS_URL: secret,
           SESSION_SECRET: secret,
@@ -417,7 +414,7 @@ describe('the faults', () => {
   })
 
   it('of an empty environment are what must be there', () => {
-    expect(faultsOf({})).toEqual([
+    expect(configErrorsOf({})).toEqual([
       expect.stringMatching(/^DATABASE_URL is required/),
       expect.stringMatching(/^SESSION_SECRET is required/),
       expect.stringMatching(/^BOOTSTRAP_TOKEN is required/),
@@ -425,7 +422,7 @@ describe('the faults', () => {
   })
 
   it('of an empty production are what must be there', () => {
-    expect(faultsOf({ NODE_ENV: 'production' })).toEqual([
+    expect(configErrorsOf({ NODE_ENV: 'production' })).toEqual([
       expect.stringMatching(/^DATABASE_URL is required/),
       expect.stringMatching(/^SESSION_SECRET is required/),
       expect.stringMatching(/^BOOTSTRAP_TOKEN is required/),
@@ -434,7 +431,7 @@ describe('the faults', () => {
 })
 
 it('production starts without a bootstrap token only with BOOTSTRAP_TOKEN=none', () => {
-  expect(faultsOf({ ...PRODUCTION, BOOTSTRAP_TOKEN: undefined })).toHaveLength(1)
+  expect(configErrorsOf({ ...PRODUCTION, BOOTSTRAP_TOKEN: undefined })).toHaveLength(1)
   expect(loadConfig({ ...PRODUCTION, BOOTSTRAP_TOKEN: 'none' }).bootstrapToken).toBe(undefined)
 })
 
@@ -469,16 +466,16 @@ describe('in production a secret that anybody can guess is refused, and elsewher
     ['BOOTSTRAP_TOKEN', 'of few digits', `gt-q1w2e3r4t5y6u7i8o9p0aQ.${'012345678'.repeat(3).slice(0, 22)}`],
     ['BOOTSTRAP_TOKEN', 'of the alphabet', 'gt-q1w2e3r4t5y6u7i8o9p0aQ.abcdefghijklmnopqrstuv'],
   ])('%s %s', (name, _what, secret) => {
-    const faults = faultsOf({ ...PRODUCTION, [name]: secret })
+    const faults = configErrorsOf({ ...PRODUCTION, [name]: secret })
     expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} must not be guessable`))])
     expect(faults.join()).not.toContain(secret)
-    expect(faultsOf({ ...LEAST, [name]: secret })).toEqual([])
+    expect(configErrorsOf({ ...LEAST, [name]: secret })).toEqual([])
   })
 
   it('and one that was drawn at random passes', () => {
     for (let time = 0; time < 2_000; time += 1) {
       const env = { SESSION_SECRET: generateFernetKey(), BOOTSTRAP_TOKEN: formatToken(generateToken()) }
-      expect(faultsOf({ ...PRODUCTION, ...env })).toEqual([])
+      expect(configErrorsOf({ ...PRODUCTION, ...env })).toEqual([])
     }
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type Config, ConfigError, type Environment, loadConfig } from '../../src/config/config.ts'
+import { type Config, type Environment, loadConfig } from '../../src/config/config.ts'
+import { configErrorsOf } from '../support/checks/config-errors.ts'
 
 const LEAST: Environment = {
   DATABASE_URL: 'postgresql://porthor:hunter2@db.example/porthor',
@@ -10,15 +11,7 @@ const LEAST: Environment = {
 const load = (changes: Environment): Config => loadConfig({ ...LEAST, ...changes })
 
 /** Errors of these settings. */
-function errorsOf(changes: Environment): readonly string[] {
-  try {
-    load(changes)
-  } catch (error) {
-    if (error instanceof ConfigError) return error.errors
-    throw error
-  }
-  return []
-}
+const errorsOf = (changes: Environment) => configErrorsOf({ ...LEAST, ...changes })
 
 describe('rule 15: the settings of gateways', () => {
   it('without any, tokens are delegated by their holders', () => {

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { ConfigError, type Environment, loadConfig, settingsIn } from '../../src/config/config.ts'
+import { type Environment, loadConfig, settingsIn } from '../../src/config/config.ts'
 import { generateFernetKey } from '../../src/lib/fernet.ts'
+import { configErrorsOf } from '../support/checks/config-errors.ts'
 
 const KEY = generateFernetKey()
 const LEAST: Environment = {
@@ -22,17 +23,9 @@ function fileWith(text: string): string {
 
 /** Returns the errors of an environment, also of one whose settings were found before. */
 function errorsOf(env: Environment): readonly string[] {
-  const [direct, later] = [env, settingsIn(env)].map((each) => {
-    try {
-      loadConfig(each)
-      return []
-    } catch (error) {
-      if (error instanceof ConfigError) return error.errors
-      throw error
-    }
-  })
-  expect(later).toEqual(direct)
-  return direct ?? []
+  const errors = configErrorsOf(env)
+  expect(configErrorsOf(settingsIn(env))).toEqual(errors)
+  return errors
 }
 
 describe('NAME_FILE', () => {
