@@ -45,7 +45,7 @@ export function clientClass({ schema, limits }: PostgresUrl, isUnbounded = false
   }
   const statement = `SELECT ${Object.entries(settings)
     .map(([name, value]) => `set_config('${name}', ${pg.escapeLiteral(String(value))}, false)`)
-    .join(', ')}`
+    .join(', ')}, ${DURABLE_COMMITS}`
   return class extends pg.Client {
     constructor(config?: string | pg.ClientConfig) {
       super(config)
@@ -79,6 +79,10 @@ const SETTINGS = {
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
 }
+
+/** Without it, PostgreSQL may lose in a crash what it has acknowledged: a revoked token would be valid again. */
+const DURABLE_COMMITS = `set_config('synchronous_commit',
+  CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)`
 
 const UNBOUNDED = { lock_timeout: 0, statement_timeout: 0, idle_in_transaction_session_timeout: 0 }
 

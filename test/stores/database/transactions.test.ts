@@ -87,6 +87,25 @@ describe('a session', () => {
     expect(shown.rows).toEqual([{ date: 'ISO, YMD', zone: 'UTC', path: '"public"', strings: 'on' }])
   })
 
+  it.each([
+    ['off', 'on'],
+    ['on', 'on'],
+    ['remote_apply', 'remote_apply'],
+    ['local', 'local'],
+  ])(
+    'with synchronous_commit = %s commits with %s: what was acknowledged survives a crash of PostgreSQL',
+    async (given, used) => {
+      const name = pg.escapeIdentifier(new URL(database.url).pathname.slice(1))
+      await observer.query(`ALTER DATABASE ${name} SET synchronous_commit = ${given}`)
+      onTestFinished(
+        async () => void (await observer.query(`ALTER DATABASE ${name} RESET synchronous_commit`)),
+      )
+      const pool = openPool(parsePostgresUrl(database.url), recordingLog().log, 1)
+      onTestFinished(() => pool.end())
+      expect((await pool.query('SHOW synchronous_commit')).rows).toEqual([{ synchronous_commit: used }])
+    },
+  )
+
   it('is closed when a query has no response in time, and never used again', async () => {
     const pool = openPool(
       parsePostgresUrl(`${cable.through(database.url)}?query_timeout=500`),
