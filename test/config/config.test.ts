@@ -89,14 +89,11 @@ describe('the defaults', () => {
       adminPort: undefined,
       adminHost: '127.0.0.1',
       forwardAuth: undefined,
-      publicUrl: undefined,
       shutdownDelay: 0,
       logLevel: 'info',
       graphiql: true,
       introspection: 'open',
       suggestions: true,
-      adminHost: '127.0.0.1',
-      shutdownDelay: 0,
       dataDir: resolve('.porthor'),
     })
   })
