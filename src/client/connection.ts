@@ -30,6 +30,8 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1
 // Other texts are not sent: no server accepts them, and `fetch` quotes those that HTTP cannot carry in its error.
 const TOKEN = /^gt-[\w-]{22}\.[\w-]{22}$/
 
+const BEARER_STRING = /gt-[\w-]{22}\.[\w-]{22}/g
+
 /** @throws {TypeError} for options that are not valid; its message never contains a secret. */
 export function openConnection(options: ConnectionOptions): Send {
   const { token, fetch = globalThis.fetch, timeoutMs = DEFAULT_TIMEOUT_MS } = options
@@ -57,8 +59,8 @@ export function openConnection(options: ConnectionOptions): Send {
     })
     const { data, errors } = parseResponse(text)
     if (data && field in data && !errors) return data[field]
-    // Another server may quote the Authorization header in its errors.
-    throw failureOf(address, status, parseResponse(text.replaceAll(bearer, '[token]')).errors)
+    // Another server may quote headers in its errors: Authorization, or the one with which a gateway names its user.
+    throw failureOf(address, status, parseResponse(text.replaceAll(BEARER_STRING, '[token]')).errors)
   }
 }
 

@@ -247,16 +247,19 @@ describe('the client, without a Porthor,', () => {
 
   it('never shows the token or a header, whoever failed and however', async () => {
     const headers = { 'X-Api-Key': 'a-secret-of-the-gateway' }
+    const ofUser = `gt-${'u'.repeat(22)}.a-secret-of-the-user-0`
+    const forUser = { 'X-Porthor-Subject-Token': `Bearer ${ofUser}` }
     const echo = await serve((request, response) => {
-      const extensions = { code: 'INTERNAL_SERVER_ERROR', request: request.headers.authorization }
-      const message = `cannot serve ${request.headers.authorization}`
+      const subject = request.headers['x-porthor-subject-token']
+      const extensions = { code: 'INTERNAL_SERVER_ERROR', request: [request.headers.authorization, subject] }
+      const message = `cannot serve ${request.headers.authorization} for ${subject}`
       response.end(JSON.stringify({ errors: [{ message, extensions }] }))
     })
     const loud: typeof fetch = async (_url, request) => {
       throw new Error(`cannot send ${inspect(request)}`, { cause: request })
     }
     const clients: PorthorClient[] = [
-      createPorthorClient({ url: echo, token, headers: {} }),
+      createPorthorClient({ url: echo, token, headers: forUser }),
       createPorthorClient({ url: await answering(502, 'Bad gateway'), token, headers }),
       createPorthorClient({ url: 'http://127.0.0.1:9/', token, headers }),
       createPorthorClient({ url: echo, token, headers, fetch: loud }),
@@ -266,6 +269,7 @@ describe('the client, without a Porthor,', () => {
       expect(shown).not.toContain(token)
       expect(shown).not.toContain(token.split('.')[1])
       expect(shown).not.toContain(headers['X-Api-Key'])
+      expect(shown).not.toContain(ofUser.split('.')[1])
     }
   })
 })
