@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { BodyReader } from '../read-body.ts'
 import {
+  type ClientCredentials,
   missingCredentials,
   parseClientCredentials,
   requireNoParameterCredentials,
@@ -13,7 +14,7 @@ import {
   requireMethod,
   traceActor,
 } from './endpoint.ts'
-import { type Form, parseForm } from './form.ts'
+import { parseForm } from './form.ts'
 import { OAuthError, temporarilyUnavailable } from './oauth-error.ts'
 import type { TokenAuthentication } from './token-authentication.ts'
 
@@ -25,25 +26,35 @@ export interface FormRequestDeps {
 const FORM_TYPE = /^application\/x-www-form-urlencoded\s*(;\s*charset="?utf-8"?\s*)?$/i
 
 /**
- * Passes a request on to an endpoint that takes a form. The client is authenticated before the body is read: the body of
- * one that must authenticate and cannot costs nothing.
+ * Passes a request on to an endpoint that takes a form. The client is authenticated when the body is complete: that may take
+ * a while, in which its token may be revoked.
  *
  * @returns `undefined` if the client has closed the connection.
  */
 export async function respondToForm(
-  { tokens, bodies }: FormRequestDeps,
+  deps: FormRequestDeps,
   endpoint: OAuthEndpoint,
   request: IncomingMessage,
   call: OAuthCall,
 ): Promise<OAuthResult | undefined> {
   requireMethod(request, ['POST'])
   requireFormType(request)
-  const client = endpoint.client === 'ignored' ? undefined : await findClient(tokens, request, call)
-  if (endpoint.client === 'required' && !client) throw missingCredentials()
-  const form = await readForm(bodies, request)
-  if (!form) return undefined
-  if (endpoint.client !== 'ignored') requireNoParameterCredentials(form, client !== undefined)
-  return endpoint.respond({ ...call, form, client })
+  const credentials = endpoint.client === 'ignored' ? undefined : credentialsOf(request)
+  if (endpoint.client === 'required' && !credentials) throw missingCredentials()
+  if (credentials && deps.tokens.isOverLimit(call.ipAddress)) {
+    // Refuses before the body is read: the token is most likely one more that is not valid.
+    await deps.tokens.authenticateClient(credentials, call.ipAddress)
+  }
+  const body = await readBody(deps.bodies, request)
+  if (!body) return undefined
+  try {
+    const client = credentials && (await authenticate(deps.tokens, credentials, call))
+    const form = parseForm(body)
+    if (endpoint.client !== 'ignored') requireNoParameterCredentials(form, client !== undefined)
+    return await endpoint.respond({ ...call, form, client })
+  } finally {
+    deps.bodies.release(body)
+  }
 }
 
 function requireFormType({ headers }: IncomingMessage): void {
@@ -58,30 +69,32 @@ function requireFormType({ headers }: IncomingMessage): void {
   )
 }
 
-async function findClient(
+const credentialsOf = ({ headers: { authorization } }: IncomingMessage): ClientCredentials | undefined =>
+  authorization ? parseClientCredentials(authorization) : undefined
+
+async function authenticate(
   tokens: TokenAuthentication,
-  { headers: { authorization } }: IncomingMessage,
+  credentials: ClientCredentials,
   { ipAddress, trace }: OAuthCall,
-): Promise<AuthenticatedClient | undefined> {
-  if (!authorization) return undefined
-  const credentials = parseClientCredentials(authorization)
+): Promise<AuthenticatedClient> {
   const actor = await tokens.authenticateClient(credentials, ipAddress)
   traceActor(trace, actor)
   return { actor, scheme: credentials.scheme }
 }
 
-async function readForm(bodies: BodyReader, request: IncomingMessage): Promise<Form | undefined> {
+/** Returns the body, which counts as held until it is released; `undefined` if the client has closed the connection. */
+async function readBody(bodies: BodyReader, request: IncomingMessage): Promise<Buffer | undefined> {
   const body = await bodies.read(request)
-  if (body === 'aborted') return undefined
-  if (body === 'no room') {
-    throw temporarilyUnavailable('Too many request bodies are arriving. Nothing was done: please try again.')
-  }
-  if (body === 'too large') {
-    throw new OAuthError('invalid_request', 'The body is too large: send at most 256 KiB.', { status: 413 })
-  }
-  try {
-    return parseForm(body)
-  } finally {
-    bodies.release(body)
+  switch (body) {
+    case 'aborted':
+      return undefined
+    case 'no room':
+      throw temporarilyUnavailable(
+        'Too many request bodies are arriving. Nothing was done: please try again.',
+      )
+    case 'too large':
+      throw new OAuthError('invalid_request', 'The body is too large: send at most 256 KiB.', { status: 413 })
+    default:
+      return body
   }
 }

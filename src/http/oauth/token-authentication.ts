@@ -21,6 +21,11 @@ export class TokenAuthentication {
     this.#refusals = refusals
   }
 
+  /** Whether `ipAddress` is over the limit, so that its requests are authenticated before their bodies are read. */
+  isOverLimit(ipAddress: string | null): boolean {
+    return this.#authenticator.isOverLimit(ipAddress)
+  }
+
   /** Returns the actor of a bearer string. @throws As `RateLimitedAuthenticator.authenticate` does. */
   async authenticate(
     bearer: string,

@@ -1,10 +1,11 @@
+import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { usePorthor } from '../../support/porthor/use-porthor.ts'
 import { send } from '../../support/requests/http.ts'
-import { bearer, exchangeOf, postForm } from '../../support/requests/oauth.ts'
-import { sendRaw } from '../../support/requests/raw-http.ts'
+import { bearer, exchangeOf, postForm, serviceToken } from '../../support/requests/oauth.ts'
+import { openRaw, sendRaw, statusesIn } from '../../support/requests/raw-http.ts'
 
 const PATHS = ['/oauth/token', '/oauth/introspect', '/oauth/revoke'] as const
 
@@ -157,6 +158,28 @@ describe.each(['redis', 'postgres'] as const)(
       const { status, headers } = await send(url, { method: 'POST' })
       expect([status, headers.allow]).toEqual([405, 'GET, HEAD'])
       expect((await send(url, { method: 'HEAD' })).status).toBe(200)
+    })
+
+    it('are refused if the token of the client is revoked before the body is complete', async () => {
+      const client = await serviceToken(t.h, 'bot-tap', ['introspect:token'])
+      const body = `token=${client}`
+      const { socket, closed } = await openRaw(t.h.url)
+      const head = [
+        'POST /oauth/introspect HTTP/1.1',
+        'Host: porthor',
+        `Authorization: Bearer ${client}`,
+        'Content-Type: application/x-www-form-urlencoded',
+        `Content-Length: ${body.length}`,
+        'Connection: close',
+        'Expect: 100-continue',
+      ]
+      socket.write(`${head.join('\r\n')}\r\n\r\n`)
+      // 100 Continue: the head has arrived, and is being handled.
+      await once(socket, 'data')
+      expect((await postForm(t.h, '/oauth/introspect', { token: client }, bearer(client))).status).toBe(200)
+      await postForm(t.h, '/oauth/revoke', { token: client })
+      socket.write(body)
+      expect(statusesIn(await closed)).toEqual([100, 401])
     })
 
     it('get 404 at every other path', async () => {
