@@ -52,12 +52,35 @@ const KEEP_ALIVE_MS = 65_000
 
 const connectionsOf = new WeakMap<Server, Connections>()
 
-/** Returns the limits of a server: the defaults, except for those that are given. */
+/** Returns the limits of a server that has all connections: the defaults, except for those that are given. */
 export const serverLimits = (given: Partial<ServerLimits>): ServerLimits => ({
   ...DEFAULT_LIMITS,
-  maxConnections: maxConnectionsUnder(findDescriptorLimit() ?? Number.MAX_SAFE_INTEGER),
+  maxConnections: maxConnectionsOfProcess(),
   ...given,
 })
+
+const maxConnectionsOfProcess = (): number =>
+  maxConnectionsUnder(findDescriptorLimit() ?? Number.MAX_SAFE_INTEGER)
+
+/** Maximum number of connections to probes and metrics. */
+const MAX_ADMIN_CONNECTIONS = 100
+
+/**
+ * Divides the connections of the process among its servers: whoever takes all connections to one port takes none of the
+ * others', nor the descriptors of the stores.
+ *
+ * @param listeners Which ports there are beside that of the API.
+ */
+export function shareConnections({ auth, admin }: { readonly auth: boolean; readonly admin: boolean }): {
+  readonly api: number
+  readonly auth: number
+  readonly admin: number
+} {
+  const all = maxConnectionsOfProcess()
+  const ofAdmin = admin ? Math.min(MAX_ADMIN_CONNECTIONS, Math.ceil(all / 4)) : 0
+  const ofAuth = auth ? Math.floor((all - ofAdmin) / 2) : 0
+  return { api: all - ofAdmin - ofAuth, auth: ofAuth, admin: ofAdmin }
+}
 
 /** Creates an HTTP server whose clients cannot take more than `limits` allow. It does not listen yet. */
 export function createGuardedServer(limits: ServerLimits, handle: RequestHandler): Server {

@@ -11,7 +11,7 @@ import { BodyReader } from './read-body.ts'
 import { toBadRequest } from './refusals.ts'
 import { findHeadProblem } from './request-head.ts'
 
-export { closeServer, type ServerLimits } from './guarded-server.ts'
+export { closeServer, type ServerLimits, shareConnections } from './guarded-server.ts'
 
 /**
  * Creates the HTTP server of GraphQL and OAuth; of probes and metrics too, unless they have a port of their own. It does
@@ -44,8 +44,8 @@ export function createServer(
 }
 
 /** Creates the HTTP server of probes and metrics alone. It does not listen yet. */
-export function createAdminServer(monitoring: Monitoring): Server {
-  return createGuardedServer(serverLimits({}), (request, response) => {
+export function createAdminServer(monitoring: Monitoring, given: Partial<ServerLimits> = {}): Server {
+  return createGuardedServer(serverLimits(given), (request, response) => {
     const problem = findHeadProblem(request)
     if (problem !== undefined) return writeResponse(response, toBadRequest(problem))
     if (!monitoring.handle(pathOf(request), response)) {

@@ -17,6 +17,9 @@ const PATIENT = { timeout: 30_000, interval: 100 }
 /** The fewest that a server starts with, and what Linux gives by default. */
 const [FEWEST, USUAL] = [64, 1_024]
 
+/** Enough for three ports, and few enough to be taken. */
+const SEVERAL_PORTS = 300
+
 const SESSION =
   'mutation { made: createSessionToken(input: { username: "wren", scopes: ["read:all"] }) { token } }'
 const DELEGATE = 'mutation { lent: internalToken(service: "tap", scopes: ["read:all"]) { source } }'
@@ -72,6 +75,20 @@ describe.each(['redis', 'postgres'])('a server with its tokens in %s', (store) =
     for (const { socket } of idle) socket.destroy()
     expect([[], ['UNAVAILABLE']]).toContainEqual([...codes])
     await expectAllWorks(server)
+  })
+
+  it('serves while strangers hold all connections to each of its three ports', async () => {
+    env = { ...env, AUTH_PORT: '0', AUTH_POLICIES: '{"any":{}}', ADMIN_PORT: '0' }
+    const server = await start(SEVERAL_PORTS)
+    const listening = server.logLines.find(({ msg }) => msg === 'listening')
+    const [authUrl, adminUrl] = [String(listening?.authUrl), String(listening?.adminUrl)]
+    for (const url of [server.url, authUrl, adminUrl]) {
+      const idle = await Promise.all(Array.from({ length: SEVERAL_PORTS }, () => openRaw(url)))
+      onTestFinished(() => idle.forEach(({ socket }) => void socket.destroy()))
+    }
+    expect(await server.ask(SESSION, { token: admin })).toMatchObject({ errors: [] })
+    expect(await send(new URL('/auth/any', authUrl).href)).toMatchObject({ status: 401 })
+    expect(await send(new URL('/readyz', adminUrl).href)).toMatchObject({ status: 200 })
   })
 })
 

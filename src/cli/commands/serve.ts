@@ -8,7 +8,7 @@ import { type Config, type Environment, loadConfig } from '../../config/config.t
 import { UnavailableError } from '../../domain/errors.ts'
 import { authServerOptions, createAuthServer } from '../../http/forward-auth/auth-server.ts'
 import { Monitoring } from '../../http/monitoring.ts'
-import { closeServer, createAdminServer, createServer } from '../../http/server.ts'
+import { closeServer, createAdminServer, createServer, shareConnections } from '../../http/server.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { createLogger } from '../../lib/logger.ts'
 import { checkMigrated, migrate } from '../../stores/migrations/migrations.ts'
@@ -119,14 +119,20 @@ function createListeners(
 ): { readonly api: Listener; readonly auth: Listener | undefined; readonly admin: Listener | undefined } {
   const { host, port, forwardAuth, adminHost, adminPort } = context.config
   const authOptions = authServerOptions(context.config)
+  const max = shareConnections({ auth: authOptions !== undefined, admin: adminPort !== undefined })
+  const authServer =
+    authOptions && createAuthServer(context, monitoring.metrics, authOptions, { maxConnections: max.auth })
   return {
-    api: { server: createServer(context, {}, monitoring), host, port },
-    auth: authOptions &&
-      forwardAuth && { ...forwardAuth, server: createAuthServer(context, monitoring.metrics, authOptions) },
+    api: { server: createServer(context, { maxConnections: max.api }, monitoring), host, port },
+    auth: authServer && forwardAuth && { ...forwardAuth, server: authServer },
     admin:
       adminPort === undefined
         ? undefined
-        : { server: createAdminServer(monitoring), host: adminHost, port: adminPort },
+        : {
+            server: createAdminServer(monitoring, { maxConnections: max.admin }),
+            host: adminHost,
+            port: adminPort,
+          },
   }
 }
 
