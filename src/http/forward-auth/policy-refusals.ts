@@ -51,6 +51,8 @@ const REFUSALS: ReadonlyMap<ErrorCode, Refusal & { readonly status: 401 | 403 | 
     'TOO_MANY_TOKENS',
     { status: 403, error: 'insufficient_scope', message: 'Too many tokens are delegated from the token' },
   ],
+  // An edit is taking scopes from the token while something is delegated from it: what the service gets is not known yet.
+  ['INVALID_SCOPES', { status: 503, message: 'The scopes of the token are being changed: please try again' }],
   ['UNAVAILABLE', { status: 503, message: 'A storage service did not respond in time: please try again' }],
 ])
 
@@ -59,7 +61,7 @@ export function findRefusal(error: unknown): CountedRefusal | undefined {
   if (!(error instanceof PorthorError)) return undefined
   const refusal = REFUSALS.get(error.code)
   if (!refusal) return undefined
-  const outcome = error.code as AuthOutcome
+  const outcome = error.code === 'INVALID_SCOPES' ? 'UNAVAILABLE' : (error.code as AuthOutcome)
   if (error instanceof InsufficientScopeError) {
     const scope = formatScopes(error.requiredScopes).replaceAll(',', ' ')
     const message = 'The token does not hold the required scopes'
