@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
-import { toTokenKey } from './domain/token.ts'
+import { unsafeTokenKey } from './domain/token.ts'
 import type { PrismaClient } from './generated/prisma/client.ts'
 import type { Clock } from './lib/clock.ts'
 import { RecentCheck } from './lib/recent-check.ts'
@@ -256,7 +256,7 @@ export async function assertStoreUsable(
 }
 
 /** A key that no token has: each has 22 random characters. */
-const NO_TOKEN = toTokenKey('none')
+const NO_TOKEN = unsafeTokenKey('none')
 
 const isUsed = (tokens: TokenStore): Promise<boolean> =>
   tokens.inspect([NO_TOKEN]).then(

@@ -4,7 +4,7 @@ import { expectTypeOf } from 'vitest'
 import type { Config } from '../src/config/config.ts'
 import type { Actor } from '../src/domain/actor.ts'
 import type { ChildRecord, DelegationRequest } from '../src/domain/delegation.ts'
-import { ERROR_STATUS, type ErrorCode, PorthorError, UnavailableError } from '../src/domain/errors.ts'
+import { type ErrorCode, PorthorError, UnavailableError } from '../src/domain/errors.ts'
 import type {
   DelegatedTokenData,
   InternalTokenData,
@@ -16,6 +16,7 @@ import type {
   TokenSecret,
   TokenType,
 } from '../src/domain/token.ts'
+import { ERROR_STATUS } from '../src/http/error-status.ts'
 import type { PostgresUrl } from '../src/lib/postgres-url.ts'
 import { Secret } from '../src/lib/secret.ts'
 import type { TokenStore } from '../src/stores/token-store/token-store.ts'

@@ -1,7 +1,7 @@
 import { PorthorError } from './errors.ts'
 import { BOOTSTRAP_ACTOR, INTERNAL_ACTOR } from './history.ts'
 import { ADMIN_SCOPE, type Scopes, USER_SCOPE } from './scope.ts'
-import { isDelegatedType, type TokenData, type TokenKey } from './token.ts'
+import { isDelegatedType, type TokenData } from './token.ts'
 
 /**
  * Who makes a request: the holder of a token; the holder of the bootstrap token, which is stored nowhere; or the
@@ -83,7 +83,7 @@ export function requireMayChangeTokens(actor: Actor, mayDelegatedTokensCreate: b
  *
  * @throws {PorthorError} `PERMISSION_DENIED`
  */
-export function requireMayRevoke(actor: Actor, key: TokenKey): void {
+export function requireMayRevoke(actor: Actor, key: string): void {
   if (actor.kind === 'token' && actor.data.token.key === key) return
   requireSelfOrAdmin(actor, actorName(actor))
 }

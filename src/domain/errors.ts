@@ -1,29 +1,29 @@
-/** Code of every expected failure, and the HTTP status of a response that fails with it. */
-export const ERROR_STATUS = {
-  UNAUTHENTICATED: 401,
-  INSUFFICIENT_LIFETIME: 401,
-  PERMISSION_DENIED: 403,
-  INVALID_SCOPES: 200,
-  INVALID_SERVICE: 200,
-  INVALID_MINIMUM_LIFETIME: 200,
-  INVALID_EXPIRES: 200,
-  INVALID_USERNAME: 200,
-  INVALID_TOKEN_NAME: 200,
-  DUPLICATE_TOKEN_NAME: 200,
-  INVALID_USER_INFO: 200,
-  INVALID_IP_ADDRESS: 200,
-  INVALID_CURSOR: 200,
-  INVALID_PAGE_SIZE: 200,
-  INVALID_FILTER: 200,
-  DELEGATION_TOO_DEEP: 403,
-  TOO_MANY_TOKENS: 429,
-  RATE_LIMITED: 429,
-  NOT_FOUND: 200,
-  RESPONSE_TOO_LARGE: 200,
-  UNAVAILABLE: 503,
-} as const
+/** Codes of all expected failures. */
+export const ERROR_CODES = [
+  'UNAUTHENTICATED',
+  'INSUFFICIENT_LIFETIME',
+  'PERMISSION_DENIED',
+  'INVALID_SCOPES',
+  'INVALID_SERVICE',
+  'INVALID_MINIMUM_LIFETIME',
+  'INVALID_EXPIRES',
+  'INVALID_USERNAME',
+  'INVALID_TOKEN_NAME',
+  'DUPLICATE_TOKEN_NAME',
+  'INVALID_USER_INFO',
+  'INVALID_IP_ADDRESS',
+  'INVALID_CURSOR',
+  'INVALID_PAGE_SIZE',
+  'INVALID_FILTER',
+  'DELEGATION_TOO_DEEP',
+  'TOO_MANY_TOKENS',
+  'RATE_LIMITED',
+  'NOT_FOUND',
+  'RESPONSE_TOO_LARGE',
+  'UNAVAILABLE',
+] as const
 
-export type ErrorCode = keyof typeof ERROR_STATUS
+export type ErrorCode = (typeof ERROR_CODES)[number]
 
 /**
  * Values that an error states, for programs: fields of its `extensions` in an API response. Clients see them, so they

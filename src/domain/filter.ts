@@ -1,6 +1,6 @@
 import { notFound, PorthorError } from './errors.ts'
 import type { AddressFilter } from './ip-address.ts'
-import { holdsBearerString, type TokenKey, type TokenType } from './token.ts'
+import { holdsBearerString, type TokenKey, type TokenType, unsafeTokenKey } from './token.ts'
 
 type Optional<T> = { readonly [K in keyof T]?: T[K] | undefined }
 
@@ -16,7 +16,7 @@ export type RevocationFilter = Optional<{
   service: string
   type: TokenType
   /** Matches the descendants of this token, not the token itself. */
-  ancestor: TokenKey
+  ancestor: string
   createdBefore: Date
 }>
 
@@ -25,9 +25,9 @@ export type ChangeFilter = Optional<{
   username: string
   actor: string
   /** Matches events of this token and of its children. */
-  key: TokenKey
+  key: string
   /** Matches events of this token only. */
-  token: TokenKey
+  token: string
   type: TokenType
   /** Both inclusive. */
   since: Date
@@ -62,10 +62,15 @@ export function requireSearchable(filter: TokenFilter | RevocationFilter | Chang
   }
 }
 
-/** @throws {PorthorError} `NOT_FOUND` for a key with a NUL, which no token has, and for a bearer string. */
-export function requireFindable(key: string): void {
-  if (key.includes('\0')) throw notFound(key)
-  if (holdsBearerString(key)) throw new PorthorError('NOT_FOUND', KEY_ADVICE)
+/**
+ * Returns the text of a client as a token key. The form is not checked further: a text that is no key is not found.
+ *
+ * @throws {PorthorError} `NOT_FOUND` for a text with a NUL, which no token key has, and for a bearer string.
+ */
+export function parseTokenKey(text: string): TokenKey {
+  if (text.includes('\0')) throw notFound(text)
+  if (holdsBearerString(text)) throw new PorthorError('NOT_FOUND', KEY_ADVICE)
+  return unsafeTokenKey(text)
 }
 
 /** @throws {PorthorError} `INVALID_FILTER` when no criterion is given: every token would match. */

@@ -121,8 +121,8 @@ export const redact = (text: string): string => text.replace(BEARER_STRING, 'gt-
 /** Whether `text` contains a bearer string. If it were stored, a reader of the history could use it. */
 export const holdsBearerString = (text: string): boolean => text.includes(PREFIX) && redact(text) !== text
 
-/** Takes `text` as the key of a stored token, without a check of its form. */
-export const toTokenKey = (text: string): TokenKey => text as TokenKey
+/** Returns the text of a row or of a Redis key as a token key, without a check. */
+export const unsafeTokenKey = (text: string): TokenKey => text as TokenKey
 
 /** Returns the service of an internal token, `null` for all other types. */
 export const serviceOf = (data: TokenData): string | null => (data.type === 'internal' ? data.service : null)

@@ -1,6 +1,5 @@
 import { parseAddressFilter } from '../domain/ip-address.ts'
 import { parsePage } from '../domain/page.ts'
-import { toTokenKey } from '../domain/token.ts'
 import { builder } from './builder.ts'
 import { DateTime } from './scalars.ts'
 import { TokenChange, TokenChangeConnection, toChangeConnection } from './token-change.ts'
@@ -27,8 +26,8 @@ type FilterInput = typeof TokenChangeFilter.$inferInput
 const toFilter = ({ key, token, ipAddress, ...rest }: FilterInput) => ({
   username: rest.username ?? undefined,
   actor: rest.actor ?? undefined,
-  key: key == null ? undefined : toTokenKey(key),
-  token: token == null ? undefined : toTokenKey(token),
+  key: key ?? undefined,
+  token: token ?? undefined,
   type: rest.type ?? undefined,
   since: rest.since ?? undefined,
   until: rest.until ?? undefined,

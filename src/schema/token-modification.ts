@@ -1,5 +1,4 @@
 import { PorthorError } from '../domain/errors.ts'
-import { toTokenKey } from '../domain/token.ts'
 import { builder } from './builder.ts'
 import { callerOf } from './request-context.ts'
 import { DateTime } from './scalars.ts'
@@ -38,7 +37,7 @@ builder.mutationField('modifyToken', (t) =>
           'expiresAt and noExpire must not be given together: use one of them.',
         )
       }
-      await ctx.services.modification.modify(await callerOf(ctx), toTokenKey(key), {
+      await ctx.services.modification.modify(await callerOf(ctx), key, {
         tokenName: tokenName ?? undefined,
         scopes: scopes ?? undefined,
         expiresAt: noExpire ? null : (expiresAt ?? undefined),

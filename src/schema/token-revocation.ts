@@ -1,5 +1,5 @@
 import { PorthorError } from '../domain/errors.ts'
-import { type TokenKey, toTokenKey } from '../domain/token.ts'
+import type { TokenKey } from '../domain/token.ts'
 import type { Revoked } from '../services/tokens/token-revocation-service.ts'
 import { builder } from './builder.ts'
 import { callerOf } from './request-context.ts'
@@ -72,7 +72,7 @@ builder.mutationFields((t) => ({
       "Revokes a token and all tokens delegated from it, at once. The current token: no scope required. Other tokens of one's own: user:token. Any token: admin:token.",
     args: { key: t.arg.id({ required: true, description: 'Token key.' }) },
     resolve: async (_root, { key }, ctx) => ({
-      keys: await ctx.services.revocation.revoke(await callerOf(ctx), toTokenKey(key)),
+      keys: await ctx.services.revocation.revoke(await callerOf(ctx), key),
     }),
   }),
   revokeTokens: t.field({
@@ -92,7 +92,7 @@ builder.mutationFields((t) => ({
         username: filter.username ?? undefined,
         service: filter.service ?? undefined,
         type: filter.type ?? undefined,
-        ancestor: filter.ancestor == null ? undefined : toTokenKey(filter.ancestor),
+        ancestor: filter.ancestor ?? undefined,
         createdBefore: filter.createdBefore ?? undefined,
       }
       const caller = await callerOf(ctx)

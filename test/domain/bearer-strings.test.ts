@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { requireService } from '../../src/domain/delegation.ts'
-import { requireFindable, requireSearchable } from '../../src/domain/filter.ts'
+import { parseTokenKey, requireSearchable } from '../../src/domain/filter.ts'
 import {
   formatToken,
   generateToken,
@@ -28,7 +28,7 @@ it('a bearer string is no name of a service or of a token, where the history wou
 const ADVICE = { message: expect.stringContaining('between gt- and the dot') }
 
 it('a bearer string is no key, and nothing to search for: it would seem that there is no such token any more', () => {
-  expect(() => requireFindable(BEARER)).toThrow(failure('NOT_FOUND', ADVICE))
+  expect(() => parseTokenKey(BEARER)).toThrow(failure('NOT_FOUND', ADVICE))
   for (const filter of [{ ancestor: BEARER as TokenKey }, { key: BEARER as TokenKey }, { service: BEARER }]) {
     expect(() => requireSearchable(filter)).toThrow(failure('INVALID_FILTER', ADVICE))
   }

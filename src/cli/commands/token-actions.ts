@@ -1,7 +1,7 @@
 import type { Environment } from '../../config/config.ts'
 import { parsePage } from '../../domain/page.ts'
 import { parseScopes } from '../../domain/scope.ts'
-import { formatToken, type TokenData, type TokenType, toTokenKey } from '../../domain/token.ts'
+import { formatToken, type TokenData, type TokenType } from '../../domain/token.ts'
 import type { TokenView } from '../../services/queries/token-view.ts'
 import type { TokenRow } from '../../stores/database/token-database.ts'
 import { formatTable, note, print } from '../output.ts'
@@ -104,9 +104,9 @@ export async function show(env: Environment, key: string, { json }: JsonFlag): P
 export async function revoke(
   env: Environment,
   key: string | undefined,
-  { json, dryRun, ancestor, ...filter }: RevokeFlags,
+  { json, dryRun, ...filter }: RevokeFlags,
 ): Promise<void> {
-  const hasFilter = ancestor !== undefined || Object.values(filter).some((value) => value !== undefined)
+  const hasFilter = Object.values(filter).some((value) => value !== undefined)
   if (key !== undefined && (hasFilter || dryRun)) {
     throw new UsageError(
       dryRun && !hasFilter
@@ -119,17 +119,16 @@ export async function revoke(
       'Give a key, or at least one of --username, --service, --type, --ancestor and --created-before.',
     )
   }
-  const criteria = { ...filter, ancestor: ancestor === undefined ? undefined : toTokenKey(ancestor) }
   await withApp(env, async ({ services: { revocation } }) => {
     if (key !== undefined) {
-      const keys = await revocation.revoke(OPERATOR, toTokenKey(key))
+      const keys = await revocation.revoke(OPERATOR, key)
       return print(
         json ? JSON.stringify({ count: keys.length, keys }) : `Revoked ${formatCount(keys.length)}.`,
       )
     }
     const { count, keys } = dryRun
-      ? await revocation.findMatching(OPERATOR, criteria, 100)
-      : await revocation.revokeMatching(OPERATOR, criteria)
+      ? await revocation.findMatching(OPERATOR, filter, 100)
+      : await revocation.revokeMatching(OPERATOR, filter)
     print(
       json
         ? JSON.stringify({ count, keys })

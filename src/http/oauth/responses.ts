@@ -1,4 +1,5 @@
-import { ERROR_STATUS, PorthorError, RateLimitedError } from '../../domain/errors.ts'
+import { PorthorError, RateLimitedError } from '../../domain/errors.ts'
+import { ERROR_STATUS } from '../error-status.ts'
 import type { PreparedResponse } from '../graphql/fast-path/fast-path.ts'
 import type { OAuthResult } from './endpoint.ts'
 import { OAuthError, temporarilyUnavailable } from './oauth-error.ts'

@@ -1,14 +1,8 @@
 import DataLoader from 'dataloader'
 import type { Visibility } from '../../domain/actor.ts'
 import { notFound, PorthorError } from '../../domain/errors.ts'
-import {
-  type ChangeFilter,
-  requireFindable,
-  requireSearchable,
-  type TokenFilter,
-} from '../../domain/filter.ts'
+import { type ChangeFilter, parseTokenKey, requireSearchable, type TokenFilter } from '../../domain/filter.ts'
 import type { Page, PageRequest } from '../../domain/page.ts'
-import { toTokenKey } from '../../domain/token.ts'
 import type { ChangeRow, HistoryListing } from '../../stores/database/history-listing.ts'
 import type { TokenRow, TokenSelection } from '../../stores/database/token-database.ts'
 import type { TokenListing } from '../../stores/database/token-listing.ts'
@@ -61,8 +55,7 @@ export class TokenView {
 
   /** @throws {PorthorError} `NOT_FOUND`, if there is no such token or it is not visible. */
   async get(key: string, selection: TokenSelection): Promise<TokenRow> {
-    requireFindable(key)
-    const row = await this.#deps.tokens.find(toTokenKey(key), this.#deps.visibility, selection)
+    const row = await this.#deps.tokens.find(parseTokenKey(key), this.#deps.visibility, selection)
     if (row) return row
     throw notFound(key)
   }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import { type Actor, actorName, requireAdmin, requireMayChangeTokens } from '../../domain/actor.ts'
 import { decidedButPending, notFound, UnavailableError } from '../../domain/errors.ts'
-import { requireFindable } from '../../domain/filter.ts'
+import { parseTokenKey } from '../../domain/filter.ts'
 import type { Origin } from '../../domain/history.ts'
 import { secondsUntil } from '../../domain/lifetime.ts'
 import {
@@ -70,10 +70,10 @@ export class TokenModificationService {
    * @throws {UnauthenticatedError} The current token has been revoked since it was authenticated.
    * @throws {UnavailableError} Its message says so if the change is recorded and will be completed, or goes on.
    */
-  async modify({ actor, ipAddress }: Caller, key: TokenKey, requested: TokenModification): Promise<void> {
+  async modify({ actor, ipAddress }: Caller, givenKey: string, requested: TokenModification): Promise<void> {
     const { database, writeLimit, names, pendingChanges, knownScopes, clock, log } = this.#deps
     this.#requireMayModify(actor)
-    requireFindable(key)
+    const key = parseTokenKey(givenKey)
     const modification = requireModification(requested, knownScopes, clock.nowToSecond())
     const left = startResponseTimer(clock, actor)
     const decide = () => database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, modification))

@@ -2,9 +2,9 @@ import type { Logger } from 'pino'
 import { type Actor, actorName, maySee, requireAdmin, requireMayRevoke } from '../../domain/actor.ts'
 import { decidedButPending, notFound, UnavailableError } from '../../domain/errors.ts'
 import {
+  parseTokenKey,
   type RevocationFilter,
   requireCriterion,
-  requireFindable,
   requireSearchable,
 } from '../../domain/filter.ts'
 import type { Origin } from '../../domain/history.ts'
@@ -57,9 +57,9 @@ export class TokenRevocationService {
    * @throws {UnauthenticatedError} The current token has been revoked since it was authenticated.
    * @throws {UnavailableError} Its message says so if the revocation is recorded and will be completed.
    */
-  async revoke({ actor, ipAddress }: Caller, key: TokenKey): Promise<readonly TokenKey[]> {
-    requireMayRevoke(actor, key)
-    requireFindable(key)
+  async revoke({ actor, ipAddress }: Caller, givenKey: string): Promise<readonly TokenKey[]> {
+    requireMayRevoke(actor, givenKey)
+    const key = parseTokenKey(givenKey)
     const left = startResponseTimer(this.#deps.clock, actor)
     return this.#deps.writeLimit.run(writerOf(actor), async () => {
       await withinMs(left(), () => this.#decideOne(actor, ipAddress, key))

@@ -1,7 +1,7 @@
 import type { ChildRecord, DelegationLimits, RequestKey } from '../../domain/delegation.ts'
 import type { NewTokenRow, Origin } from '../../domain/history.ts'
 import { formatScopes, parseScopes } from '../../domain/scope.ts'
-import { type TokenKey, toTokenKey } from '../../domain/token.ts'
+import { type TokenKey, unsafeTokenKey } from '../../domain/token.ts'
 import { duplicateTokenName } from '../../domain/user.ts'
 import { Prisma, type PrismaClient, type Token as TokenRow } from '../../generated/prisma/client.ts'
 import { callStore } from '../unavailable.ts'
@@ -116,7 +116,10 @@ export class TokenDatabase {
       }),
     )
     return new Map(
-      rows.map(({ key, scopes, expiresAt }) => [toTokenKey(key), { scopes: parseScopes(scopes), expiresAt }]),
+      rows.map(({ key, scopes, expiresAt }) => [
+        unsafeTokenKey(key),
+        { scopes: parseScopes(scopes), expiresAt },
+      ]),
     )
   }
 }

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { isExpired, type TokenData, type TokenKey, toTokenKey } from '../../domain/token.ts'
+import { isExpired, type TokenData, type TokenKey, unsafeTokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { REDIS_PREFIX } from './redis-token-store.ts'
 import type { StoredRecord, TokenRecord, TokenStore } from './token-store.ts'
@@ -101,7 +101,7 @@ export class CachingTokenStore implements TokenStore {
   /** Removes the entries of these keys of Redis; with `null`, all entries. */
   onChange(redisKeys: readonly string[] | null): void {
     if (!redisKeys) this.#entries.clear()
-    for (const key of redisKeys ?? []) this.#entries.delete(toTokenKey(key.slice(REDIS_PREFIX.length)))
+    for (const key of redisKeys ?? []) this.#entries.delete(unsafeTokenKey(key.slice(REDIS_PREFIX.length)))
   }
 
   /** Runs `change`. Removes the entries before it, and after it those that were fetched meanwhile. */

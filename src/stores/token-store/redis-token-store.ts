@@ -1,5 +1,5 @@
 import { secondsUntil } from '../../domain/lifetime.ts'
-import { type TokenData, type TokenKey, toTokenKey } from '../../domain/token.ts'
+import { type TokenData, type TokenKey, unsafeTokenKey } from '../../domain/token.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { slicesOf } from '../../lib/slices.ts'
 import type { RedisClient } from '../redis/commands.ts'
@@ -15,7 +15,7 @@ export const REDIS_PREFIX = 'token:'
 const redisKey = (key: TokenKey): string => REDIS_PREFIX + key
 
 /** Returns the token key in a key of Redis. */
-export const tokenKeyOf = (key: string): TokenKey => toTokenKey(key.slice(REDIS_PREFIX.length))
+export const tokenKeyOf = (key: string): TokenKey => unsafeTokenKey(key.slice(REDIS_PREFIX.length))
 
 /** Commands sent at a time: enough for a high throughput, and too few to delay other requests. */
 const BATCH_SIZE = 500
@@ -104,7 +104,7 @@ export class RedisTokenStore implements TokenStore {
             redis.scan(cursor, 'MATCH', `${REDIS_PREFIX}*`, 'COUNT', SCAN_COUNT),
           )
           cursor = next
-          if (keys.length > 0) yield keys.map((key) => toTokenKey(key.slice(REDIS_PREFIX.length)))
+          if (keys.length > 0) yield keys.map((key) => unsafeTokenKey(key.slice(REDIS_PREFIX.length)))
         } while (cursor !== '0')
       }
     } finally {

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, vi } from 'vitest'
 import type { Environment } from '../../../src/config/config.ts'
-import { type TokenKey, toTokenKey } from '../../../src/domain/token.ts'
+import { type TokenKey, unsafeTokenKey } from '../../../src/domain/token.ts'
 import type { Clock } from '../../../src/lib/clock.ts'
 import { Fernet } from '../../../src/lib/fernet.ts'
 import { createLogger } from '../../../src/lib/logger.ts'
@@ -59,7 +59,7 @@ export function useSharedStores(store: StoreKind, settings: Environment) {
     }
     const keys = await redis.keys('token:*')
     const found = keys.length > 0 ? await redis.mget(keys) : []
-    return keys.map((key, index) => [toTokenKey(key.slice('token:'.length)), found[index] ?? null])
+    return keys.map((key, index) => [unsafeTokenKey(key.slice('token:'.length)), found[index] ?? null])
   }
   const recordsAt = (clock: Clock) =>
     new EncryptedRecords({ fernet: new Fernet((env.SESSION_SECRET ?? '').split(',')), clock, log: silent })

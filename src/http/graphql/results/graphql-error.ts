@@ -1,7 +1,6 @@
 import { GraphQLError, type GraphQLErrorExtensions } from 'graphql'
 import type { Logger } from 'pino'
 import {
-  ERROR_STATUS,
   type ErrorCode,
   type ErrorFacts,
   PorthorError,
@@ -11,6 +10,7 @@ import {
 } from '../../../domain/errors.ts'
 import { redact } from '../../../domain/token.ts'
 import { logUnavailable, logUnexpected } from '../../error-log.ts'
+import { ERROR_STATUS } from '../../error-status.ts'
 
 /** Code of every failure that is not an expected one. */
 const UNEXPECTED = 'INTERNAL_SERVER_ERROR'
