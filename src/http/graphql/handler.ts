@@ -2,18 +2,13 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createYoga, type YogaServerInstance, type YogaServerOptions } from 'graphql-yoga'
 import type { App } from '../../app.ts'
-import { type Actor, actorName } from '../../domain/actor.ts'
-import { UnauthenticatedError } from '../../domain/errors.ts'
 import { requireGatewayMode } from '../../domain/gateway.ts'
-import { lazy } from '../../lib/lazy.ts'
 import { schema } from '../../schema/index.ts'
-import type { RequestContext, RequestTrace } from '../../schema/request-context.ts'
-import type { SubjectOfGateway } from '../../services/delegation/subject-authenticator.ts'
-import { parseBearer } from '../bearer.ts'
+import type { RequestContext } from '../../schema/request-context.ts'
 import { clientAddress } from '../client-address.ts'
 import type { BodyReader } from '../read-body.ts'
 import { REFUSED_BODIES, toRefusal } from '../refusals.ts'
-import { subjectHeaderOf } from '../request-head.ts'
+import { type CreateContext, requestContexts } from '../request-context.ts'
 import { Documents, useDocuments, type WithPrepared } from './documents/documents.ts'
 import {
   FastPath,
@@ -48,10 +43,6 @@ type Yoga = YogaServerInstance<NodeRequest, RequestContext>
 
 type YogaPlugins = YogaServerOptions<NodeRequest, RequestContext>['plugins'] & {}
 
-type AddressOf = (request: IncomingMessage) => string | undefined
-
-type OpenContext = (request: IncomingMessage) => RequestContext
-
 /** Returns the handler of requests to the API: common ones take the fast path, all others go to Yoga. */
 export function createGraphQLHandler(
   app: App,
@@ -64,9 +55,9 @@ export function createGraphQLHandler(
   const execute = createExecutor({ suggestions, introspectionNeedsToken: introspection === 'token' })
   const addressOf = clientAddress(app.config.trustedProxies)
   const refusals = new RefusalLog(app.log)
-  const openContext = contextOpener(app, addressOf, refusals)
+  const createContext = requestContexts(app, addressOf, refusals)
   const resultHandlers = [addErrorCodes(app.log), metrics.count, logOperation(app.log)]
-  const yoga = openYoga(app, openContext, [
+  const yoga = openYoga(app, createContext, [
     useTolerantParams(),
     useDocuments(documents),
     useResultHandlers(execute, resultHandlers),
@@ -83,7 +74,7 @@ export function createGraphQLHandler(
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<PreparedResponse | undefined> => {
-    const context = openContext(request)
+    const context = createContext(request)
     // An operation would else delegate from the token of the gateway, and not from that of the user.
     if (context.subject) requireSubjects(app, refusals, context)
     if (app.services.limitedAuthenticator.isOverLimit(context.ipAddress) && request.headers.authorization) {
@@ -119,7 +110,7 @@ export function createGraphQLHandler(
   }
 }
 
-function openYoga({ config, log }: App, openContext: OpenContext, plugins: YogaPlugins): Yoga {
+function openYoga({ config, log }: App, createContext: CreateContext, plugins: YogaPlugins): Yoga {
   return createYoga<NodeRequest, RequestContext>({
     schema,
     graphqlEndpoint: ENDPOINT,
@@ -133,7 +124,7 @@ function openYoga({ config, log }: App, openContext: OpenContext, plugins: YogaP
     graphiql: config.graphiql && graphiqlOptions,
     // The page is 9 MB: it is rendered once, and added to Yoga's response.
     renderGraphiQL: () => '',
-    context: ({ req }) => openContext(req),
+    context: ({ req }) => createContext(req),
     // Outside of an execution there is no request context with an id.
     maskedErrors: { maskError: (error) => toGraphQLError(error, randomUUID(), log) },
     plugins,
@@ -152,47 +143,6 @@ function requireSubjects({ config }: App, refusals: RefusalLog, { ipAddress }: R
       reason: 'a subject without gateways',
     })
     throw error
-  }
-}
-
-function contextOpener({ prisma, services }: App, addressOf: AddressOf, refusals: RefusalLog): OpenContext {
-  return (request) => {
-    const { authorization } = request.headers
-    const trace: RequestTrace = { requestId: randomUUID() }
-    const ipAddress = addressOf(request) ?? null
-    const actor = lazy(async (): Promise<Actor> => {
-      const bearer = parseBearer(authorization)
-      try {
-        const found = await services.limitedAuthenticator.authenticate(bearer, ipAddress)
-        trace.username = actorName(found)
-        trace.tokenKey = found.kind === 'token' ? found.data.token.key : trace.username
-        return found
-      } catch (error) {
-        services.limitedAuthenticator.countFailure(error, ipAddress)
-        refusals.token(error, bearer, ipAddress)
-        throw error
-      }
-    })
-    const subjectHeader = subjectHeaderOf(request)
-    const subject =
-      subjectHeader === undefined
-        ? undefined
-        : lazy(async (): Promise<SubjectOfGateway> => {
-            const bearer = parseBearer(subjectHeader) ?? ''
-            try {
-              const found = await services.subjects.authenticate(await actor(), bearer)
-              trace.subjectUsername = found.parent.username
-              trace.subjectKey = found.parent.token.key
-              return found
-            } catch (error) {
-              if (error instanceof UnauthenticatedError && error.role === 'subject') {
-                refusals.token(error, bearer, ipAddress)
-              }
-              throw error
-            }
-          })
-    const view = lazy(async () => services.queries.createView(await actor()))
-    return { prisma, services, ipAddress, trace, actor, subject, view }
   }
 }
 
