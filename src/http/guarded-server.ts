@@ -16,7 +16,7 @@ export interface ServerLimits extends ConnectionLimits, BodyLimits {
 }
 
 const DEFAULT_LIMITS: Omit<ServerLimits, 'maxConnections'> = {
-  maxUnderWay: 32,
+  maxRunning: 32,
   maxWaiting: 10_000,
   // Many times the size of any query within the limits of GraphQL.
   maxBytes: 256 * 1024,

@@ -2,21 +2,21 @@ import type { Socket } from 'node:net'
 import { systemClock } from '../lib/clock.ts'
 
 export interface ReadingLimits {
-  /** How long a client may leave a response unread, in milliseconds. */
+  /** Maximum time for which a client may leave a response unread, in milliseconds. */
   readonly stallTimeoutMs: number
-  /** Bytes that a client must read in a second, on the average from when responses began to wait for it. */
+  /** Minimum average rate at which a client must read, in bytes per second, since responses began to wait. */
   readonly minBytesPerSecond: number
 }
 
-/** When responses began to wait for a client, and how many bytes it had been sent until then. */
+/** Time at which responses began to wait for a client, and the bytes sent to it until then. */
 interface Backlog {
   readonly beganAt: number
   readonly sentBytes: number
 }
 
 /**
- * Finds clients that read so slowly that their connection would be held for ever. One that reads nothing at all shows
- * by itself; one that reads a few bytes at a time is always about to go on.
+ * Finds clients that read too slowly. The timeout of the socket finds a client that reads nothing, but not one that reads a
+ * few bytes at a time.
  */
 export class SlowReaders {
   readonly #limits: ReadingLimits
@@ -26,7 +26,7 @@ export class SlowReaders {
     this.#limits = limits
   }
 
-  /** Closes the connections among `sockets` whose clients are too slow. To be called at intervals. */
+  /** Closes those of `sockets` whose clients are too slow. Must be called at intervals. */
   close(sockets: Iterable<Socket>): void {
     const now = systemClock.monotonicMs()
     for (const socket of sockets) {
@@ -41,7 +41,7 @@ export class SlowReaders {
       this.#backlogs.set(socket, { beganAt: now, sentBytes: socket.bytesWritten - socket.writableLength })
       return false
     }
-    // What waits counts too: a large response that is on its way may take its time.
+    // Waiting bytes count too: a large response gets time in proportion to its size.
     const bytes = socket.bytesWritten - backlog.sentBytes
     const allowedMs = this.#limits.stallTimeoutMs + (1_000 * bytes) / this.#limits.minBytesPerSecond
     return now - backlog.beganAt > allowedMs

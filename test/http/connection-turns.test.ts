@@ -8,7 +8,7 @@ import { openRaw, statusesIn } from '../support/requests/raw-http.ts'
 
 const LIMITS = {
   maxConnections: 1_000,
-  maxUnderWay: 32,
+  maxRunning: 32,
   maxWaiting: 10_000,
   stallTimeoutMs: 60_000,
   minBytesPerSecond: 0,

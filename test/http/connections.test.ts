@@ -97,7 +97,7 @@ describe('a server on the stores of another', () => {
   })
 
   it('responds to all requests that one connection sends ahead, in order, a few at a time', async () => {
-    const connection = await connectTo(await open({ maxUnderWay: 3 }))
+    const connection = await connectTo(await open({ maxRunning: 3 }))
     const count = 500
     const paths = Array.from({ length: count }, (_, index) => (index % 5 === 0 ? '/nothing' : '/livez'))
     connection.socket.write(paths.map((path) => LIVEZ.replace('/livez', path)).join(''))
