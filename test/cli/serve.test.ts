@@ -165,7 +165,7 @@ describe('porthor serve in production', () => {
     const database = await freshDatabase()
     const env = { NODE_ENV: 'production', ...serverSecrets(), DATABASE_URL: database.url }
     const server = spawn(process.execPath, [PORTHOR, 'serve'], {
-      env: { PATH: process.env.PATH, ...env, HOST: '127.0.0.1', PORT: '0' },
+      env: { PATH: process.env.PATH, ...env, HOST: '127.0.0.1', PORT: '0', SHUTDOWN_DELAY: '0s' },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     onTestFinished(() => void server.kill('SIGKILL'))

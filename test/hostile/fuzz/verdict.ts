@@ -8,7 +8,10 @@ const BEARER_STRING = /gt-[\w-]{22}\.[\w-]{22}/
 /** Whether `text` holds a whole bearer string. */
 export const holdsBearer = (text: string): boolean => BEARER_STRING.test(text)
 
-interface GraphQLBody {
+/** The body of a GraphQL response, of readiness, or of an OAuth endpoint. */
+interface JsonBody {
+  readonly tokens?: unknown
+  readonly error?: unknown
   readonly data?: unknown
   readonly errors?: readonly {
     readonly message?: unknown
@@ -32,14 +35,15 @@ export function faultsOf({ status, headers, body }: Reply, hasNoBody: boolean): 
 }
 
 function faultsOfJson(body: string, status: number): string[] {
-  let read: GraphQLBody
+  let read: JsonBody
   try {
     read = JSON.parse(body)
   } catch {
     return ['a body that is not JSON']
   }
   const { data, errors = [] } = read
-  if (data === undefined && errors.length === 0) return ['neither data nor errors']
+  const isOther = read.tokens !== undefined || read.error !== undefined
+  if (data === undefined && errors.length === 0 && !isOther) return ['neither data nor errors']
   return errors.flatMap(({ message, extensions }) => [
     ...(typeof message === 'string' && message !== '' ? [] : ['an error without a message']),
     ...(typeof extensions?.code === 'string' ? [] : [`an error without a code: ${String(message)}`]),

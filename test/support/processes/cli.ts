@@ -45,7 +45,8 @@ export function startPorthor(
 ): CliProcess {
   const child = spawn(process.execPath, [PORTHOR, ...args], {
     cwd,
-    env: { PATH: process.env.PATH, ...env },
+    // Without the pause before a stop, which proxies need.
+    env: { PATH: process.env.PATH, SHUTDOWN_DELAY: '0s', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const printed = { stdout: '', stderr: '' }
