@@ -70,7 +70,7 @@ export async function withSecrets(env: Environment): Promise<Environment> {
   }
 }
 
-export const sessionSecretFile = (dataDir: string): string => `${dataDir}/session-secret`
+const sessionSecretFile = (dataDir: string): string => `${dataDir}/session-secret`
 export const bootstrapTokenFile = (dataDir: string): string => `${dataDir}/bootstrap-token`
 
 export interface DatabaseOptions {

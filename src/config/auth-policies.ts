@@ -5,6 +5,7 @@ import { isServiceName } from '../domain/delegation.ts'
 import { MIN_LIFETIME_SECONDS } from '../domain/lifetime.ts'
 import { type KnownScopes, SCOPE_NAME, toScopes } from '../domain/scope.ts'
 import { holdsBearerString } from '../domain/token.ts'
+import { lazy } from '../lib/lazy.ts'
 import { type Kind, parsed } from './kinds.ts'
 
 /** Policies as they are written, by name. */
@@ -47,12 +48,13 @@ export interface ParsedPolicies {
 export function parsePolicies(written: PolicyTable, context: PolicyContext): ParsedPolicies {
   const policies = new Map<string, AuthPolicy>()
   const problems: string[] = []
+  const schemaOf = lazy(() => createSchema(context))
   for (const [index, [name, value]] of Object.entries(written).entries()) {
     if (!POLICY_NAME.test(name) || holdsBearerString(name)) {
       problems.push(`policy ${index + 1} must have a name of 1 to 64 characters of ${NAME_RULE}`)
       continue
     }
-    const { data, error } = schemaFor(context).safeParse(value)
+    const { data, error } = schemaOf().safeParse(value)
     if (data) policies.set(name, toPolicy(name, data))
     else problems.push(...error.issues.map((issue) => `policy "${name}": ${describe(issue)}`))
   }
@@ -61,15 +63,7 @@ export function parsePolicies(written: PolicyTable, context: PolicyContext): Par
 
 const NAME_RULE = 'A-Z a-z 0-9 . _ -, beginning with a letter or digit'
 
-const schemas = new WeakMap<PolicyContext, ReturnType<typeof createSchema>>()
-
-function schemaFor(context: PolicyContext) {
-  const schema = schemas.get(context) ?? createSchema(context)
-  schemas.set(context, schema)
-  return schema
-}
-
-const words = z.string('must be text')
+const anyText = z.string('must be text')
 
 const list = <T extends z.ZodType>(item: T) => z.array(item, 'must be a list')
 
@@ -79,10 +73,10 @@ const quote = (value: unknown): string =>
     ? ` "${value}"`
     : ''
 
-const service = words.refine(isServiceName, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -')
+const service = anyText.refine(isServiceName, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -')
 
 function createSchema({ knownScopes, undelegable, services, delegatedLifetime }: PolicyContext) {
-  const scope = words.refine((name) => knownScopes.has(name), {
+  const scope = anyText.refine((name) => knownScopes.has(name), {
     error: ({ input }) => `is a scope${quote(input)} that is not in KNOWN_SCOPES`,
   })
   const delegableScope = scope.refine((name) => !undelegable.has(name), {
@@ -109,7 +103,7 @@ function createSchema({ knownScopes, undelegable, services, delegatedLifetime }:
       minimumLifetime: lifetime.optional(),
       authorization: z.enum(['replace', 'remove', 'keep'], 'must be replace, remove or keep').optional(),
       onlyServices: list(service).min(1, 'must name a service: nobody would pass').optional(),
-      username: words.min(1, 'must not be empty').max(64, 'must have at most 64 characters').optional(),
+      username: anyText.min(1, 'must not be empty').max(64, 'must have at most 64 characters').optional(),
       anonymous: z.boolean('must be true or false').default(false),
     },
     'must be an object',
@@ -121,7 +115,8 @@ function createSchema({ knownScopes, undelegable, services, delegatedLifetime }:
     if (satisfy === 'any' && require.length === 0) report('satisfy', 'any needs scopes in require')
     if (authorization === 'replace' && !delegate) report('authorization', 'replace needs delegate')
     if (delegate && minimumLifetime !== undefined && minimumLifetime > maximum) {
-      report('minimumLifetime', `must be at most ${maximum} seconds: a delegated token lives that long`)
+      const bound = `${MIN_LIFETIME_SECONDS} less than the lifetime of a delegated token`
+      report('minimumLifetime', `must be at most ${maximum} seconds: ${bound}`)
     }
     const isChecked = require.length > 0 || [delegate, minimumLifetime, authorization].some(Boolean)
     if (anonymous && (isChecked || policy.onlyServices || policy.username)) {

@@ -72,7 +72,7 @@ export interface ForwardAuthConfig {
   readonly port: number
   /** By name. */
   readonly policies: ReadonlyMap<string, AuthPolicy>
-  /** Whether it answers in place of a Gafaelfawr too. */
+  /** Whether it has Gafaelfawr's endpoint too. */
   readonly hasIngress: boolean
   /** Name of the cookie that holds the user's token; `undefined`: no cookie counts. */
   readonly sessionCookie: string | undefined
@@ -129,8 +129,11 @@ const tokenStoreOf = ({ TOKEN_STORE, REDIS_URL }: Settings): TokenStoreKind =>
 const isTokenStoreReachable = (settings: Settings): boolean =>
   tokenStoreOf(settings) === 'postgres' || settings.REDIS_URL !== undefined
 
-const isDelegatedLifetimeInParents = ({ TOKEN_LIFETIME, DELEGATED_TOKEN_LIFETIME }: Settings): boolean =>
-  (DELEGATED_TOKEN_LIFETIME ?? TOKEN_LIFETIME) <= TOKEN_LIFETIME
+const delegatedLifetimeOf = ({ TOKEN_LIFETIME, DELEGATED_TOKEN_LIFETIME }: Settings): number =>
+  DELEGATED_TOKEN_LIFETIME ?? TOKEN_LIFETIME
+
+const isDelegatedLifetimeInParents = (settings: Settings): boolean =>
+  delegatedLifetimeOf(settings) <= settings.TOKEN_LIFETIME
 
 const undelegableScopesOf = ({ UNDELEGABLE_SCOPES }: Pick<Settings, 'UNDELEGABLE_SCOPES'>) =>
   new Set([...UNDELEGABLE_SCOPES, ...PLATFORM_SCOPES])
@@ -147,9 +150,6 @@ const delegationRightsOf = (settings: Settings): DelegationRights =>
 /** With `self`, an operator who limits gateways would limit nothing. */
 const areGatewaysUsed = ({ DELEGATION, DELEGATION_GATEWAYS }: Settings): boolean =>
   DELEGATION === 'gateway' || DELEGATION_GATEWAYS === undefined
-
-const delegatedLifetimeOf = ({ TOKEN_LIFETIME, DELEGATED_TOKEN_LIFETIME }: Settings): number =>
-  DELEGATED_TOKEN_LIFETIME ?? TOKEN_LIFETIME
 
 const policiesIn = (settings: Settings): ParsedPolicies =>
   parsePolicies(settings.AUTH_POLICIES, {

@@ -21,7 +21,7 @@ import { optional, required, withDefault } from './setting.ts'
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
 /** Minimum lifetime of a token, in seconds: a shorter token could satisfy no minimum lifetime of a request. */
-const MIN_LIFETIME_SECONDS = 600
+const MIN_TOKEN_LIFETIME_SECONDS = 600
 
 const STORES = {
   NODE_ENV: optional(mode(), {
@@ -74,11 +74,11 @@ const secretSettings = (isProduction: boolean) => ({
 })
 
 const TOKENS = {
-  TOKEN_LIFETIME: withDefault(duration(MIN_LIFETIME_SECONDS), {
+  TOKEN_LIFETIME: withDefault(duration(MIN_TOKEN_LIFETIME_SECONDS), {
     default: '30d',
     description: 'lifetime of a session',
   }),
-  DELEGATED_TOKEN_LIFETIME: optional(duration(MIN_LIFETIME_SECONDS), {
+  DELEGATED_TOKEN_LIFETIME: optional(duration(MIN_TOKEN_LIFETIME_SECONDS), {
     defaultNote: '`TOKEN_LIFETIME`',
     description:
       'lifetime of a delegated token whose parent does not expire sooner; at most `TOKEN_LIFETIME`. Leave it unset [beside Gafaelfawr](../guides/gafaelfawr.md)',

@@ -12,7 +12,7 @@ export interface AnonymousPolicy {
   readonly kind: 'anonymous'
 }
 
-export interface TokenPolicy extends ScopeRequirement {
+export interface TokenPolicy extends ScopeRequirement, HolderRequirement {
   readonly name: string
   readonly kind: 'token'
   /** `undefined`: nothing is delegated. */
@@ -21,10 +21,6 @@ export interface TokenPolicy extends ScopeRequirement {
   readonly minimumLifetime: number | undefined
   /** What the service gets as `Authorization`: the delegated token, nothing, or what the client sent. */
   readonly authorization: 'replace' | 'remove' | 'keep'
-  /** Services of which the user's token must be an internal token; `undefined`: any token. */
-  readonly onlyServices: readonly string[] | undefined
-  /** The only user who passes; `undefined`: every user. */
-  readonly username: string | undefined
 }
 
 export type PolicyDelegation =
@@ -38,6 +34,13 @@ export interface ScopeRequirement {
   readonly satisfy: 'all' | 'any'
 }
 
+export interface HolderRequirement {
+  /** Services of which the user's token must be an internal token; `undefined`: any token. */
+  readonly onlyServices: readonly string[] | undefined
+  /** The only user who passes; `undefined`: every user. */
+  readonly username: string | undefined
+}
+
 /** Pattern of the name of a policy, which is a segment of a path: neither `.` nor `..`. */
 export const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
@@ -45,10 +48,12 @@ export const POLICY_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 export const hasRequiredScopes = ({ require, satisfy }: ScopeRequirement, held: Scopes): boolean =>
   satisfy === 'all' ? isWithin(require, held) : require.some((scope) => held.includes(scope))
 
-/** Whether the policy lets the user and the kind of the token pass, whatever its scopes are. */
-export const isForHolder = ({ onlyServices, username }: TokenPolicy, data: TokenData): boolean =>
-  (onlyServices === undefined || onlyServices.includes(serviceOf(data) ?? '')) &&
-  (username === undefined || username === data.username)
+/** Whether the user and the service of the token satisfy the requirement, whatever its scopes are. */
+export function isForHolder({ onlyServices, username }: HolderRequirement, data: TokenData): boolean {
+  const service = serviceOf(data)
+  if (onlyServices && (service === null || !onlyServices.includes(service))) return false
+  return username === undefined || username === data.username
+}
 
 /** The token does not satisfy `require`. */
 export class InsufficientScopeError extends PorthorError {

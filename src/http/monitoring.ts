@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { Gauge } from 'prom-client'
 import type { App } from '../app.ts'
 import { Metrics } from './graphql/results/metrics.ts'
@@ -10,7 +10,7 @@ type MonitoringPath = (typeof PATHS)[number]
 
 const stateOf = (isPossible: boolean): 'ok' | 'unavailable' => (isPossible ? 'ok' : 'unavailable')
 
-/** What whoever runs a server asks it: whether it lives, whether it is ready, and its metrics. */
+/** Responds to the probes of a server, and to requests for its metrics. */
 export class Monitoring {
   readonly metrics = new Metrics()
   readonly #app: Pick<App, 'checkStores'>
@@ -74,6 +74,3 @@ export function respond(
 ): void {
   response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body)
 }
-
-/** Returns the path of a request, without its query. */
-export const pathOf = ({ url }: IncomingMessage): string | undefined => url?.split('?', 1)[0]

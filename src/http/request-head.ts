@@ -26,6 +26,9 @@ export function findTargetProblem(request: IncomingMessage): string | undefined 
   return undefined
 }
 
+/** Returns the path of a request as it was sent: nothing in it is decoded or resolved. */
+export const pathOf = ({ url }: IncomingMessage): string | undefined => url?.split('?', 1)[0]
+
 /** `SUBJECT_HEADER` as Node has it. */
 const SUBJECT_FIELD = SUBJECT_HEADER.toLowerCase()
 

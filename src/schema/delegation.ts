@@ -1,6 +1,6 @@
 import { requireTokenData } from '../domain/actor.ts'
-import { SELF } from '../domain/gateway.ts'
-import { formatToken, serviceOf } from '../domain/token.ts'
+import { type Delegator, SELF } from '../domain/gateway.ts'
+import { formatToken, serviceOf, type TokenData } from '../domain/token.ts'
 import type { DelegatedToken as Delegated } from '../services/delegation/token-cache-service.ts'
 import { builder } from './builder.ts'
 import type { RequestContext } from './request-context.ts'
@@ -67,6 +67,12 @@ const DelegatedToken = builder.objectRef<Delegated>('DelegatedToken').implement(
   }),
 })
 
+/** Returns the token to delegate from, and who delegates: a gateway where the request names a subject, else its holder. */
+const parentOf = async (
+  ctx: RequestContext,
+): Promise<{ readonly parent: TokenData; readonly by: Delegator }> =>
+  ctx.subject ? ctx.subject() : { parent: requireTokenData(await ctx.actor()), by: SELF }
+
 const MINIMUM_LIFETIME =
   'Shortest remaining lifetime that is accepted, in seconds: 300 to the delegated lifetime minus 300. Default: half of the lifetime of the token.'
 
@@ -89,9 +95,7 @@ builder.mutationField('internalToken', (t) =>
       minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }),
     },
     resolve: async (_root, { service, scopes, minimumLifetime }, ctx) => {
-      const { parent, by } = ctx.subject
-        ? await ctx.subject()
-        : { parent: requireTokenData(await ctx.actor()), by: SELF }
+      const { parent, by } = await parentOf(ctx)
       const options = { minimumLifetime: minimumLifetime ?? undefined, by }
       return traced(
         ctx,
@@ -108,9 +112,7 @@ builder.mutationField('notebookToken', (t) =>
       "Delegates the current token to the user's notebook, with all scopes that may be delegated. Returns the live notebook token if there is one, else issues a new one. A gateway delegates the token in the header X-Porthor-Subject-Token instead.",
     args: { minimumLifetime: t.arg.int({ description: MINIMUM_LIFETIME }) },
     resolve: async (_root, { minimumLifetime }, ctx) => {
-      const { parent, by } = ctx.subject
-        ? await ctx.subject()
-        : { parent: requireTokenData(await ctx.actor()), by: SELF }
+      const { parent, by } = await parentOf(ctx)
       const options = { minimumLifetime: minimumLifetime ?? undefined, by }
       return traced(ctx, await ctx.services.tokenCache.getNotebookToken(parent, ctx.ipAddress, options))
     },

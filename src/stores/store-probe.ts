@@ -17,7 +17,7 @@ export interface StoreHealth {
 }
 
 export interface StoreProbe {
-  /** Asks both stores. Does not reject. */
+  /** Checks both stores. Does not reject. */
   readonly check: () => Promise<StoreHealth>
   readonly close: () => Promise<void>
 }

@@ -71,7 +71,7 @@ describe('a policy', () => {
     [
       'a lifetime that no delegated token keeps',
       { minimumLifetime: 2_591_701, delegate: { notebook: true } },
-      ['minimumLifetime must be at most 2591700 seconds: a delegated token lives that long'],
+      ['minimumLifetime must be at most 2591700 seconds: 300 less than the lifetime of a delegated token'],
     ],
     [
       'an undelegable scope',

@@ -51,7 +51,6 @@ export function refuse(refusal: Refusal, headers: readonly string[], realm = 'po
 const STATUS_ERRORS: Readonly<Record<number, string>> = {
   400: 'invalid_request',
   401: 'missing_token',
-  403: 'access_denied',
   404: 'unknown_policy',
   500: 'server_error',
   503: 'temporarily_unavailable',

@@ -1,11 +1,11 @@
-import type { IncomingMessage, Server } from 'node:http'
+import type { Server } from 'node:http'
 import type { App } from '../../app.ts'
 import type { Config } from '../../config/config.ts'
 import type { AuthPolicy } from '../../domain/auth-policy.ts'
 import type { RequestHandler } from '../connections.ts'
 import type { Metrics } from '../graphql/results/metrics.ts'
 import { createGuardedServer, type ServerLimits, serverLimits } from '../guarded-server.ts'
-import { findTargetProblem } from '../request-head.ts'
+import { findTargetProblem, pathOf } from '../request-head.ts'
 import { refuse, writeAuthResponse } from './auth-response.ts'
 import { IngressEndpoint, type IngressOptions } from './ingress/ingress-endpoint.ts'
 import { AuthMetrics } from './metrics.ts'
@@ -20,7 +20,7 @@ export interface AuthServerOptions {
   readonly policies: ReadonlyMap<string, AuthPolicy>
   /** `undefined`: no cookie counts. */
   readonly cookie: SessionCookie | undefined
-  /** `undefined`: Porthor does not answer in place of Gafaelfawr. */
+  /** `undefined`: there is no endpoint of Gafaelfawr. */
   readonly ingress: IngressOptions | undefined
 }
 
@@ -67,14 +67,11 @@ function endpointsOf(
   app: App,
   metrics: AuthMetrics,
   { ingress }: AuthServerOptions,
-): ReadonlyMap<string, RequestHandler> {
+): ReadonlyMap<string | undefined, RequestHandler> {
   if (!ingress) return new Map()
   const endpoint = new IngressEndpoint(app, metrics, ingress)
-  return new Map<string, RequestHandler>([
+  return new Map<string | undefined, RequestHandler>([
     ['/ingress/auth', (request, response) => endpoint.handleAuth(request, response)],
     ['/ingress/anonymous', (request, response) => endpoint.handleAnonymous(request, response)],
   ])
 }
-
-/** Returns the path of a request as it was sent: nothing in it is decoded or resolved. */
-const pathOf = ({ url = '/' }: IncomingMessage): string => url.split('?', 1)[0] ?? url

@@ -1,5 +1,5 @@
 /**
- * Cookies of a request, read as Gafaelfawr's framework reads them, so that both programs find the same cookie: pairs are
+ * Cookies of a request, read as Gafaelfawr's framework reads them, so that both programs find the same cookie. Pairs are
  * separated by semicolons, spaces around a name and a value do not count, and a value may be quoted.
  */
 

@@ -28,7 +28,7 @@ export class DelegatedTokens {
     return this.#cache.findInternalToken(parent, delegate.service, scopes, options)
   }
 
-  /** @throws As `TokenCacheService.getInternalToken`, except `INVALID_SCOPES`. */
+  /** @throws As `TokenCacheService.getInternalToken`; `INVALID_SCOPES` only after two edits of the parent in a row. */
   get(
     parent: TokenData,
     { delegate, minimumLifetime }: Delegation,

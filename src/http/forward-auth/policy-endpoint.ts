@@ -25,7 +25,7 @@ const UNKNOWN_POLICY = refuse(
 /** Stands for a policy in logs and metrics where there is none. It is not a valid name. */
 const NO_POLICY = '(unknown)'
 
-const UNEXPECTED = (requestId: string): CountedRefusal => ({
+const toUnexpected = (requestId: string): CountedRefusal => ({
   outcome: 'INTERNAL_SERVER_ERROR',
   refusal: { status: 500, message: `Internal error: report it with its request id ${requestId}` },
 })
@@ -149,7 +149,7 @@ export class PolicyEndpoint {
     if (error instanceof UnavailableError) logUnavailable(error, requestId, log)
     else if (!refusal) logUnexpected(error, requestId, log)
     else this.#refusals.token(error, bearer, exchange.ipAddress)
-    this.#refuse(exchange, refusal ?? UNEXPECTED(requestId))
+    this.#refuse(exchange, refusal ?? toUnexpected(requestId))
   }
 
   #refuse(exchange: Exchange, { outcome, refusal }: CountedRefusal): void {

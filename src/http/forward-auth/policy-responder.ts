@@ -4,13 +4,13 @@ import { formatToken, type TokenData } from '../../domain/token.ts'
 import { authorizationValues } from '../authorization.ts'
 import { type AuthResponse, allow } from './auth-response.ts'
 import { identityHeaders, NO_IDENTITY } from './identity-headers.ts'
-import { reflectAuthorizations, reflectCookies } from './ingress/reflected-headers.ts'
 import type { SessionCookie } from './policy-credential.ts'
 import type { Pass } from './policy-decider.ts'
+import { reflectAuthorizations, reflectCookies } from './reflected-headers.ts'
 
 const NOT_IDENTIFIED = Object.entries(NO_IDENTITY).flat()
 
-/** Makes the responses by which requests pass. Each header is sent, if need be empty: it replaces that of the client. */
+/** Makes the responses by which requests pass. Each header is sent, also an empty one: it replaces that of the client. */
 export class PolicyResponder {
   /** Names of the cookies that hold users' tokens. */
   readonly #cookies: ReadonlySet<string>

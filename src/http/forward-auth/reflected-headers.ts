@@ -1,9 +1,9 @@
-import { carriesToken } from '../carried-token.ts'
-import { withoutCookies } from '../cookies.ts'
+import { carriesToken } from './carried-token.ts'
+import { withoutCookies } from './cookies.ts'
 
 /**
- * Header fields of the user's request that the proxy sends on to the protected service in place of those that it
- * received. A field or cookie that has a token of ours in it is left out: the service must not act as the user.
+ * Header fields of the user's request that a gateway sends to the protected service in place of those that it received.
+ * A field or cookie that has a token of ours in it is left out: the service must not act as the user.
  */
 
 /** Returns the `Authorization` fields without those that carry a token of ours, in their order. */

@@ -4,14 +4,14 @@ import { TOKEN_EXCHANGE } from './exchange-request.ts'
 import { OAuthError } from './oauth-error.ts'
 
 /** Path of the metadata where the issuer has no path of its own. */
-export const METADATA_PATH = '/.well-known/oauth-authorization-server'
+const METADATA_PATH = '/.well-known/oauth-authorization-server'
 
 export const TOKEN_PATH = '/oauth/token'
 export const INTROSPECTION_PATH = '/oauth/introspect'
 export const REVOCATION_PATH = '/oauth/revoke'
 
 /** RFC 8414 3.1: the path of the metadata goes between the host and the path of the issuer. */
-export const metadataPaths = (publicUrl: string | undefined): readonly string[] => {
+export function metadataPaths(publicUrl: string | undefined): readonly string[] {
   const path = publicUrl === undefined ? '/' : new URL(publicUrl).pathname
   return path === '/' ? [METADATA_PATH] : [METADATA_PATH, `${METADATA_PATH}${path}`]
 }

@@ -16,7 +16,7 @@ export const OAUTH_ERRORS = [
 
 export type OAuthErrorCode = (typeof OAUTH_ERRORS)[number]
 
-export interface OAuthErrorOptions extends ErrorOptions {
+interface OAuthErrorOptions {
   /** Default: 400, as in RFC 6749 5.2. */
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
@@ -39,9 +39,9 @@ export class OAuthError extends Error {
   constructor(
     error: OAuthErrorCode,
     description: string,
-    { status = 400, headers = {}, ...options }: OAuthErrorOptions = {},
+    { status = 400, headers = {} }: OAuthErrorOptions = {},
   ) {
-    super(toDescription(description), options)
+    super(toDescription(description))
     this.error = error
     this.status = status
     this.headers = headers

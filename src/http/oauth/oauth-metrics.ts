@@ -2,7 +2,7 @@ import { Counter, Histogram, type Registry } from 'prom-client'
 import { OAUTH_ERRORS } from './oauth-error.ts'
 
 /** Endpoints, as labels and log lines name them. */
-export const OAUTH_ENDPOINTS = ['token', 'introspect', 'revoke', 'metadata'] as const
+const OAUTH_ENDPOINTS = ['token', 'introspect', 'revoke', 'metadata'] as const
 
 export type OAuthEndpointName = (typeof OAUTH_ENDPOINTS)[number]
 

@@ -1,5 +1,4 @@
-import type { Actor } from '../../domain/actor.ts'
-import { actorName } from '../../domain/actor.ts'
+import { type Actor, actorName } from '../../domain/actor.ts'
 import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
 import type { RateLimitedAuthenticator } from '../../services/authentication/rate-limited-authenticator.ts'
 import type { RefusalLog } from '../graphql/results/refusal-log.ts'

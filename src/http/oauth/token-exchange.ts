@@ -32,16 +32,16 @@ export function createTokenExchange(app: Core, tokens: TokenAuthentication): OAu
   return {
     client: isByGateways ? 'required' : 'optional',
     respond: async (request) => {
-      const asked = parseExchange(request.form)
+      const exchange = parseExchange(request.form)
       const gateway = isByGateways ? request.client : undefined
       try {
         const subject = gateway
-          ? await getSubjectOf(gateway, app, tokens, asked, request)
-          : await getSubject(tokens, asked, request)
-        await requireActor(app, tokens, asked, { ipAddress: request.ipAddress, gateway })
-        const token = await delegate(app, subject, asked, request.ipAddress)
+          ? await getSubjectOf(gateway, app, tokens, exchange, request)
+          : await getSubject(tokens, exchange, request)
+        await requireActor(app, tokens, exchange, { ipAddress: request.ipAddress, gateway })
+        const token = await delegate(app, subject, exchange, request.ipAddress)
         request.trace.source = token.source
-        return toResult(token, asked.target, app.clock.now())
+        return toResult(token, exchange.target, app.clock.now())
       } catch (error) {
         throw toExchangeError(error, gateway)
       }

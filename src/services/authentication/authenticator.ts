@@ -74,8 +74,9 @@ export class Authenticator {
   }
 
   /**
-   * Returns the token key that must be looked up in the token store to authenticate a bearer string; `undefined` if the
-   * string is malformed, or this process has a cache entry for it.
+   * Returns the token key that must be looked up in the token store to authenticate a bearer string.
+   *
+   * @returns `undefined` if the string is malformed, or this process has a cache entry for it.
    */
   findKeyToLookUp(bearer: string): TokenKey | undefined {
     try {

@@ -29,7 +29,7 @@ export class SubjectAuthenticator {
    * them.
    *
    * @param actor The current token, already authenticated.
-   * @param bearer The bearer string of the subject; the empty string where it had not the form of one.
+   * @param bearer The bearer string of the subject; the empty string where it does not have the form of one.
    * @throws {PorthorError} `PERMISSION_DENIED`: the actor is not a gateway; the operator has set `DELEGATION=self`; or nothing
    *   is delegated from the subject: the bootstrap token, or one of type OIDC.
    * @throws {UnauthenticatedError} With the role `subject`: the subject is malformed, unknown, expired or revoked.

@@ -144,7 +144,7 @@ export class TokenCacheService {
 
   /**
    * As `getInternalToken`, where both caches of this process have all that is needed; `undefined` where they do not, and a
-   * store has to be asked.
+   * request to a store is required.
    */
   findInternalToken(
     parent: TokenData,
@@ -163,7 +163,7 @@ export class TokenCacheService {
 
   /**
    * Returns those of `requested` that a token for the service may have: known scopes that the parent holds, that may be
-   * delegated, and that the service may be given. For doors where requested scopes are optional (forward-auth).
+   * delegated, and that the service may be given. For interfaces where requested scopes are optional (forward-auth).
    *
    * `getInternalToken` checks them again, and on creation compares them with a parent that it reads again. So an
    * `INVALID_SCOPES` after this means that the parent has just lost a scope.

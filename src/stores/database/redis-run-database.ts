@@ -67,8 +67,8 @@ export class RedisRunDatabase {
 
   /**
    * Runs `apply` with the recent changes, unless they were applied to this Redis already. One process at a time does this.
-   * First commits that this run is in use: from then on no other process completes a change in another run, and what
-   * it has completed before is among the recent changes.
+   * First commits that this run is in use. From then on no other process completes a change in another run, and what it
+   * has completed before is among the recent changes.
    *
    * @returns `busy` if another process is applying them.
    */

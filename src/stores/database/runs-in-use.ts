@@ -9,8 +9,8 @@ export type RunMark = number
 
 /**
  * The runs of Redis that this process uses: one, unless it is changing from one to the next. A change of the token store
- * counts only if it was made in the run that began last, by the database: an old master that was replaced acknowledges
- * changes too.
+ * counts only if it was made in the run that began last, as the database says. An old master that was replaced
+ * acknowledges changes too.
  */
 export class RunsInUse {
   readonly #connections = new Map<string, number>()

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import {
   reflectAuthorizations,
   reflectCookies,
-} from '../../../../src/http/forward-auth/ingress/reflected-headers.ts'
+} from '../../../src/http/forward-auth/reflected-headers.ts'
 
 const TOKEN = 'gt-abcdefghijklmnopqrstuv.ABCDEFGHIJKLMNOPQRSTUV'
 const SESSION_COOKIES = new Set(['gafaelfawr', 'sid'])

@@ -1,5 +1,6 @@
+import { isForHolder } from '../../../domain/auth-policy.ts'
 import { MIN_LIFETIME_SECONDS, secondsUntil } from '../../../domain/lifetime.ts'
-import { serviceOf, type TokenData } from '../../../domain/token.ts'
+import type { TokenData } from '../../../domain/token.ts'
 import {
   type AccessRules,
   type CredentialRules,
@@ -124,11 +125,8 @@ const WRONG_IDENTITY: Refusal = {
   error: { code: 'insufficient_scope', description: 'Access not allowed for this user' },
 }
 
-function refuseIdentity({ onlyServices, username }: AccessRules, data: TokenData): Refusal | undefined {
-  const service = serviceOf(data)
-  if (onlyServices && (service === null || !onlyServices.includes(service))) return WRONG_IDENTITY
-  return username === undefined || username === data.username ? undefined : WRONG_IDENTITY
-}
+const refuseIdentity = (rules: AccessRules, data: TokenData): Refusal | undefined =>
+  isForHolder(rules, data) ? undefined : WRONG_IDENTITY
 
 const refuseProblems = (problems: readonly Problem[]): { readonly refusal: Refusal } => ({
   refusal: { kind: 'problems', problems },

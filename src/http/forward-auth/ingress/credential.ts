@@ -1,7 +1,7 @@
 import { isBearerString } from '../../../domain/token.ts'
 import type { CredentialRules } from './ingress-query.ts'
 
-/** Credentials of a request, before any store is asked. */
+/** Credentials of a request, before any store is read. */
 export type Credential =
   | { readonly kind: 'none' }
   /** An `Authorization` field that cannot be understood. */
@@ -33,7 +33,7 @@ export function findCredential(
 /** A scheme and its value, which may have spaces in it. A tab alone does not separate them (RFC 9110, section 11.4). */
 const SCHEME_AND_VALUE = /^(\S+)(?=\s* )\s+(\S.*)$/
 
-/** @param header Has no spaces around it. */
+/** Parses as Gafaelfawr does, which is stricter than `http/authorization.ts`. @param header Has no spaces around it. */
 export function parseAuthorization(header: string): Credential {
   const [, scheme, value] = SCHEME_AND_VALUE.exec(header) ?? []
   if (scheme === undefined || value === undefined) return malformed('Malformed Authorization header')

@@ -75,7 +75,7 @@ export class IngressDecider {
     return { kind: 'pass', rules, data, delegated }
   }
 
-  /** A token of type `oidc`, and the bootstrap token, are not valid here: they are for other doors. */
+  /** A token of type `oidc`, and the bootstrap token, are not valid here. */
   async #authenticate(bearer: string): Promise<TokenData> {
     const actor = await this.#app.services.authenticator.authenticate(bearer).catch((error: unknown) => {
       const isOtherType = error instanceof PorthorError && error.code === 'PERMISSION_DENIED'

@@ -102,9 +102,9 @@ export class IngressEndpoint {
   handleAnonymous(request: IncomingMessage, response: ServerResponse): void {
     const startedAt = systemClock.monotonicMs()
     const isAllowed = request.method === 'GET'
-    const answer = isAllowed ? allowAnonymous(sentHeaders(request), this.#sessionCookies) : METHOD_NOT_ALLOWED
+    const result = isAllowed ? allowAnonymous(sentHeaders(request), this.#sessionCookies) : METHOD_NOT_ALLOWED
     this.#count[ANONYMOUS](isAllowed ? 'ok' : 'BAD_REQUEST', (systemClock.monotonicMs() - startedAt) / 1000)
-    writeAuthResponse(request, response, answer)
+    writeAuthResponse(request, response, result)
   }
 
   #parse(target: string): IngressQuery {

@@ -1,7 +1,7 @@
-import type { PolicyDelegation } from '../../../domain/auth-policy.ts'
+import { type HolderRequirement, hasRequiredScopes, type PolicyDelegation } from '../../../domain/auth-policy.ts'
 import { isServiceName } from '../../../domain/delegation.ts'
 import { MIN_LIFETIME_SECONDS } from '../../../domain/lifetime.ts'
-import { isWithin, type Scopes, toScopes } from '../../../domain/scope.ts'
+import { type Scopes, toScopes } from '../../../domain/scope.ts'
 import type { AuthType } from './challenge.ts'
 import { type Problem, queryProblem } from './problem.ts'
 import { QueryReader } from './query-reader.ts'
@@ -13,12 +13,9 @@ export interface CredentialRules {
 }
 
 /** Who may pass, and what the protected service gets. */
-export interface AccessRules {
+export interface AccessRules extends HolderRequirement {
   readonly scopes: Scopes
   readonly satisfy: 'all' | 'any'
-  /** `undefined` where tokens of all services, and of none, may pass. */
-  readonly onlyServices: readonly string[] | undefined
-  readonly username: string | undefined
   /** Token that is delegated to the protected service. */
   readonly wanted: PolicyDelegation | undefined
   /** Lifetime that the user's token must still have, in seconds. */
@@ -137,7 +134,7 @@ function findUnsupported(reader: QueryReader): readonly Problem[] {
       queryProblem(
         'allow_options',
         'not_supported',
-        'allow_options is not supported: let the proxy answer OPTIONS, or leave the ingress with Gafaelfawr',
+        'allow_options is not supported: let the proxy respond to OPTIONS, or leave the ingress with Gafaelfawr',
       ),
     )
   }
@@ -169,4 +166,4 @@ export function findServiceProblem(
 
 /** Whether a token with the scopes `held` may pass. `any` of no scopes is never held, `all` of none always is. */
 export const satisfies = (held: Scopes, { scopes, satisfy }: AccessRules): boolean =>
-  satisfy === 'all' ? isWithin(scopes, held) : scopes.some((scope) => held.includes(scope))
+  hasRequiredScopes({ require: scopes, satisfy }, held)

@@ -1,7 +1,7 @@
 import { formatToken, serviceOf } from '../../../domain/token.ts'
 import type { AuthResponse } from '../auth-response.ts'
+import { reflectAuthorizations, reflectCookies } from '../reflected-headers.ts'
 import type { IngressPass } from './ingress-decider.ts'
-import { reflectAuthorizations, reflectCookies } from './reflected-headers.ts'
 
 /** What a request sent to whom it is to reach. */
 export interface SentHeaders {

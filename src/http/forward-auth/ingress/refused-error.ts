@@ -28,7 +28,7 @@ export function findErrorRefusal(error: unknown, source: CredentialSource): Refu
   }
 }
 
-/** A browser keeps the cookie of a session that has ended: its user is only asked to log in. */
+/** A browser keeps the cookie of a session that has expired or is revoked: its user only has to log in. */
 const refuseToken = ({ reason }: UnauthenticatedError, source: CredentialSource): Refusal =>
   source === 'cookie' && reason !== 'desynchronised'
     ? { kind: 'unauthenticated' }
