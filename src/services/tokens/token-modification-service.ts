@@ -77,7 +77,7 @@ export class TokenModificationService {
     const modification = requireModification(requested, knownScopes, clock.nowToSecond())
     const left = startResponseTimer(clock, actor)
     const decide = () => database.changeTrees((tx) => this.#decide(tx, actor, ipAddress, key, modification))
-    let [isDecided, isAnswered] = [false, false]
+    let [isDecided, hasTimedOut] = [false, false]
     const work = writeLimit.run(writerOf(actor), async () => {
       await names.withFreeName(() => this.#findName(key, modification), decide)
       isDecided = true
@@ -85,11 +85,11 @@ export class TokenModificationService {
       log.info({ tokenKey: key, actor: actorName(actor), ...modification }, 'modified token')
     })
     work.catch((error: unknown) => {
-      if (isAnswered) log.warn({ tokenKey: key, reason: String(error) }, 'could not complete a slow change')
+      if (hasTimedOut) log.warn({ tokenKey: key, reason: String(error) }, 'could not complete a slow change')
     })
     // The others of this writer wait for the end of the work.
     await withTimeout(work, left(), () => {
-      isAnswered = true
+      hasTimedOut = true
       return isDecided ? decidedButPending('The change', SLOW) : goesOn()
     })
   }
