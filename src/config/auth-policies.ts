@@ -102,7 +102,7 @@ function createSchema({ knownScopes, undelegable, services, delegatedLifetime }:
       delegate: z.unknown().transform(delegation(internal, notebook)).optional(),
       minimumLifetime: lifetime.optional(),
       authorization: z.enum(['replace', 'remove', 'keep'], 'must be replace, remove or keep').optional(),
-      onlyServices: list(service).min(1, 'must name a service: nobody would pass').optional(),
+      onlyServices: list(listedService).min(1, 'must name a service: nobody would pass').optional(),
       username: anyText.min(1, 'must not be empty').max(64, 'must have at most 64 characters').optional(),
       anonymous: z.boolean('must be true or false').default(false),
     },

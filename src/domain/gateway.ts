@@ -96,11 +96,13 @@ export function requireGatewayService(
   if (by.kind !== 'gateway' || rights.mode === 'self' || rights.gateways === undefined) return
   const { username } = by.data
   const service = request.type === 'internal' ? request.service : NOTEBOOK
-  if (rights.gateways.get(username)?.has(service)) return
+  // The name stands for notebook tokens: a service of this name would be given what only notebooks are.
+  const isAmbiguous = request.type === 'internal' && service === NOTEBOOK
+  if (!isAmbiguous && rights.gateways.get(username)?.has(service)) return
   throw new PorthorError(
     'PERMISSION_DENIED',
     request.type === 'internal'
-      ? `The gateway ${username} may not delegate for the service "${service}": the operator must list it in DELEGATION_GATEWAYS.`
+      ? `The gateway ${username} may not delegate for the service "${service}": ${isAmbiguous ? 'the name stands for notebook tokens in DELEGATION_GATEWAYS' : 'the operator must list it in DELEGATION_GATEWAYS'}.`
       : `The gateway ${username} may not delegate notebook tokens: the operator must list "${NOTEBOOK}" for it in DELEGATION_GATEWAYS.`,
     { facts: { service } },
   )

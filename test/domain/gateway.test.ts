@@ -88,6 +88,14 @@ describe('rule 15: who may delegate', () => {
     expect(() => requireGatewayService(other, TAP, rights)).toThrow(DENIED)
   })
 
+  it('"notebook" among the services of a gateway allows no internal token for a service of this name', () => {
+    const gateways = new Map([['bot-edge', new Set(['notebook'])]])
+    const request: DelegationRequest = { type: 'internal', service: 'notebook', scopes: [] }
+    expect(() =>
+      requireGatewayService(BY_BOT, request, { mode: 'gateway', gateways, chains: false }),
+    ).toThrow(/stands for notebook tokens/)
+  })
+
   it('"notebook" among the services of a gateway allows notebook tokens', () => {
     const gateways = new Map([['bot-edge', new Set(['notebook'])]])
     requireGatewayService(BY_BOT, NOTEBOOK, { mode: 'gateway', gateways, chains: false })

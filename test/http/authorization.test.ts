@@ -21,4 +21,9 @@ describe('an Authorization value is parsed', () => {
   ])('of %s', (_what, value, expected) => {
     expect(parseAuthorization(value)).toEqual(expected)
   })
+
+  it('in linear time: a pattern would try millions of blanks for hours', () => {
+    const value = `x${' '.repeat(4_000_000)}y`
+    expect(parseAuthorization(`Bearer ${value}`)).toEqual({ scheme: 'bearer', token: value })
+  })
 })

@@ -8,6 +8,8 @@ const SEPARATORS = /[\s\0"'\\,;]+/g
 /** Text that may be a token in base64 or base64url, after what comes before it in the same text. */
 const BASE64_RUN = /[A-Za-z0-9+/_-]{64,}/g
 
+const NOT_BASE64 = /[^A-Za-z0-9+/_-]+/g
+
 /** The prefix in base64, after a multiple of three characters, and after one and two more. */
 const PREFIX_IN_BASE64 = /Z3Qt|d0L|ndC[01]/
 
@@ -35,12 +37,17 @@ function carries(text: string, depth: number): boolean {
   if (depth === 0) return false
   return (
     (joined.includes('%') && carries(decodePercent(joined), depth - 1)) ||
-    joined.match(BASE64_RUN)?.some((run) => carriesInBase64(run, depth)) === true
+    carriesInRuns(joined, depth) ||
+    // Decoders of base64 skip other characters.
+    carriesInRuns(joined.replace(NOT_BASE64, ''), depth)
   )
 }
 
 // Most texts do not have the prefix, and a search for it is much faster than one for the pattern.
 const hasToken = (text: string): boolean => text.includes(PREFIX) && TOKEN.test(text)
+
+const carriesInRuns = (text: string, depth: number): boolean =>
+  text.match(BASE64_RUN)?.some((run) => carriesInBase64(run, depth)) === true
 
 function carriesInBase64(run: string, depth: number): boolean {
   const hasPrefix = PREFIX_IN_BASE64.test(run)

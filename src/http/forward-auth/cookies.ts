@@ -45,7 +45,8 @@ function parseCookies(header: string): Cookie[] {
 /** A character of a quoted value after a backslash: three octal digits, or any other character as it is. */
 const ESCAPED = /\\(?:([0-3][0-7]{2})|(.))/g
 
-function unquote(value: string): string {
+/** Returns the text of a value that may be quoted. */
+export function unquote(value: string): string {
   if (value.length < 2 || !value.startsWith('"') || !value.endsWith('"')) return value
   return value
     .slice(1, -1)

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { isBearerString } from '../../domain/token.ts'
 import type { Fernet } from '../../lib/fernet.ts'
 import { authorizationValues, parseAuthorization } from '../authorization.ts'
 import { findTokenInState } from './cookie-state.ts'
@@ -38,7 +39,8 @@ function inAuthorization(value: string): Credential {
     case 'bearer':
       return parsed.token.startsWith(PREFIX) ? { kind: 'token', text: parsed.token } : NONE
     case 'basic': {
-      const texts = [parsed.username, parsed.password].filter((half) => half.startsWith(PREFIX))
+      // Not by the prefix: usernames and passwords of others may begin with it too.
+      const texts = [parsed.username, parsed.password].filter(isBearerString)
       const [text, other = text] = texts
       if (text === undefined) return NONE
       return text === other ? { kind: 'token', text } : AMBIGUOUS

@@ -3,6 +3,7 @@ import type { TokenPolicy } from '../../domain/auth-policy.ts'
 import { formatToken, type TokenData } from '../../domain/token.ts'
 import { authorizationValues } from '../authorization.ts'
 import { type AuthResponse, allow } from './auth-response.ts'
+import { sessionCookieNames } from './cookie-state.ts'
 import { identityHeaders, NO_IDENTITY } from './identity-headers.ts'
 import type { SessionCookie } from './policy-credential.ts'
 import type { Pass } from './policy-decider.ts'
@@ -18,7 +19,7 @@ export class PolicyResponder {
   readonly #identities = new WeakMap<TokenData, readonly string[]>()
 
   constructor(cookie: SessionCookie | undefined) {
-    this.#cookies = new Set(cookie ? [cookie.name] : [])
+    this.#cookies = sessionCookieNames(cookie?.name)
   }
 
   allow(

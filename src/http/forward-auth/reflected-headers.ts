@@ -1,5 +1,5 @@
 import { carriesToken } from './carried-token.ts'
-import { withoutCookies } from './cookies.ts'
+import { unquote, withoutCookies } from './cookies.ts'
 
 /**
  * Header fields of the user's request that a gateway sends to the protected service in place of those that it received.
@@ -21,7 +21,7 @@ export function reflectCookies(
 ): string | undefined {
   const cookies = withoutCookies(
     headers,
-    (name, value) => sessionCookies.has(name) || carriesToken(value) || carriesToken(name),
+    (name, value) => sessionCookies.has(name) || [name, value, unquote(value)].some(carriesToken),
   )
   return cookies === '' ? undefined : cookies
 }

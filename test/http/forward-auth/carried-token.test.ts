@@ -5,6 +5,9 @@ import { carriesToken } from '../../../src/http/forward-auth/carried-token.ts'
 const TOKEN = 'gt-abcdefghijklmnopqrstuv.ABCDEFGHIJKLMNOPQRSTUV'
 const base64 = (text: string) => Buffer.from(text).toString('base64')
 
+/** Puts `text` into the middle of `encoded`. */
+const insert = (encoded: string, text: string) => `${encoded.slice(0, 42)}${text}${encoded.slice(42)}`
+
 describe('a token is found in a header field', () => {
   it.each([
     ['alone', TOKEN],
@@ -29,6 +32,11 @@ describe('a token is found in a header field', () => {
     ['in base64 behind a scheme without a space', `Basic${base64(`user:${TOKEN}`)}`],
     ['in base64 in base64', `Basic ${base64(base64(`x:${TOKEN}`))}`],
     ['in base64 with percent signs', `Basic ${encodeURIComponent(base64(`xx:${TOKEN}`))}`],
+    [
+      'in base64 with a character that decoders skip',
+      `Basic ${insert(base64(`${TOKEN}:x-oauth-basic`), '.')}`,
+    ],
+    ['in base64 with a byte that decoders skip', `Basic ${insert(base64(`${TOKEN}:x-oauth-basic`), '\x80')}`],
     ['in UTF-16 in base64', `Basic ${Buffer.from(`x:${TOKEN}`, 'utf16le').toString('base64')}`],
   ])('%s', (_how, value) => {
     expect(carriesToken(value)).toBe(true)

@@ -158,7 +158,7 @@ describe('a policy for everybody', () => {
     for (const value of [`Bearer ${bearer}`, basic(bearer, ''), basic('x', bearer), `token ${bearer}`]) {
       const { status, headers } = await askGateway(api.h, 'open', {
         Authorization: value,
-        Cookie: `a=1; session=x; b=${bearer}`,
+        Cookie: `a=1; session=x; gafaelfawr=y; b=${bearer}`,
       })
       expect(status).toBe(200)
       expect(headers).toMatchObject({ authorization: '', cookie: 'a=1' })
@@ -192,6 +192,14 @@ describe('the token of a request', () => {
     [
       'in the cookie beside another password',
       (bearer: string) => ({ Authorization: basic('wren', 'pw'), Cookie: `session=${bearer}` }),
+    ],
+    [
+      'in the cookie beside Basic of a user whose name begins as a token',
+      (bearer: string) => ({ Authorization: basic('gt-smith', 'pw'), Cookie: `session=${bearer}` }),
+    ],
+    [
+      'as password of Basic beside a name that begins as a token',
+      (bearer: string) => ({ Authorization: basic('gt-smith', bearer) }),
     ],
   ])('may be sent %s', async (_what, headersOf) => {
     const answer = await askGateway(api.h, 'check', headersOf(await api.h.session()))

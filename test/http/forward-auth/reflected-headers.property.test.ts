@@ -1,10 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { formatToken, generateToken } from '../../../src/domain/token.ts'
-import {
-  reflectAuthorizations,
-  reflectCookies,
-} from '../../../src/http/forward-auth/reflected-headers.ts'
+import { reflectAuthorizations, reflectCookies } from '../../../src/http/forward-auth/reflected-headers.ts'
 
 /** Ways in which a text may be written into another. */
 const WRITTEN: fc.Arbitrary<(text: string) => string> = fc.oneof(

@@ -1,8 +1,5 @@
 import { expect, it } from 'vitest'
-import {
-  reflectAuthorizations,
-  reflectCookies,
-} from '../../../src/http/forward-auth/reflected-headers.ts'
+import { reflectAuthorizations, reflectCookies } from '../../../src/http/forward-auth/reflected-headers.ts'
 
 const TOKEN = 'gt-abcdefghijklmnopqrstuv.ABCDEFGHIJKLMNOPQRSTUV'
 const SESSION_COOKIES = new Set(['gafaelfawr', 'sid'])
@@ -29,6 +26,7 @@ it.each([
   ['those beside ours with a space before the equals sign', ['gafaelfawr =x; b=2'], 'b=2'],
   ['those beside one that carries a token', [`b=2; other=${TOKEN}; ${TOKEN}=1; ${TOKEN}`], 'b=2'],
   ['those beside one that carries a percent-encoded token', [`other=gt%2D${TOKEN.slice(3)}; b=2`], 'b=2'],
+  ['those beside one that carries a token with an escape', [`other="\\147${TOKEN.slice(1)}"; b=2`], 'b=2'],
   ['one whose name differs in case', ['Gafaelfawr=x'], 'Gafaelfawr=x'],
   ['none without a field', [], undefined],
 ])('cookies are reflected: %s', (_what, fields, reflected) => {

@@ -30,6 +30,12 @@ export function findCredential(
   return first ? parseAuthorization(first) : NONE
 }
 
+/** Whether an `Authorization` field is understood as a bearer string of ours. */
+export function presentsToken(header: string): boolean {
+  const credential = parseAuthorization(header)
+  return credential.kind === 'token' && isBearerString(credential.bearer)
+}
+
 /** A scheme and its value, which may have spaces in it. A tab alone does not separate them (RFC 9110, section 11.4). */
 const SCHEME_AND_VALUE = /^(\S+)(?=\s* )\s+(\S.*)$/
 

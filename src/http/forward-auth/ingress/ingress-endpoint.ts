@@ -11,7 +11,7 @@ import { logUnavailable, logUnexpected } from '../../error-log.ts'
 import { RefusalLog } from '../../graphql/results/refusal-log.ts'
 import { valuesOf } from '../../request-head.ts'
 import { type AuthResponse, writeAuthResponse } from '../auth-response.ts'
-import { findTokenInState } from '../cookie-state.ts'
+import { findTokenInState, STATE_COOKIE, sessionCookieNames } from '../cookie-state.ts'
 import { findCookie } from '../cookies.ts'
 import type { AuthMetrics, AuthOutcome } from '../metrics.ts'
 import { checkUnseen, type OriginalRequest } from './checks.ts'
@@ -21,9 +21,6 @@ import { type IngressQuery, parseIngressQuery } from './ingress-query.ts'
 import { allowAnonymous, allowPass, type SentHeaders } from './pass-response.ts'
 import { type ChallengeFacts, outcomeOf, type Refusal, toResponse } from './refusal.ts'
 import { findErrorRefusal } from './refused-error.ts'
-
-/** Cookie in which Gafaelfawr keeps the state of a user. */
-const STATE_COOKIE = 'gafaelfawr'
 
 /** Number of parsed queries in memory, and the length of one, in characters: an installation has some for each service. */
 const MAX_QUERIES = 1_000
@@ -72,7 +69,7 @@ export class IngressEndpoint {
   constructor(app: App, metrics: AuthMetrics, options: IngressOptions) {
     this.#app = app
     this.#options = options
-    this.#sessionCookies = new Set([STATE_COOKIE, ...(options.sessionCookie ? [options.sessionCookie] : [])])
+    this.#sessionCookies = sessionCookieNames(options.sessionCookie)
     this.#addressOf = clientAddress(app.config.trustedProxies)
     this.#decider = new IngressDecider(app)
     this.#refusals = new RefusalLog(app.log)

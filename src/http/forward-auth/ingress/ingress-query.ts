@@ -1,4 +1,8 @@
-import { type HolderRequirement, hasRequiredScopes, type PolicyDelegation } from '../../../domain/auth-policy.ts'
+import {
+  type HolderRequirement,
+  hasRequiredScopes,
+  type PolicyDelegation,
+} from '../../../domain/auth-policy.ts'
 import { isServiceName } from '../../../domain/delegation.ts'
 import { MIN_LIFETIME_SECONDS } from '../../../domain/lifetime.ts'
 import { type Scopes, toScopes } from '../../../domain/scope.ts'

@@ -1,6 +1,7 @@
 import { formatToken, serviceOf } from '../../../domain/token.ts'
 import type { AuthResponse } from '../auth-response.ts'
 import { reflectAuthorizations, reflectCookies } from '../reflected-headers.ts'
+import { presentsToken } from './credential.ts'
 import type { IngressPass } from './ingress-decider.ts'
 
 /** What a request sent to whom it is to reach. */
@@ -46,7 +47,9 @@ export function allowAnonymous(
 }
 
 function pushAuthorizations(headers: string[], authorizations: readonly string[]): void {
-  for (const value of reflectAuthorizations(authorizations)) headers.push('Authorization', value)
+  // What was understood as a token is never reflected, in whatever form.
+  const others = authorizations.filter((value) => !presentsToken(value))
+  for (const value of reflectAuthorizations(others)) headers.push('Authorization', value)
 }
 
 function pushCookies(
