@@ -76,20 +76,30 @@ describe.each(['redis', 'postgres'])('a server with its tokens in %s', (store) =
     expect([[], ['UNAVAILABLE']]).toContainEqual([...codes])
     await expectAllWorks(server)
   })
+})
 
-  it('serves while strangers hold all connections to each of its three ports', async () => {
-    env = { ...env, AUTH_PORT: '0', AUTH_POLICIES: '{"any":{}}', ADMIN_PORT: '0' }
-    const server = await start(SEVERAL_PORTS)
-    const listening = server.logLines.find(({ msg }) => msg === 'listening')
-    const [authUrl, adminUrl] = [String(listening?.authUrl), String(listening?.adminUrl)]
-    for (const url of [server.url, authUrl, adminUrl]) {
-      const idle = await Promise.all(Array.from({ length: SEVERAL_PORTS }, () => openRaw(url)))
-      onTestFinished(() => idle.forEach(({ socket }) => void socket.destroy()))
-    }
-    expect(await server.ask(SESSION, { token: admin })).toMatchObject({ errors: [] })
-    expect(await send(new URL('/auth/any', authUrl).href)).toMatchObject({ status: 401 })
-    expect(await send(new URL('/readyz', adminUrl).href)).toMatchObject({ status: 200 })
-  })
+it('a server serves while strangers hold all connections to each of its three ports', async () => {
+  const database = await freshDatabase()
+  onTestFinished(database.drop)
+  const secrets = serverSecrets()
+  admin = secrets.BOOTSTRAP_TOKEN
+  env = {
+    ...secrets,
+    DATABASE_URL: database.url,
+    AUTH_PORT: '0',
+    AUTH_POLICIES: '{"any":{}}',
+    ADMIN_PORT: '0',
+  }
+  const server = await start(SEVERAL_PORTS)
+  const listening = server.logLines.find(({ msg }) => msg === 'listening')
+  const [authUrl, adminUrl] = [String(listening?.authUrl), String(listening?.adminUrl)]
+  for (const url of [server.url, authUrl, adminUrl]) {
+    const idle = await Promise.all(Array.from({ length: SEVERAL_PORTS }, () => openRaw(url)))
+    onTestFinished(() => idle.forEach(({ socket }) => void socket.destroy()))
+  }
+  expect(await server.ask(SESSION, { token: admin })).toMatchObject({ errors: [] })
+  expect(await send(new URL('/auth/any', authUrl).href)).toMatchObject({ status: 401 })
+  expect(await send(new URL('/readyz', adminUrl).href)).toMatchObject({ status: 200 })
 })
 
 async function start(descriptors: number): Promise<ServerProcess> {
