@@ -161,6 +161,9 @@ const policiesIn = (settings: Settings): ParsedPolicies =>
 
 const arePortsApart = ({ PORT, AUTH_PORT }: Settings): boolean => PORT !== AUTH_PORT || PORT === 0
 
+const isAdminPortApart = ({ PORT, AUTH_PORT, ADMIN_PORT }: Settings): boolean =>
+  !ADMIN_PORT || ![PORT, AUTH_PORT].includes(ADMIN_PORT)
+
 /** By default it is as open as GraphiQL, which queries the schema before the user enters a token. */
 function introspectionOf({ INTROSPECTION, GRAPHIQL }: Settings, isInProduction: boolean) {
   if (INTROSPECTION !== undefined) return INTROSPECTION ? 'open' : 'off'
@@ -212,6 +215,11 @@ const createSchema = (isInProduction: boolean) =>
       when: areValid('PORT', 'AUTH_PORT'),
       path: ['AUTH_PORT'],
       error: 'must not be PORT: users reach the API, and only gateways may reach AUTH_PORT',
+    })
+    .refine(isAdminPortApart, {
+      when: areValid('PORT', 'AUTH_PORT', 'ADMIN_PORT'),
+      path: ['ADMIN_PORT'],
+      error: 'must be neither PORT nor AUTH_PORT: leave it out to have probes and metrics on PORT',
     })
     .superRefine(
       (settings, { addIssue }) => {

@@ -192,7 +192,12 @@ describe('the interface for gateways', () => {
     expect(errorsOf({ PORT: '4001' })).toEqual([
       'AUTH_PORT must not be PORT: users reach the API, and only gateways may reach AUTH_PORT',
     ])
-    expect(errorsOf({ PORT: '0', AUTH_PORT: '0' })).toEqual([])
+    expect(errorsOf({ PORT: '0', AUTH_PORT: '0', ADMIN_PORT: '0' })).toEqual([])
+    for (const port of ['4000', '4001']) {
+      expect(errorsOf({ ADMIN_PORT: port })).toEqual([
+        'ADMIN_PORT must be neither PORT nor AUTH_PORT: leave it out to have probes and metrics on PORT',
+      ])
+    }
   })
 
   it('reads no cookie unless SESSION_COOKIE names one', () => {
