@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parseToken } from '../../../src/domain/token.ts'
 import {
@@ -13,6 +15,7 @@ import {
   valuesOfReceived,
 } from '../../support/gateways/protected-service.ts'
 import { type PorthorInTest, usePorthor } from '../../support/porthor/use-porthor.ts'
+import { PROJECT } from '../../support/processes/program.ts'
 import { type HttpAnswer, send } from '../../support/requests/http.ts'
 import { AUTH_ENV, basic, rowOf } from './policies.ts'
 
@@ -132,6 +135,22 @@ describe.each(GATEWAYS)('behind %s', (name) => {
     for (const header of identityIn(only)) expect(header).toMatch(/^x-auth-request-[a-z]+$/)
   })
 
+  it('a client can add nothing to the token and the cookies, also under the names that the recipe copies to', async () => {
+    const bearer = await api.h.session()
+    const headers = {
+      'X-Porthor-Authorization': 'Bearer forged',
+      'X-Porthor-Cookie': 'a=forged',
+      Cookie: `session=${bearer}`,
+    }
+    expect((await gate.ask(headers)).status).toBe(200)
+    const { only } = gate
+    expect(valuesOfReceived(only, 'authorization')).toEqual([expect.stringMatching(/^Bearer gt-/)])
+    expect(valuesOfReceived(only, 'cookie')).toEqual([])
+    const sent = JSON.stringify(only)
+    expect(sent).not.toContain(bearer)
+    if (name === 'caddy') expect(sent).not.toMatch(/forged|x-porthor/)
+  })
+
   it('only who has a valid token with the required scopes gets through', async () => {
     const { h, clock } = api
     const bearer = await h.session()
@@ -187,4 +206,41 @@ describe.each(GATEWAYS)('behind %s', (name) => {
     expect(headers['retry-after']).toBe('1')
     expect(gate.received).toEqual([])
   })
+})
+
+const readRecipe = (name: string) => readFile(join(PROJECT, 'examples/gateways', name), 'utf8')
+
+describe('the recipes of gateways that the tests do not run', () => {
+  const odd = CLAIMED.filter((header) => /[._]/.test(header)).map((header) => header.toLowerCase())
+
+  it('Traefik drops each spelling of identity headers', async () => {
+    const dropped = [...(await readRecipe('traefik.yaml')).matchAll(/^ +(\S+): ""$/gm)].map(
+      ([, header = '']) => header.toLowerCase(),
+    )
+    expect(dropped).toEqual(expect.arrayContaining(odd))
+  })
+
+  it.each(['envoy.yaml', 'istio.yaml'])('%s drops each spelling of identity headers', async (file) => {
+    const recipe = await readRecipe(file)
+    expect(recipe).toContain('headers_with_underscores_action: DROP_HEADER')
+    // A pattern of Lua that means the same in JavaScript.
+    const pattern = new RegExp(/string\.find\(name, "(.*)"\)/.exec(recipe)?.[1] ?? '(?!)')
+    for (const header of CLAIMED) expect(header.toLowerCase()).toMatch(pattern)
+  })
+})
+
+it('Caddy copies only to names that it has deleted before, as some versions do not overwrite with an empty value', async () => {
+  const [before = '', after = ''] = (await readRecipe('Caddyfile')).split('forward_auth ')
+  const targets =
+    /copy_headers (.*)/
+      .exec(after)?.[1]
+      ?.split(' ')
+      .map((name) => name.replace(/.*>/, '')) ?? []
+  expect(targets.length).toBeGreaterThan(0)
+  const deleted = [...before.matchAll(/request_header -(\S+)\*/g)].map(([, prefix = '']) => prefix)
+  for (const target of targets)
+    expect(
+      deleted.some((prefix) => target.startsWith(prefix)),
+      target,
+    ).toBe(true)
 })

@@ -148,6 +148,34 @@ describe('behind NGINX with an ingress of Gafaelfawr', () => {
   })
 
   it.each([
+    ['for Porthor', 4, 431],
+    ['for NGINX', 6, 400],
+  ])(
+    'header fields that are too large %s are an error of the client, not 503',
+    async (_who, fields, expected) => {
+      const large = Object.fromEntries(
+        Array.from({ length: fields }, (_, index) => [`x-${index}`, 'x'.repeat(16_370)]),
+      )
+      // NGINX keeps each large field in a buffer of 16 KiB: the others come first.
+      const { status, headers } = await ask({
+        Host: 'data.example.org',
+        Connection: 'close',
+        ...bearer(session),
+        ...large,
+      })
+      expect([status, headers['retry-after'], service.received]).toEqual([expected, undefined, []])
+    },
+  )
+
+  it('a cookie and a credential of 15 KB each reach the service', async () => {
+    const cookie = `long=${'x'.repeat(15_000)}`
+    const authorization = basic('user', 'p'.repeat(11_000))
+    const headers = { Cookie: `${cookie}; ${stateCookie(t.h, session)}`, Authorization: authorization }
+    expect((await ask(headers)).status).toBe(200)
+    expect([fieldOf('cookie'), fieldOf('authorization')]).toEqual([cookie, authorization])
+  })
+
+  it.each([
     [
       'a store is unavailable',
       async () => {
