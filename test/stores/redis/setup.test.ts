@@ -53,7 +53,7 @@ describe('Redis, asked at the start whether it can be used,', () => {
   })
 
   it('lets in who has the rights of the docs, and keeps nothing of it', async () => {
-    await expect(assertRedisUsable(parseRedisUrl(as('porthor:sesame')))).resolves.toBeUndefined()
+    await expect(assertRedisUsable(parseRedisUrl(as('porthor:sesame')))).resolves.toBe(true)
     const observer = new Redis(as(':sesame'))
     onTestFinished(() => observer.disconnect())
     expect(await observer.dbsize()).toBe(0)
@@ -65,16 +65,16 @@ it('Redis that may delete records when its memory is full is refused if the call
   onTestFinished(() => server.stop())
   await expect(
     assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true }),
-  ).resolves.toBeUndefined()
+  ).resolves.toBe(true)
   await onServer(server.port, (redis) => redis.config('SET', 'maxmemory', '100mb'))
-  await expect(assertRedisUsable(parseRedisUrl(server.url))).resolves.toBeUndefined()
+  await expect(assertRedisUsable(parseRedisUrl(server.url))).resolves.toBe(true)
   await expect(assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true })).rejects.toThrow(
     /maxmemory-policy noeviction/,
   )
   await onServer(server.port, (redis) => redis.config('SET', 'maxmemory-policy', 'noeviction'))
   await expect(
     assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true }),
-  ).resolves.toBeUndefined()
+  ).resolves.toBe(true)
 })
 
 describe('Redis that does not answer at the start', () => {
@@ -89,7 +89,7 @@ describe('Redis that does not answer at the start', () => {
       'redis+sentinel://127.0.0.1:1/porthor',
       `redis+sentinel://127.0.0.1:${port}/porthor`,
     ]) {
-      await expect(assertRedisUsable(parseRedisUrl(url)), url).resolves.toBeUndefined()
+      await expect(assertRedisUsable(parseRedisUrl(url)), url).resolves.toBe(false)
     }
   })
 })
