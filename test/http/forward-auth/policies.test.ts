@@ -282,7 +282,7 @@ describe('with rights of delegation', () => {
   const strict = usePorthor('postgres', {
     ...AUTH_ENV,
     DELEGATION: 'gateway',
-    DELEGATION_SERVICES: '{"tap":["read:tap"]}',
+    DELEGATION_SERVICES: '{"tap":["read:tap"],"portal":[]}',
   })
 
   it('delegates where users may not (rule 15), and leaves out scopes that the service may not have (rule 16)', async () => {

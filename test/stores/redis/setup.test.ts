@@ -63,18 +63,14 @@ describe('Redis, asked at the start whether it can be used,', () => {
 it('Redis that may delete records when its memory is full is refused if the caller requires it', async () => {
   const server = await startRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] })
   onTestFinished(() => server.stop())
-  await expect(
-    assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true }),
-  ).resolves.toBe(true)
+  await expect(assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true })).resolves.toBe(true)
   await onServer(server.port, (redis) => redis.config('SET', 'maxmemory', '100mb'))
   await expect(assertRedisUsable(parseRedisUrl(server.url))).resolves.toBe(true)
   await expect(assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true })).rejects.toThrow(
     /maxmemory-policy noeviction/,
   )
   await onServer(server.port, (redis) => redis.config('SET', 'maxmemory-policy', 'noeviction'))
-  await expect(
-    assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true }),
-  ).resolves.toBe(true)
+  await expect(assertRedisUsable(parseRedisUrl(server.url), { isEvictionRefused: true })).resolves.toBe(true)
 })
 
 describe('Redis that does not answer at the start', () => {
