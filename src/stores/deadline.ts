@@ -13,6 +13,9 @@ export const withinMs = <T>(limitMs: number, work: () => Promise<T>): Promise<T>
 export const withMoreMs = <T>(limitMs: number, work: () => Promise<T>): Promise<T> =>
   deadlines.run(systemClock.monotonicMs() + limitMs, work)
 
+/** Runs `work` without the deadline of the caller: what it opens outlives the caller. */
+export const withoutDeadline = <T>(work: () => T): T => deadlines.exit(work)
+
 /** Returns the milliseconds to the deadline of the caller: infinity if there is none, and at least 1. */
 export function remainingMs(): number {
   const deadline = deadlines.getStore()

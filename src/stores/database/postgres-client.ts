@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { POSTGRES_LIMITS, type PostgresUrl } from '../../lib/postgres-url.ts'
-import { remainingMs } from '../deadline.ts'
+import { remainingMs, withoutDeadline } from '../deadline.ts'
 
 /** Maximum time to connect, in milliseconds. Together with a query without a response, it is less than ten seconds. */
 export const CONNECT_TIMEOUT_MS = 3_000
@@ -93,7 +93,8 @@ function setAfterConnecting(client: pg.Client, statement: string): void {
     await client.query(statement)
   }
   client.connect = ((callback?: (error?: Error) => void) => {
-    const connected = connectAndSet()
+    // The connection is used by others later, and the events of its socket run in the context in which it was opened.
+    const connected = withoutDeadline(connectAndSet)
     // Outside the promise, in which an error of the callback would be an unhandled rejection.
     if (callback)
       connected.then(

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { PrismaPg } from '@prisma/adapter-pg'
 import pg from 'pg'
 import type { Logger } from 'pino'
@@ -23,7 +24,7 @@ const POOL_SIZE = 20
  * would otherwise end the process.
  */
 export function openPool(databaseUrl: PostgresUrl, log: Logger, size = POOL_SIZE): pg.Pool {
-  const pool = new pg.Pool({
+  const pool = new CallersPool({
     ...clientConfig(databaseUrl),
     Client: clientClass(databaseUrl),
     max: databaseUrl.connectionLimit ?? size,
@@ -31,6 +32,22 @@ export function openPool(databaseUrl: PostgresUrl, log: Logger, size = POOL_SIZE
   })
   pool.on('error', reportLoss(pool, log))
   return pool
+}
+
+type OnConnection = (error: Error | undefined, client: pg.PoolClient | undefined, done: () => void) => void
+
+/**
+ * A pool that calls back in the context of its caller, and so with the caller's deadline. Its base class does so in that of
+ * whoever released the connection.
+ */
+class CallersPool extends pg.Pool {
+  override connect(): Promise<pg.PoolClient>
+  override connect(callback: OnConnection): void
+  override connect(callback?: OnConnection): Promise<pg.PoolClient> | undefined {
+    if (!callback) return super.connect()
+    super.connect(AsyncResource.bind(callback))
+    return undefined
+  }
 }
 
 /**

@@ -2,6 +2,7 @@ import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { parsePostgresUrl } from '../../../src/lib/postgres-url.ts'
 import { openPool, openPrisma } from '../../../src/stores/database/prisma.ts'
+import { withinMs } from '../../../src/stores/deadline.ts'
 import { recordingLog } from '../../support/checks/log.ts'
 import { freshDatabase, type TestDatabase } from '../../support/stores/stores.ts'
 
@@ -105,5 +106,20 @@ describe.each(connections)('%s', (_name, open) => {
     await connection.close()
     await vi.waitFor(async () => expect(await count()).toBe(0), PATIENT)
     connection = { ...connection, close: async () => undefined }
+  })
+})
+
+describe('a pool with one connection', () => {
+  it('gives each query that waits for it its own deadline, and not that of the request that opened it', async () => {
+    const database = await freshDatabase()
+    onTestFinished(database.drop)
+    const pool = openPool(parsePostgresUrl(database.url), recordingLog().log, 1)
+    onTestFinished(() => pool.end())
+    await withinMs(1_000, () => pool.query('SELECT 1'))
+    // Longer than the deadline of the one that has opened the connection; the second waits for the first.
+    const queries = [1.2, 0.2].map((seconds) =>
+      pool.query(`SELECT pg_sleep(${seconds}), ${seconds} AS slept`),
+    )
+    expect((await Promise.all(queries)).map(({ rows }) => Number(rows[0].slept))).toEqual([1.2, 0.2])
   })
 })
