@@ -10,8 +10,8 @@ const REUSES = 1_000_000
 const ENTRIES = 5_000
 
 const built = (file: string) => import(new URL(`../dist/${file}.js`, import.meta.url).href)
-const { loadConfig }: typeof import('../src/config/config.ts') = await built('config')
-const { openApp }: typeof import('../src/app.ts') = await built('context')
+const { loadConfig }: typeof import('../src/config/config.ts') = await built('config/config')
+const { openApp }: typeof import('../src/app.ts') = await built('app')
 const { systemClock }: typeof import('../src/lib/clock.ts') = await built('lib/clock')
 const { formatToken }: typeof import('../src/domain/token.ts') = await built('domain/token')
 
