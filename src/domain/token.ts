@@ -89,29 +89,31 @@ export const generateToken = (): Token => ({
 export const formatToken = ({ key, secret }: Token): string => `${PREFIX}${key}.${secret}`
 
 /**
- * Parses `gt-<key>.<secret>`, split at the first dot. The alphabet of the halves is not checked, as in Gafaelfawr: a
- * token with other characters is looked up, and not found.
- *
- * @throws {UnauthenticatedError} `malformed`, for any other text.
+ * Returns the token in `gt-<key>.<secret>`, split at the first dot; `undefined` for any other text. The alphabet of the
+ * halves is not checked, as in Gafaelfawr: a token with other characters is looked up, and not found.
  */
-export function parseToken(text: string): Token {
+export function findToken(text: string): Token | undefined {
   const dot = text.indexOf('.')
   const key = text.slice(PREFIX.length, dot)
   const secret = text.slice(dot + 1)
   const isWellFormed =
     text.startsWith(PREFIX) && dot > 0 && key.length === HALF_LENGTH && secret.length === HALF_LENGTH
-  if (!isWellFormed) throw new UnauthenticatedError('malformed')
-  return { key: key as TokenKey, secret: secret as TokenSecret }
+  return isWellFormed ? { key: key as TokenKey, secret: secret as TokenSecret } : undefined
+}
+
+/**
+ * As `findToken`.
+ *
+ * @throws {UnauthenticatedError} `malformed`, for any other text.
+ */
+export function parseToken(text: string): Token {
+  const token = findToken(text)
+  if (!token) throw new UnauthenticatedError('malformed')
+  return token
 }
 
 /** Whether `text` has the form of a bearer string. */
-export function isBearerString(text: string): boolean {
-  try {
-    return parseToken(text) !== undefined
-  } catch {
-    return false
-  }
-}
+export const isBearerString = (text: string): boolean => findToken(text) !== undefined
 
 const BEARER_STRING = /gt-[\w-]{22}\.[\w-]{22}/g
 

@@ -1,4 +1,4 @@
-import { parseToken } from '../../domain/token.ts'
+import { isBearerString } from '../../domain/token.ts'
 import type { Fernet } from '../../lib/fernet.ts'
 
 /** Name of the cookie in which Gafaelfawr keeps the state of a user. */
@@ -24,9 +24,7 @@ export function findTokenInState(cookie: string, fernet: Fernet): string | undef
     const state: unknown = JSON.parse(fernet.decrypt(cookie))
     if (typeof state !== 'object' || state === null || !('token' in state)) return undefined
     const { token } = state
-    if (typeof token !== 'string') return undefined
-    parseToken(token)
-    return token
+    return typeof token === 'string' && isBearerString(token) ? token : undefined
   } catch {
     return undefined
   }

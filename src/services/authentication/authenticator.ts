@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Actor } from '../../domain/actor.ts'
 import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
-import { isBearerString, parseToken, type Token, type TokenData, type TokenKey } from '../../domain/token.ts'
+import { findToken, parseToken, type Token, type TokenData, type TokenKey } from '../../domain/token.ts'
 import { equalInConstantTime } from '../../lib/equal.ts'
 import { RateLimitedLog } from '../../lib/rate-limited-log.ts'
 import type { Secret } from '../../lib/secret.ts'
@@ -65,10 +65,10 @@ export class Authenticator {
    * token has to be authenticated.
    */
   findCached(bearer: string): TokenData | undefined {
-    if (!isBearerString(bearer)) return undefined
-    const { key, secret } = parseToken(bearer)
-    const data = this.#deps.tokens.findCopy?.(key)
-    if (!data || data.type === 'oidc' || !equalInConstantTime(data.token.secret, secret)) return undefined
+    const token = findToken(bearer)
+    const data = token && this.#deps.tokens.findCopy?.(token.key)
+    if (!data || data.type === 'oidc' || !equalInConstantTime(data.token.secret, token.secret))
+      return undefined
     this.#deps.usage.note(data.token.key)
     return data
   }
@@ -79,13 +79,9 @@ export class Authenticator {
    * @returns `undefined` if the string is malformed, or this process has a cache entry for it.
    */
   findKeyToLookUp(bearer: string): TokenKey | undefined {
-    try {
-      const token = parseToken(bearer)
-      const isCached = this.#isBootstrap(token) || this.#deps.tokens.findCopy?.(token.key) !== undefined
-      return isCached ? undefined : token.key
-    } catch {
-      return undefined
-    }
+    const token = findToken(bearer)
+    if (!token || this.#isBootstrap(token)) return undefined
+    return this.#deps.tokens.findCopy?.(token.key) === undefined ? token.key : undefined
   }
 
   /** Only the secret is compared in constant time: a token key is public. */

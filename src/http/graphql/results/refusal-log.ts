@@ -3,7 +3,7 @@ import type { GraphQLError } from 'graphql'
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
 import type { Logger } from 'pino'
 import { PorthorError, UnauthenticatedError } from '../../../domain/errors.ts'
-import { parseToken, type TokenKey } from '../../../domain/token.ts'
+import { findToken } from '../../../domain/token.ts'
 import { RateLimitedLog } from '../../../lib/rate-limited-log.ts'
 
 /** Lines of each kind: enough to see what happens, too few to fill a disk. */
@@ -40,16 +40,8 @@ export class RefusalLog {
     if (!(error instanceof PorthorError) || error.code === 'UNAVAILABLE') return
     const { reason, role } =
       error instanceof UnauthenticatedError ? error : { reason: error.code, role: 'current' }
-    this.#tokens.info({ ipAddress, tokenKey: findKey(bearer), reason, role }, 'refused token')
-  }
-}
-
-/** Returns the token key of a bearer string; `undefined` if it is malformed. */
-function findKey(bearer: string | undefined): TokenKey | undefined {
-  try {
-    return bearer === undefined ? undefined : parseToken(bearer).key
-  } catch {
-    return undefined
+    const tokenKey = bearer === undefined ? undefined : findToken(bearer)?.key
+    this.#tokens.info({ ipAddress, tokenKey, reason, role }, 'refused token')
   }
 }
 
