@@ -20,6 +20,8 @@ export interface AuthServerOptions {
   readonly policies: ReadonlyMap<string, AuthPolicy>
   /** `undefined`: no cookie counts. */
   readonly cookie: SessionCookie | undefined
+  /** Of challenges. */
+  readonly realm: string
   /** `undefined`: there is no endpoint of Gafaelfawr. */
   readonly ingress: IngressOptions | undefined
 }
@@ -29,10 +31,12 @@ export function authServerOptions(config: Config): AuthServerOptions | undefined
   if (!config.forwardAuth) return undefined
   const { encryption, forwardAuth } = config
   const { policies, sessionCookie, hasIngress } = forwardAuth
+  const realm = realmOf(config)
   return {
     policies,
+    realm,
     cookie: sessionCookie === undefined ? undefined : { name: sessionCookie, encryption },
-    ingress: hasIngress ? { realm: realmOf(config), encryption, sessionCookie } : undefined,
+    ingress: hasIngress ? { realm, encryption, sessionCookie } : undefined,
   }
 }
 
@@ -47,7 +51,7 @@ export function createAuthServer(
   given: Partial<ServerLimits> = {},
 ): Server {
   const authMetrics = new AuthMetrics(metrics.registry)
-  const policies = new PolicyEndpoint(app, authMetrics, { ...options, realm: realmOf(app.config) })
+  const policies = new PolicyEndpoint(app, authMetrics, options)
   const endpoints = endpointsOf(app, authMetrics, options)
   const limits = serverLimits({ maxHeaderSize: MAX_HEADER_SIZE, ...given })
   return createGuardedServer(limits, (request, response) => {

@@ -1,15 +1,8 @@
 import type { App } from '../../app.ts'
 import { requirePasses, type TokenPolicy } from '../../domain/auth-policy.ts'
 import { UnauthenticatedError } from '../../domain/errors.ts'
-import type { TokenData } from '../../domain/token.ts'
-import type { DelegatedToken } from '../../services/delegation/token-cache-service.ts'
 import { DelegatedTokens } from './delegated-tokens.ts'
-
-/** A request passes: the user's token, and what is delegated from it. */
-export interface Pass {
-  readonly data: TokenData
-  readonly delegated: DelegatedToken | undefined
-}
+import type { Pass } from './exchange.ts'
 
 /** Decides whether the holder of a bearer string passes a policy, and delegates. */
 export class PolicyDecider {

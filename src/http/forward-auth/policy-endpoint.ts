@@ -1,16 +1,14 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { App } from '../../app.ts'
 import type { AuthPolicy, TokenPolicy } from '../../domain/auth-policy.ts'
-import { UnauthenticatedError, UnavailableError } from '../../domain/errors.ts'
+import { UnauthenticatedError } from '../../domain/errors.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { clientAddress } from '../client-address.ts'
-import { logUnavailable, logUnexpected } from '../error-log.ts'
-import { RefusalLog } from '../graphql/results/refusal-log.ts'
-import { type AuthResponse, refuse, writeAuthResponse } from './auth-response.ts'
+import { refuse, writeAuthResponse } from './auth-response.ts'
+import { type Exchange, type Pass, Responses, settle } from './exchange.ts'
 import type { AuthMetrics, AuthOutcome } from './metrics.ts'
 import { findCredential, type SessionCookie } from './policy-credential.ts'
-import { type Pass, PolicyDecider } from './policy-decider.ts'
+import { PolicyDecider } from './policy-decider.ts'
 import { AMBIGUOUS, type CountedRefusal, findRefusal } from './policy-refusals.ts'
 import { PolicyResponder } from './policy-responder.ts'
 
@@ -37,14 +35,8 @@ interface PreparedPolicy {
   readonly count: (outcome: AuthOutcome, seconds: number) => void
 }
 
-/** A request on its way. */
-interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+interface PolicyExchange extends Exchange {
   readonly prepared: PreparedPolicy
-  readonly ipAddress: string | null
-  /** Time of `systemClock.monotonicMs()`, in milliseconds. */
-  readonly startedAt: number
 }
 
 export interface PolicyEndpointOptions {
@@ -56,7 +48,6 @@ export interface PolicyEndpointOptions {
 
 /** Responds to the requests of gateways at `/auth/<policy>`. Only the policy and the user's token decide. */
 export class PolicyEndpoint {
-  readonly #app: App
   readonly #cookie: SessionCookie | undefined
   readonly #realm: string
   readonly #policies: ReadonlyMap<string, PreparedPolicy>
@@ -64,10 +55,9 @@ export class PolicyEndpoint {
   readonly #addressOf: (request: IncomingMessage) => string | undefined
   readonly #decider: PolicyDecider
   readonly #responder: PolicyResponder
-  readonly #refusals: RefusalLog
+  readonly #responses: Responses
 
   constructor(app: App, metrics: AuthMetrics, { policies, cookie, realm }: PolicyEndpointOptions) {
-    this.#app = app
     this.#cookie = cookie
     this.#realm = realm
     this.#policies = new Map(
@@ -80,7 +70,7 @@ export class PolicyEndpoint {
     this.#addressOf = clientAddress(app.config.trustedProxies)
     this.#decider = new PolicyDecider(app)
     this.#responder = new PolicyResponder(cookie)
-    this.#refusals = new RefusalLog(app.log)
+    this.#responses = new Responses(app.log)
   }
 
   handle(request: IncomingMessage, response: ServerResponse): void {
@@ -89,12 +79,12 @@ export class PolicyEndpoint {
     const prepared = this.#find(request.url ?? '')
     if (!prepared) {
       this.#countUnknown('NOT_FOUND', (systemClock.monotonicMs() - startedAt) / 1000)
-      this.#refusals.request({ ipAddress, status: UNKNOWN_POLICY.status, reason: 'unknown policy' })
+      this.#responses.logUnknown(ipAddress, UNKNOWN_POLICY.status, 'unknown policy')
       writeAuthResponse(request, response, UNKNOWN_POLICY)
       return
     }
-    const exchange = { request, response, prepared, ipAddress, startedAt }
-    const { policy } = prepared
+    const { policy, count } = prepared
+    const exchange = { request, response, policy: policy.name, count, prepared, ipAddress, startedAt }
     if (policy.kind === 'anonymous') this.#pass(exchange, undefined)
     else this.#check(exchange, policy)
   }
@@ -102,76 +92,47 @@ export class PolicyEndpoint {
   /** The name is a segment of the path as it was sent: nothing in it is decoded or resolved. */
   #find(target: string): PreparedPolicy | undefined {
     if (!target.startsWith(PREFIX)) return undefined
-    const end = target.slice(PREFIX.length).search(/[/?]/)
-    return this.#policies.get(
-      end < 0 ? target.slice(PREFIX.length) : target.slice(PREFIX.length, PREFIX.length + end),
-    )
+    const rest = target.slice(PREFIX.length)
+    const end = rest.search(/[/?]/)
+    return this.#policies.get(end < 0 ? rest : rest.slice(0, end))
   }
 
-  #check(exchange: Exchange, policy: TokenPolicy): void {
+  #check(exchange: PolicyExchange, policy: TokenPolicy): void {
     const credential = findCredential(exchange.request, this.#cookie)
     if (credential.kind === 'ambiguous') this.#refuse(exchange, AMBIGUOUS)
     else if (credential.kind === 'none') this.#fail(exchange, new UnauthenticatedError('missing'))
     else this.#decide(exchange, policy, credential.text)
   }
 
-  /** Without a promise where everything is in memory, as for most requests. */
-  #decide(exchange: Exchange, policy: TokenPolicy, bearer: string): void {
-    const onError = (error: unknown): void => this.#fail(exchange, error, bearer)
-    let pass: Pass | undefined
-    try {
-      pass = this.#decider.findPass(policy, bearer)
-    } catch (error) {
-      onError(error)
-      return
-    }
-    if (pass) this.#pass(exchange, pass)
-    else
-      this.#decider
-        .requirePass(policy, bearer, exchange.ipAddress)
-        .then((found) => this.#pass(exchange, found), onError)
+  #decide(exchange: PolicyExchange, policy: TokenPolicy, bearer: string): void {
+    settle(
+      {
+        find: () => this.#decider.findPass(policy, bearer),
+        get: () => this.#decider.requirePass(policy, bearer, exchange.ipAddress),
+      },
+      (pass) => this.#pass(exchange, pass),
+      (error) => this.#fail(exchange, error, bearer),
+    )
   }
 
-  #pass(exchange: Exchange, pass: Pass | undefined): void {
+  #pass(exchange: PolicyExchange, pass: Pass | undefined): void {
     const { prepared, request } = exchange
     const { policy, headers } = prepared
     const response =
       pass && policy.kind === 'token'
         ? this.#responder.allow(policy, headers, pass, request)
         : this.#responder.allowAnonymous(headers, request)
-    this.#respond(exchange, 'ok', response, pass)
+    this.#responses.write(exchange, 'ok', response, pass)
   }
 
-  #fail(exchange: Exchange, error: unknown, bearer?: string): void {
-    const { log } = this.#app
-    const requestId = randomUUID()
+  #fail(exchange: PolicyExchange, error: unknown, bearer?: string): void {
     const refusal = findRefusal(error)
-    if (error instanceof UnavailableError) logUnavailable(error, requestId, log)
-    else if (!refusal) logUnexpected(error, requestId, log)
-    else this.#refusals.token(error, bearer, exchange.ipAddress)
+    const isExpected = refusal !== undefined
+    const requestId = this.#responses.logFailure(exchange, error, { isExpected, bearer })
     this.#refuse(exchange, refusal ?? toUnexpected(requestId))
   }
 
-  #refuse(exchange: Exchange, { outcome, refusal }: CountedRefusal): void {
-    this.#respond(exchange, outcome, refuse(refusal, exchange.prepared.headers, this.#realm))
-  }
-
-  #respond(exchange: Exchange, outcome: AuthOutcome, response: AuthResponse, pass?: Pass): void {
-    const { request, prepared, ipAddress, startedAt } = exchange
-    const durationMs = systemClock.monotonicMs() - startedAt
-    prepared.count(outcome, durationMs / 1000)
-    this.#app.log.info(
-      {
-        policy: prepared.policy.name,
-        username: pass?.data.username,
-        tokenKey: pass?.data.token.key,
-        source: pass?.delegated?.source,
-        ipAddress,
-        outcome,
-        durationMs: Math.round(durationMs * 1000) / 1000,
-      },
-      'forward-auth',
-    )
-    writeAuthResponse(request, exchange.response, response)
+  #refuse(exchange: PolicyExchange, { outcome, refusal }: CountedRefusal): void {
+    this.#responses.write(exchange, outcome, refuse(refusal, exchange.prepared.headers, this.#realm))
   }
 }

@@ -4,9 +4,9 @@ import { formatToken, type TokenData } from '../../domain/token.ts'
 import { authorizationValues } from '../authorization.ts'
 import { type AuthResponse, allow } from './auth-response.ts'
 import { sessionCookieNames } from './cookie-state.ts'
+import type { Pass } from './exchange.ts'
 import { identityHeaders, NO_IDENTITY } from './identity-headers.ts'
 import type { SessionCookie } from './policy-credential.ts'
-import type { Pass } from './policy-decider.ts'
 import { reflectAuthorizations, reflectCookies } from './reflected-headers.ts'
 
 const NOT_IDENTIFIED = Object.entries(NO_IDENTITY).flat()

@@ -2,18 +2,16 @@ import type { App } from '../../../app.ts'
 import { PorthorError, UnauthenticatedError } from '../../../domain/errors.ts'
 import { isListed } from '../../../domain/service-scopes.ts'
 import type { TokenData } from '../../../domain/token.ts'
-import type { DelegatedToken } from '../../../services/delegation/token-cache-service.ts'
 import { DelegatedTokens } from '../delegated-tokens.ts'
+import type { Pass } from '../exchange.ts'
 import { findLateProblems, type Lifetimes, type OriginalRequest, refuseHolder } from './checks.ts'
 import type { AccessRules, IngressQuery } from './ingress-query.ts'
 import type { Refusal } from './refusal.ts'
 
-/** A request passes: the user's token, and what is delegated from it. */
-export interface IngressPass {
+/** A request passes, by these rules. */
+export interface IngressPass extends Pass {
   readonly kind: 'pass'
   readonly rules: AccessRules
-  readonly data: TokenData
-  readonly delegated: DelegatedToken | undefined
 }
 
 /** A request to decide on, whose credentials were found. */

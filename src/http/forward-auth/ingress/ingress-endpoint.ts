@@ -1,19 +1,16 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { App } from '../../../app.ts'
-import { UnavailableError } from '../../../domain/errors.ts'
 import { systemClock } from '../../../lib/clock.ts'
 import type { Fernet } from '../../../lib/fernet.ts'
 import { authorizationValues } from '../../authorization.ts'
 import { clientAddress } from '../../client-address.ts'
-import { logUnavailable, logUnexpected } from '../../error-log.ts'
-import { RefusalLog } from '../../graphql/results/refusal-log.ts'
 import { valuesOf } from '../../request-head.ts'
 import { type AuthResponse, writeAuthResponse } from '../auth-response.ts'
 import { findTokenInState, STATE_COOKIE, sessionCookieNames } from '../cookie-state.ts'
 import { findCookie } from '../cookies.ts'
-import type { AuthMetrics, AuthOutcome } from '../metrics.ts'
+import { type Exchange, Responses, settle } from '../exchange.ts'
+import type { AuthMetrics } from '../metrics.ts'
 import { checkUnseen, type OriginalRequest } from './checks.ts'
 import { type CredentialSource, findCredential } from './credential.ts'
 import { IngressDecider, type IngressPass, type IngressRequest } from './ingress-decider.ts'
@@ -45,34 +42,26 @@ export interface IngressOptions {
   readonly sessionCookie: string | undefined
 }
 
-/** A request on its way. */
-interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+interface IngressExchange extends Exchange {
   readonly facts: ChallengeFacts
-  readonly ipAddress: string | null
-  /** Time of `systemClock.monotonicMs()`, in milliseconds. */
-  readonly startedAt: number
 }
 
 /** Responds to the requests of proxies at `/ingress/auth` and `/ingress/anonymous` as Gafaelfawr does. */
 export class IngressEndpoint {
-  readonly #app: App
   readonly #options: IngressOptions
   readonly #sessionCookies: ReadonlySet<string>
   readonly #queries = new LRUCache<string, IngressQuery>({ max: MAX_QUERIES })
   readonly #addressOf: (request: IncomingMessage) => string | undefined
   readonly #decider: IngressDecider
-  readonly #refusals: RefusalLog
+  readonly #responses: Responses
   readonly #count: Readonly<Record<typeof AUTH | typeof ANONYMOUS, ReturnType<AuthMetrics['counterOf']>>>
 
   constructor(app: App, metrics: AuthMetrics, options: IngressOptions) {
-    this.#app = app
     this.#options = options
     this.#sessionCookies = sessionCookieNames(options.sessionCookie)
     this.#addressOf = clientAddress(app.config.trustedProxies)
     this.#decider = new IngressDecider(app)
-    this.#refusals = new RefusalLog(app.log)
+    this.#responses = new Responses(app.log)
     this.#count = { [AUTH]: metrics.counterOf(AUTH), [ANONYMOUS]: metrics.counterOf(ANONYMOUS) }
   }
 
@@ -80,9 +69,11 @@ export class IngressEndpoint {
   handleAuth(request: IncomingMessage, response: ServerResponse): void {
     const startedAt = systemClock.monotonicMs()
     const query = this.#parse(request.url ?? '')
-    const exchange: Exchange = {
+    const exchange: IngressExchange = {
       request,
       response,
+      policy: AUTH,
+      count: this.#count[AUTH],
       facts: {
         authType: query.credentials.value?.authType ?? 'bearer',
         realm: this.#options.realm,
@@ -92,7 +83,7 @@ export class IngressEndpoint {
       startedAt,
     }
     if (request.method === 'GET') this.#check(exchange, query)
-    else this.#respond(exchange, 'BAD_REQUEST', METHOD_NOT_ALLOWED)
+    else this.#responses.write(exchange, 'BAD_REQUEST', METHOD_NOT_ALLOWED)
   }
 
   /** Responds to a request for `/ingress/anonymous`. */
@@ -115,7 +106,7 @@ export class IngressEndpoint {
     return parsed
   }
 
-  #check(exchange: Exchange, query: IngressQuery): void {
+  #check(exchange: IngressExchange, query: IngressQuery): void {
     const { request, ipAddress } = exchange
     const original: OriginalRequest = {
       method: firstValue(request, 'x-original-method'),
@@ -144,60 +135,31 @@ export class IngressEndpoint {
     return value && findTokenInState(value, this.#options.encryption)
   }
 
-  /** Without a promise where everything is in memory, as for most requests. */
-  #decide(exchange: Exchange, request: IngressRequest, source: CredentialSource): void {
-    const onDecision = (decision: IngressPass | Refusal): void => {
-      if (decision.kind === 'pass') this.#pass(exchange, decision)
-      else this.#refuse(exchange, decision)
-    }
-    const onError = (error: unknown): void => this.#fail(exchange, error, request.bearer, source)
-    let found: IngressPass | Refusal | undefined
-    try {
-      found = this.#decider.findDecision(request)
-    } catch (error) {
-      onError(error)
-      return
-    }
-    if (found) onDecision(found)
-    else this.#decider.decide(request).then(onDecision, onError)
+  #decide(exchange: IngressExchange, request: IngressRequest, source: CredentialSource): void {
+    settle<IngressPass | Refusal>(
+      { find: () => this.#decider.findDecision(request), get: () => this.#decider.decide(request) },
+      (decision) => {
+        if (decision.kind === 'pass') this.#pass(exchange, decision)
+        else this.#refuse(exchange, decision)
+      },
+      (error) => this.#fail(exchange, error, request.bearer, source),
+    )
   }
 
-  #pass(exchange: Exchange, pass: IngressPass): void {
+  #pass(exchange: IngressExchange, pass: IngressPass): void {
     const response = allowPass(pass, sentHeaders(exchange.request), this.#sessionCookies)
-    this.#respond(exchange, 'ok', response, pass)
+    this.#responses.write(exchange, 'ok', response, pass)
   }
 
-  #fail(exchange: Exchange, error: unknown, bearer: string, source: CredentialSource): void {
-    const { log } = this.#app
-    const requestId = randomUUID()
+  #fail(exchange: IngressExchange, error: unknown, bearer: string, source: CredentialSource): void {
     const refusal = findErrorRefusal(error, source)
-    if (error instanceof UnavailableError) logUnavailable(error, requestId, log)
-    else if (!refusal) logUnexpected(error, requestId, log)
-    else this.#refusals.token(error, bearer, exchange.ipAddress)
+    const isExpected = refusal !== undefined
+    const requestId = this.#responses.logFailure(exchange, error, { isExpected, bearer })
     this.#refuse(exchange, refusal ?? { kind: 'unexpected', requestId })
   }
 
-  #refuse(exchange: Exchange, refusal: Refusal): void {
-    this.#respond(exchange, outcomeOf(refusal), toResponse(refusal, exchange.facts))
-  }
-
-  #respond(exchange: Exchange, outcome: AuthOutcome, response: AuthResponse, pass?: IngressPass): void {
-    const { request, ipAddress, startedAt } = exchange
-    const durationMs = systemClock.monotonicMs() - startedAt
-    this.#count[AUTH](outcome, durationMs / 1000)
-    this.#app.log.info(
-      {
-        policy: AUTH,
-        username: pass?.data.username,
-        tokenKey: pass?.data.token.key,
-        source: pass?.delegated?.source,
-        ipAddress,
-        outcome,
-        durationMs: Math.round(durationMs * 1000) / 1000,
-      },
-      'forward-auth',
-    )
-    writeAuthResponse(request, exchange.response, response)
+  #refuse(exchange: IngressExchange, refusal: Refusal): void {
+    this.#responses.write(exchange, outcomeOf(refusal), toResponse(refusal, exchange.facts))
   }
 }
 
