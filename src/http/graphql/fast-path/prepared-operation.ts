@@ -4,18 +4,15 @@ import {
   type ExecutionResult,
   type FieldNode,
   type FragmentDefinitionNode,
-  GraphQLError,
+  type GraphQLError,
   type GraphQLField,
-  type GraphQLLeafType,
   type GraphQLObjectType,
-  type GraphQLOutputType,
   type GraphQLResolveInfo,
   type GraphQLSchema,
   getArgumentValues,
   getNullableType,
   getOperationAST,
   getVariableValues,
-  isLeafType,
   isListType,
   isNonNullType,
   isObjectType,
@@ -25,6 +22,7 @@ import {
   TypeNameMetaFieldDef,
 } from 'graphql'
 import { withoutCounting } from '../results/response-size.ts'
+import { type Complete, completer, isPromise, type Location, nullError } from './leaf-values.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: graphql-js types the source and the context of a field so
 type Field = GraphQLField<any, any>
@@ -46,16 +44,6 @@ interface Leaf extends Selected {
   readonly complete: Complete
   /** Where the leaf is in the response. */
   readonly location: Location
-}
-
-/** Serializes a resolved value. Throws for values that the type does not allow; returns a promise for lists of promises. */
-type Complete = (value: unknown) => unknown
-
-interface Location {
-  readonly node: FieldNode
-  readonly path: readonly [root: string, leaf: string]
-  /** Type and field, as error messages have them. */
-  readonly field: string
 }
 
 /** Executes a prepared operation. */
@@ -162,72 +150,6 @@ function expand(
   const condition = fragment?.typeCondition?.name.value ?? type.name
   return fragment && condition === type.name ? select(fragment.selectionSet, type, fragments) : undefined
 }
-
-const isPromise = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
-
-/** Returns a serializer for a leaf type, or for a list of non-null leaves; `undefined` for other types. */
-function completer(type: GraphQLOutputType, location: Location): Complete | undefined {
-  if (isNonNullType(type)) {
-    const complete = completer(type.ofType, location)
-    return (
-      complete &&
-      ((value) => {
-        const completed = complete(value)
-        if (completed === null) throw nullError(location.field)
-        return completed
-      })
-    )
-  }
-  if (isListType(type)) {
-    const isOfLeaves = isNonNullType(type.ofType) && isLeafType(type.ofType.ofType)
-    const complete = isOfLeaves ? completer(type.ofType, location) : undefined
-    return complete && listCompleter(complete, location)
-  }
-  return isLeafType(type) ? leafCompleter(type) : undefined
-}
-
-const leafCompleter =
-  (type: GraphQLLeafType): Complete =>
-  (value) => {
-    if (value instanceof Error) throw value
-    if (value == null) return null
-    const serialized = type.serialize(value)
-    if (serialized == null) throw new Error(`Expected \`${type}.serialize(…)\` to return a value.`)
-    return serialized
-  }
-
-function listCompleter(complete: Complete, { node, path, field }: Location): Complete {
-  const locate = (error: unknown, index: number): never => {
-    throw locatedError(error, [node], [...path, index])
-  }
-  return (value) => {
-    if (value instanceof Error) throw value
-    if (value == null) return null
-    if (!isIterable(value)) {
-      throw new GraphQLError(`Expected Iterable, but did not find one for field "${field}".`)
-    }
-    let hasPromise = false
-    const items = Array.from(value, (item, index) => {
-      if (isPromise(item)) {
-        hasPromise = true
-        return item.then(complete).then(undefined, (error) => locate(error, index))
-      }
-      try {
-        return complete(item)
-      } catch (error) {
-        return locate(error, index)
-      }
-    })
-    return hasPromise ? Promise.all(items) : items
-  }
-}
-
-/** Strings are no lists, though JavaScript iterates over them. */
-const isIterable = (value: unknown): value is Iterable<unknown> =>
-  typeof value === 'object' && value !== null && Symbol.iterator in value
-
-const nullError = (field: string): Error => new Error(`Cannot return null for non-nullable field ${field}.`)
 
 function executor<Context>(
   root: Selected,
