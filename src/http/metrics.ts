@@ -1,8 +1,6 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
-import { systemClock } from '../../../lib/clock.ts'
-import type { DelegationSource } from '../../../services/delegation/token-cache-service.ts'
-import { OAuthMetrics } from '../../oauth/oauth-metrics.ts'
-import type { ResultHandler } from './operation.ts'
+import type { DelegationSource } from '../services/delegation/token-cache-service.ts'
+import { OAuthMetrics } from './oauth/oauth-metrics.ts'
 
 /** Upper bounds of the duration histogram, in seconds: from a reuse to a slow creation. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5]
@@ -35,12 +33,14 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry })
   }
 
-  /** Counts an operation. */
-  readonly count: ResultHandler = ({ context, startedAt }, result) => {
-    this.#durations.observe((systemClock.monotonicMs() - startedAt) / 1000)
-    this.#operations.inc({ outcome: String(result.errors?.[0]?.extensions.code ?? 'ok') })
-    this.countDelegation(context.trace.source)
-    return result
+  /**
+   * Counts a GraphQL operation.
+   *
+   * @param outcome `ok`, or the code of the first error.
+   */
+  countOperation(outcome: string, durationSeconds: number): void {
+    this.#durations.observe(durationSeconds)
+    this.#operations.inc({ outcome })
   }
 
   /** @param source `undefined` where no token was returned. */

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { Gauge } from 'prom-client'
 import type { App } from '../app.ts'
-import { Metrics } from './graphql/results/metrics.ts'
+import { Metrics } from './metrics.ts'
+import { respond } from './response.ts'
 
 /** Paths of the probes and of the metrics. */
 const PATHS = ['/livez', '/readyz', '/metrics'] as const
@@ -63,14 +64,4 @@ export class Monitoring {
     const status = tokens && !this.#isStopping ? 200 : 503
     respond(response, status, `${JSON.stringify(body)}\n`, 'application/json; charset=utf-8')
   }
-}
-
-/** Writes a response that must not be stored. */
-export function respond(
-  response: ServerResponse,
-  status: number,
-  body: string,
-  type = 'text/plain; charset=utf-8',
-): void {
-  response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body)
 }

@@ -1,6 +1,7 @@
 import { GraphQLError } from 'graphql'
-import { type PreparedResponse, toResponse } from './graphql/fast-path/fast-path.ts'
+import { toResponse } from './graphql/fast-path/fast-path.ts'
 import type { NoBody } from './read-body.ts'
+import type { PreparedResponse } from './response.ts'
 
 /** Responses to requests of which nothing is executed. */
 

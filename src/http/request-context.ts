@@ -7,7 +7,7 @@ import { lazy } from '../lib/lazy.ts'
 import type { RequestContext, RequestTrace } from '../schema/request-context.ts'
 import type { SubjectOfGateway } from '../services/delegation/subject-authenticator.ts'
 import { parseBearer } from './bearer.ts'
-import type { RefusalLog } from './graphql/results/refusal-log.ts'
+import type { RefusalLog } from './refusal-log.ts'
 import { subjectHeaderOf } from './request-head.ts'
 
 type AddressOf = (request: IncomingMessage) => string | undefined

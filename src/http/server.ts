@@ -1,15 +1,15 @@
 import type { Server, ServerResponse } from 'node:http'
 import type { App } from '../app.ts'
-import { writeResponse } from './graphql/fast-path/fast-path.ts'
 import { createGraphQLHandler, ENDPOINT } from './graphql/handler.ts'
 import { createGuardedServer, type ServerLimits, serverLimits } from './guarded-server.ts'
-import { Monitoring, respond } from './monitoring.ts'
+import { Monitoring } from './monitoring.ts'
 import { createOAuthHandlers } from './oauth/handler.ts'
 import { invalidRequest } from './oauth/oauth-error.ts'
 import { toErrorResponse } from './oauth/responses.ts'
 import { BodyReader } from './read-body.ts'
 import { toBadRequest } from './refusals.ts'
 import { findHeadProblem, pathOf } from './request-head.ts'
+import { respond, writeResponse } from './response.ts'
 
 export { closeServer, type ServerLimits, shareConnections } from './guarded-server.ts'
 

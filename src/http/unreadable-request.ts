@@ -1,7 +1,7 @@
 import { type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type PreparedResponse, writeResponse } from './graphql/fast-path/fast-path.ts'
 import { refuse } from './refusals.ts'
+import { type PreparedResponse, writeResponse } from './response.ts'
 
 /**
  * Responses to requests that Node itself would refuse, with a status only or by closing the connection. Each states what

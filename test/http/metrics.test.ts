@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { parseToken } from '../../../../src/domain/token.ts'
-import { usePorthor } from '../../../support/porthor/use-porthor.ts'
-import { send } from '../../../support/requests/http.ts'
+import { parseToken } from '../../src/domain/token.ts'
+import { usePorthor } from '../support/porthor/use-porthor.ts'
+import { send } from '../support/requests/http.ts'
 
 const INTERNAL = 'mutation { internalToken(service: "image-cutouts") { token } }'
 

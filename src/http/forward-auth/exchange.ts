@@ -6,7 +6,7 @@ import type { TokenData } from '../../domain/token.ts'
 import { systemClock } from '../../lib/clock.ts'
 import type { DelegatedToken } from '../../services/delegation/token-cache-service.ts'
 import { logUnavailable, logUnexpected } from '../error-log.ts'
-import { RefusalLog } from '../graphql/results/refusal-log.ts'
+import { RefusalLog } from '../refusal-log.ts'
 import { type AuthResponse, writeAuthResponse } from './auth-response.ts'
 import type { AuthOutcome } from './metrics.ts'
 

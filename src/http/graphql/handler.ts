@@ -6,29 +6,26 @@ import { requireGatewayMode } from '../../domain/gateway.ts'
 import { schema } from '../../schema/index.ts'
 import type { RequestContext } from '../../schema/request-context.ts'
 import { clientAddress } from '../client-address.ts'
+import type { Metrics } from '../metrics.ts'
 import type { BodyReader } from '../read-body.ts'
+import { RefusalLog } from '../refusal-log.ts'
 import { REFUSED_BODIES, toRefusal } from '../refusals.ts'
 import { type CreateContext, requestContexts } from '../request-context.ts'
+import { type PreparedResponse, writeResponse } from '../response.ts'
 import { Documents, useDocuments, type WithPrepared } from './documents/documents.ts'
-import {
-  FastPath,
-  fastPathMediaType,
-  type PreparedResponse,
-  tooLargeResponse,
-  writeResponse,
-} from './fast-path/fast-path.ts'
+import { FastPath, fastPathMediaType, tooLargeResponse } from './fast-path/fast-path.ts'
+import { countOperation } from './results/count-operation.ts'
 import { addErrorCodes } from './results/error-codes.ts'
 import { toGraphQLError } from './results/graphql-error.ts'
 import { logOperation } from './results/log-operation.ts'
-import type { Metrics } from './results/metrics.ts'
 import { createExecutor, useResultHandlers } from './results/operation.ts'
-import { RefusalLog, useRefusalLog } from './results/refusal-log.ts'
 import { countResponses, MAX_RESPONSE_BYTES } from './results/response-size.ts'
 import { getGraphiQLPage, graphiqlOptions } from './yoga/graphiql.ts'
 import { useExplainedRefusals } from './yoga/use-explained-refusals.ts'
 import { useGraphiQLHeaders } from './yoga/use-graphiql-headers.ts'
 import { useNoStore } from './yoga/use-no-store.ts'
 import { useRedaction } from './yoga/use-redaction.ts'
+import { useRefusalLog } from './yoga/use-refusal-log.ts'
 import { useTolerantParams } from './yoga/use-tolerant-params.ts'
 
 /** Path of the API. */
@@ -56,7 +53,7 @@ export function createGraphQLHandler(
   const addressOf = clientAddress(app.config.trustedProxies)
   const refusals = new RefusalLog(app.log)
   const createContext = requestContexts(app, addressOf, refusals)
-  const resultHandlers = [addErrorCodes(app.log), metrics.count, logOperation(app.log)]
+  const resultHandlers = [addErrorCodes(app.log), countOperation(metrics), logOperation(app.log)]
   const yoga = openYoga(app, createContext, [
     useTolerantParams(),
     useDocuments(documents),

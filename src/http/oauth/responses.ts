@@ -1,6 +1,6 @@
 import { PorthorError, RateLimitedError } from '../../domain/errors.ts'
 import { ERROR_STATUS } from '../error-status.ts'
-import type { PreparedResponse } from '../graphql/fast-path/fast-path.ts'
+import type { PreparedResponse } from '../response.ts'
 import type { OAuthResult } from './endpoint.ts'
 import { OAuthError, temporarilyUnavailable } from './oauth-error.ts'
 

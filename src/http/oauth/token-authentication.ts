@@ -1,7 +1,7 @@
 import { type Actor, actorName } from '../../domain/actor.ts'
 import { PorthorError, UnauthenticatedError } from '../../domain/errors.ts'
 import type { RateLimitedAuthenticator } from '../../services/authentication/rate-limited-authenticator.ts'
-import type { RefusalLog } from '../graphql/results/refusal-log.ts'
+import type { RefusalLog } from '../refusal-log.ts'
 import { type ClientCredentials, wrongCredentials } from './client-credentials.ts'
 
 /** RFC 6749 A.12: a token has visible ASCII characters only. */

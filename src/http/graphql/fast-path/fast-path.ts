@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import {
   type ExecutionResult,
   GraphQLError,
@@ -9,6 +9,7 @@ import {
 import { LRUCache } from 'lru-cache'
 import { systemClock } from '../../../lib/clock.ts'
 import type { RequestContext } from '../../../schema/request-context.ts'
+import type { PreparedResponse } from '../../response.ts'
 import type { PreparedDocument, WithPrepared } from '../documents/documents.ts'
 import { areVariablesTooLarge } from '../documents/variable-limits.ts'
 import { type Execute, handleResult, operationNameOf, type ResultHandler } from '../results/operation.ts'
@@ -28,13 +29,6 @@ export interface FastPathDeps {
   readonly prepare: (query: string) => PreparedDocument
   readonly execute: Execute
   readonly resultHandlers: readonly ResultHandler[]
-}
-
-/** A response that is ready to be written. */
-export interface PreparedResponse {
-  readonly status: number
-  readonly headers: Record<string, string>
-  readonly body: string | Buffer
 }
 
 /**
@@ -226,12 +220,4 @@ const headersOf = (type: string, length: number): Record<string, string> => ({
 function withoutHttp(error: GraphQLError): object {
   const { http: _http, ...extensions } = error.extensions
   return { ...error.toJSON(), extensions }
-}
-
-/**
- * Writes a response after all requests that arrived together have been handled: a client or proxy with many connections
- * then wakes once for all of its responses.
- */
-export function writeResponse(response: ServerResponse, { status, headers, body }: PreparedResponse): void {
-  setImmediate(() => response.writeHead(status, headers).end(body))
 }
