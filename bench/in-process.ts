@@ -15,7 +15,7 @@ const { openApp }: typeof import('../src/app.ts') = await built('app')
 const { systemClock }: typeof import('../src/lib/clock.ts') = await built('lib/clock')
 const { formatToken }: typeof import('../src/domain/token.ts') = await built('domain/token')
 
-const { services, close } = openApp(loadConfig(process.env), {
+const { services, close } = openApp(loadConfig({ ...process.env, MAX_CHILDREN: String(2 * ENTRIES) }), {
   clock: systemClock,
   log: pino({ level: 'silent' }),
 })
