@@ -97,9 +97,12 @@ export async function startProgram(args: readonly string[], env: Environment = {
   }
 }
 
+/** Production on this machine, without the pause before a stop, which proxies need. */
+export const PRODUCTION: Environment = { NODE_ENV: 'production', HOST: '127.0.0.1', SHUTDOWN_DELAY: '0s' }
+
 /** Starts the built `porthor serve`. */
 export async function startServer(env: Environment): Promise<Server & Program> {
-  const production = { NODE_ENV: 'production', HOST: '127.0.0.1', PORT: '0', ...env }
+  const production = { ...PRODUCTION, PORT: '0', ...env }
   const program = await startProgram(['dist/main.js', 'serve'], production)
   const agent = new Agent({ keepAlive: true })
   return {

@@ -148,7 +148,7 @@ async function measureCreation(url: string, server: Program, parents: readonly s
 }
 
 /** Measures reuses on a database with few and one with many tokens. */
-async function measureSizes(redisUrl: string): Promise<Record<'few' | 'many', Measured>> {
+async function measureSizes(): Promise<Record<'few' | 'many', Measured>> {
   let rows = {} as Record<'few' | 'many', Measured>
   await withDatabase(async (fewUrl) =>
     withDatabase(async (manyUrl) => {
@@ -156,13 +156,15 @@ async function measureSizes(redisUrl: string): Promise<Record<'few' | 'many', Me
       await withClient(manyUrl, (client) =>
         generateData(client, { tokens: MANY_TOKENS, changes: MANY_TOKENS }),
       )
-      const [few, many] = [await openFull(fewUrl, redisUrl), await openFull(manyUrl, redisUrl)]
+      // Each has an encryption key of its own: a server refuses a Redis in which it can read no record.
+      const [fewRedis, manyRedis] = [await startRedis(), await startRedis()]
+      const few = await openFull(fewUrl, fewRedis.url)
+      const many = await openFull(manyUrl, manyRedis.url)
       rows = await inTurn(ROUNDS, {
         few: load({ url: few.url, connections: 32, requests: few.next }),
         many: load({ url: many.url, connections: 32, requests: many.next }),
       })
-      await few.stop()
-      await many.stop()
+      for (const program of [few, many, fewRedis, manyRedis]) await program.stop()
     }),
   )
   return rows
@@ -191,7 +193,7 @@ await withDatabase(async (url) => {
   say('in-process', String(service))
   const starts = await measureStarts(env)
 
-  const rows = await measureSizes(redis.url)
+  const rows = await measureSizes()
   await redis.stop()
 
   const all = { ...http, ...creation }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '../src/config/config.ts'
-import { startProgram } from './server.ts'
+import { PRODUCTION, startProgram } from './server.ts'
 import { format, percentile } from './support.ts'
 
 const RUNS = 5
@@ -21,7 +21,7 @@ export async function measureStarts(given: Environment): Promise<string> {
     return format(percentile(times, 0.5))
   }
   try {
-    const withServers = await several(() => start({ ...given, NODE_ENV: 'production', HOST: '127.0.0.1' }))
+    const withServers = await several(() => start({ ...given, ...PRODUCTION }))
     const first = await several((time) => start({ DATA_DIR: join(home, String(time)) }))
     const later = await several(() => start({ DATA_DIR: join(home, '0') }))
     return `${withServers} with running servers, ${first} the first time with the embedded database, ${later} later`
